@@ -1,0 +1,59 @@
+"""The errors that Tunecast raises on purpose.
+
+    TunecastError
+    ├── MalformedError        bytes that are not the record they should be
+    ├── BundleError           an archive or a captured file can't be used
+    │   ├── UnsafeArchiveError    it reaches outside its directory, or holds more than it declared
+    │   └── DigestMismatchError   its bytes are not the ones that were promised
+    ├── SignatureError        no trusted key signed it
+    └── StoreError            S3 did not do what was asked
+        ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
+        ├── AccessDeniedError       the credentials don't allow it
+        └── NotFoundError           no such bucket or object
+
+Every error carries a stable CamelCase ``reason``, which becomes a condition's, an Event's or a report's reason.
+"""
+
+from __future__ import annotations
+
+
+class TunecastError(Exception):
+    """What happened, to which object, and what to do, in one message."""
+
+    reason = "Failed"
+
+
+class MalformedError(TunecastError):
+    reason = "Malformed"
+
+
+class BundleError(TunecastError):
+    reason = "BadBundle"
+
+
+class UnsafeArchiveError(BundleError):
+    reason = "UnsafeArchive"
+
+
+class DigestMismatchError(BundleError):
+    reason = "DigestMismatch"
+
+
+class SignatureError(TunecastError):
+    reason = "BadSignature"
+
+
+class StoreError(TunecastError):
+    reason = "StoreFailed"
+
+
+class StoreUnavailableError(StoreError):
+    reason = "StoreUnavailable"
+
+
+class AccessDeniedError(StoreError):
+    reason = "AccessDenied"
+
+
+class NotFoundError(StoreError):
+    reason = "NotFound"

@@ -1,0 +1,87 @@
+"""What passes between the operator and the ranks of a tuning Job: settings in, progress and results out.
+
+All are files or staged objects, never environment variables: engines hash their environment into their keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunecast_cache.manifest import Archive, LayerNote, Proof, Provenance
+
+SETTINGS_DIRECTORY = "/run/tunecast/job"  # where the Job's Secret is mounted
+SETTINGS_FILE = "job.json"
+TERMINATION_LOG = "/dev/termination-log"
+
+Stage = Literal["Joining", "ColdStart", "ColdSweep", "Capture", "Broadcast", "WarmStart", "WarmSweep", "Upload", "Done"]
+
+# Reasons a rank fails with; what the operator does about each is in its plan.
+ENGINE_REJECTED = "EngineRejectedArguments"  # a retry would end the same way
+ENGINE_CRASHED = "EngineCrashed"
+ENGINE_OUT_OF_MEMORY = "EngineOutOfMemory"
+PEER_LOST = "PeerLost"
+TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end
+BAD_SETTINGS = "BadSettings"
+INSTALL_FAILED = "InstallFailed"
+UPLOAD_FAILED = "UploadFailed"
+TIMED_OUT = "TimedOut"
+INTERNAL = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """The Secret that every rank of one attempt reads. Re-read before an upload, since the operator renews the URLs."""
+
+    job: str  # "<KernelCache uid>-<attempt>"
+    key: str
+    world_size: int
+    rendezvous_host: str  # rank 0's stable hostname
+    rendezvous_port: int
+    workload: Literal["Engine", "Operators"]
+    command: tuple[str, ...]  # the engine's whole serving command line
+    port: int  # where it serves HTTP
+    mount_path: str  # where layers live, the same as in serving pods
+    timeout_seconds: float
+    excluded_layers: tuple[str, ...] = ()
+    secret_variables: tuple[str, ...] = ()  # environment variables whose values must never be staged
+    sweep: tuple[dict[str, Any], ...] = ()  # extra completion requests
+    uploads: dict[str, str] = field(default_factory=dict)  # staged object's name -> presigned PUT URL
+
+
+PROGRESS = "progress.json"
+
+
+def archive_object(layer: str) -> str:
+    """The staged name of a layer's archive."""
+    return f"archives/{layer}"
+
+
+def result_object(rank: int) -> str:
+    """The staged name of a rank's result."""
+    return f"results/{rank}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What rank 0 says of itself every few seconds."""
+
+    stage: Stage
+    seconds: float  # since the rank program started
+    bytes: int = 0  # of the bundle, once it is known
+
+
+@dataclass(frozen=True, slots=True)
+class RankResult:
+    """What a rank leaves behind: staged as JSON, and without proof and archives as its termination message."""
+
+    rank: int
+    succeeded: bool
+    reason: str  # "Proved", or one of the reasons above
+    message: str
+    lost_rank: int | None = None  # with PEER_LOST
+    archives: tuple[Archive, ...] = ()  # rank 0 alone, as are the following
+    environment: dict[str, str] = field(default_factory=dict)
+    notes: tuple[LayerNote, ...] = ()
+    proof: Proof | None = None
+    provenance: Provenance | None = None

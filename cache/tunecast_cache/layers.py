@@ -1,0 +1,80 @@
+"""The one table of layers: what start-up state there is, where it lives, what is taken of it and what never is.
+
+Patterns are ``fnmatch`` patterns over paths below the mount path; ``*`` also matches ``/``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+# Every layer's place is fixed by a variable that serving pods and ranks share; engines find the rest below it.
+ENVIRONMENT = {
+    "VLLM_CACHE_ROOT": "vllm",
+    "FLASHINFER_WORKSPACE_BASE": "flashinfer",
+    "TRITON_CACHE_DIR": "triton",
+    "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
+    "DG_JIT_CACHE_DIR": "deepgemm",
+    "TILELANG_CACHE_DIR": "tilelang",
+    "CUTE_DSL_CACHE_DIR": "cutedsl",
+    "CUDA_CACHE_PATH": "cuda",
+}
+PYCACHE_VARIABLE = "PYTHONPYCACHEPREFIX"  # set only where the bytecode layer is: it hides the image's own bytecode
+PYCACHE_DIRECTORY = "pycache"
+RESERVED_VARIABLES = frozenset({*ENVIRONMENT, PYCACHE_VARIABLE, "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR"})
+
+# Facts of one node, secrets, locks and logs: no layer may take them, whatever its patterns say.
+NEVER = (
+    "*/gpu_p2p_access_cache_*",
+    "*/cache_key_factors.json",
+    "*.lock",
+    "*.log",
+    "*.tmp",
+    "*/assets/*",
+    "*/media_cache/*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    name: str
+    takes: tuple[str, ...]
+    rewritten: tuple[str, ...] = ()  # written in place at every start: judged by content, not by modification time
+    engine_says: tuple[str, ...] = field(default=())  # regular expressions of log lines that tell of a miss
+
+
+LAYERS = (
+    Layer("FlashInferAutotune", ("vllm/flashinfer_autotune_cache/*", "flashinfer/.cache/flashinfer/autotune/*")),
+    Layer("FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")),
+    Layer("FlashInferCubin", ("flashinfer/.cache/flashinfer/cubins/*", "flashinfer/.cache/flashinfer/*/cubins/*")),
+    Layer(
+        "TorchCompile",
+        ("vllm/torch_compile_cache/*", "torchinductor/*"),
+        rewritten=("*/vllm_compile_cache.py",),
+        engine_says=(r"Compiling model again due to a load failure.*",),
+    ),
+    Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*")),
+    Layer("Triton", ("triton/*",)),
+    Layer("DeepGEMM", ("deepgemm/*", "vllm/deep_gemm/*")),
+    Layer("TileLang", ("tilelang/*",)),
+    Layer("CuTeDSL", ("cutedsl/*",)),
+    Layer("CUDA", ("cuda/*",)),
+    Layer("PythonBytecode", (f"{PYCACHE_DIRECTORY}/*.pyc",)),
+)
+BY_NAME = {layer.name: layer for layer in LAYERS}
+
+
+def environment(mount_path: str) -> dict[str, str]:
+    """The variables that put every layer below ``mount_path``."""
+    return {variable: f"{mount_path}/{directory}" for variable, directory in ENVIRONMENT.items()}
+
+
+def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
+    """The layer that takes the file at ``path`` (relative to the mount path, POSIX), or None."""
+    if any(fnmatch.fnmatchcase(path, pattern) for pattern in NEVER):
+        return None
+    for layer in LAYERS:
+        if any(fnmatch.fnmatchcase(path, pattern) for pattern in layer.takes):
+            return None if layer.name in set(excluded) else layer
+    return None

@@ -1,0 +1,20 @@
+"""Names of objects in the bucket."""
+
+from __future__ import annotations
+
+
+def _join(prefix: str, *parts: str) -> str:
+    return "/".join([*([prefix.strip("/")] if prefix.strip("/") else []), "v1", *parts])
+
+
+def manifest_object(prefix: str, namespace: str, key: str, signer: str) -> str:
+    return _join(prefix, namespace, "manifests", key, f"{signer}.json")
+
+
+def blob_object(prefix: str, namespace: str, digest: str) -> str:
+    return _join(prefix, namespace, "blobs", "sha256", digest)
+
+
+def staging_prefix(prefix: str, namespace: str, key: str, job: str) -> str:
+    """Ends with a slash, so that one attempt's prefix is never the start of another's."""
+    return _join(prefix, namespace, "staging", key, job) + "/"

@@ -1,0 +1,117 @@
+"""What a bundle is: its archives, what they were proved to do, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Verdict = Literal["Hit", "Partial", "Miss"]
+Outputs = Literal["Identical", "WithinNoise", "Different", "Inconclusive"]
+LayerState = Literal["Cached", "NotCacheable", "Unsafe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One layer's files: a compressed tar, named by its digest."""
+
+    layer: str
+    digest: str  # SHA-256 of the compressed bytes, hex
+    size: int  # compressed bytes
+    unpacked: int  # bytes of all its files together
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One engine start, in seconds."""
+
+    total_seconds: float  # from process start to /health
+    init_seconds: float | None = None  # the engine's own "init engine" line
+    phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, jit, tuning, graphs, ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProof:
+    """What one warm start made of one layer."""
+
+    layer: str
+    verdict: Verdict
+    files: int  # files that the layer brought
+    made_again: int  # files that the warm start wrote all the same
+    reason: str = ""  # the engine's own words, or which files, when it is no Hit
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RankProof:
+    """One rank's warm start."""
+
+    rank: int
+    warm: Start
+    layers: tuple[LayerProof, ...]
+    outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the Job measured."""
+
+    mode: Literal["Peer", "SamePod"]  # Peer: the warm start ran on another pod than the one that made the cache
+    verdict: Verdict
+    outputs: Outputs
+    cold: Start
+    ranks: tuple[RankProof, ...]
+    reason: str = ""
+
+    @property
+    def warm(self) -> Start:
+        """The slowest of the warm starts: what a replica can count on."""
+        return max((rank.warm for rank in self.ranks), key=lambda start: start.total_seconds)
+
+    @property
+    def effective(self) -> bool:
+        """Worth publishing: every warm start was faster than the cold one, and some layer hit on every rank."""
+        some_hit = all(any(layer.verdict == "Hit" for layer in rank.layers) for rank in self.ranks)
+        return bool(self.ranks) and self.warm.total_seconds < self.cold.total_seconds and some_hit
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made the bundle, as the rank saw it: for people, and to find drift."""
+
+    python: str
+    versions: dict[str, str] = field(default_factory=dict)  # vllm, torch, flashinfer-python, triton where installed
+    gpu: str | None = None
+    driver: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNote:
+    """Why a layer is in the bundle, or isn't."""
+
+    layer: str
+    state: LayerState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The signed description of a bundle."""
+
+    namespace: str
+    key: str
+    key_version: int
+    job: str  # the attempt that made it: "<KernelCache uid>-<attempt>"
+    engine_image: str
+    created: str  # RFC 3339, UTC
+    archives: tuple[Archive, ...]
+    environment: dict[str, str]  # variables that its layers need, such as PYTHONPYCACHEPREFIX
+    notes: tuple[LayerNote, ...]
+    proof: Proof
+    provenance: Provenance
+    version: int = 1
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes of the whole bundle."""
+        return sum(archive.size for archive in self.archives)

@@ -1,0 +1,29 @@
+"""What an init container says when it ends: its termination message, 4,096 bytes at the most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+LIMIT = 4096
+
+INSTALLED = "Installed"
+NO_MANIFEST = "NoManifest"  # nothing was published for this key yet
+NO_TRUST = "NoTrust"
+BAD_SIGNATURE = "BadSignature"
+WRONG_KEY = "WrongKey"  # a manifest of another key or namespace
+QUARANTINED = "Quarantined"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+# and the reasons of tunecast_cache.errors
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    result: Literal["Hit", "Cold"]
+    reason: str
+    message: str
+    key: str
+    manifest: str = ""  # digest of the manifest's signed payload
+    bytes: int = 0  # fetched
+    seconds: dict[str, float] = field(default_factory=dict)  # fetch, verify, unpack, preload, total
+    layers: tuple[str, ...] = ()  # installed

@@ -1,0 +1,1 @@
+"""The operator: two level-triggered reconcilers, each ``observe -> plan (pure) -> apply``."""

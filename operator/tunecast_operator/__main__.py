@@ -1,0 +1,78 @@
+"""Starts the operator: settings, the edges, the queue, its workers, and kopf's watching."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+import kopf
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.store import Store
+from tunecast_operator import handlers, times
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, connect
+from tunecast_operator.controller import Controller
+from tunecast_operator.installation import Installation, from_environment
+from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
+from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+from tunecast_operator.signing_key import load_signer
+from tunecast_operator.workqueue import Item, WorkQueue
+
+LIVENESS = "http://0.0.0.0:8080/healthz"
+
+
+def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue) -> Controller:
+    """Wires reconcilers to their edges."""
+    signer = load_signer(cluster, installation.namespace, installation.signing_secret)
+    publisher = Publisher(store, signer, {signer.signer: signer.public_key})
+    caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now)
+
+    def mark_cache(namespace: str, name: str) -> None:
+        queue.add(Item(KERNEL_CACHE.name, namespace, name))
+
+    deployments = InferenceDeploymentReconciler(cluster, installation, publisher.trusted, times.utc_now, mark_cache)
+    reconcilers = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, KERNEL_CACHE.name: caches.reconcile}
+    return Controller(queue, reconcilers, installation.workers)
+
+
+def run(installation: Installation, cluster: Cluster, store: Store, liveness: str | None = LIVENESS) -> None:
+    """Watches and reconciles until SIGTERM."""
+    queue = WorkQueue()
+    controller = build(installation, cluster, store, queue)
+    registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
+    handlers.configure(settings)
+    handlers.register(registry, queue.add)
+    controller.start()
+    try:
+        asyncio.run(
+            kopf.operator(
+                registry=registry,
+                settings=settings,
+                standalone=True,
+                clusterwide=not installation.watch_namespaces,
+                namespaces=installation.watch_namespaces,
+                liveness_endpoint=liveness,
+            )
+        )
+    finally:
+        controller.stop()
+
+
+def main() -> int:
+    """Returns the process's exit code."""
+    try:
+        installation = from_environment(os.environ)
+        logging.basicConfig(level=installation.log_level, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("kopf.activities").setLevel(logging.WARNING)
+        run(installation, connect(installation.workers), Store(installation.store))
+    except TunecastError as error:
+        sys.stderr.write(f"tunecast: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""What ``helm test`` runs: are the kinds served, and does the store answer?"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.store import Store
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, connect
+from tunecast_operator.installation import from_environment
+
+
+def main() -> int:
+    """Prints a line a check; returns 1 where one fails."""
+    try:
+        installation = from_environment(os.environ)
+        cluster = connect(workers=1)
+        namespace = (installation.watch_namespaces or (installation.namespace,))[0]
+        for kind in (INFERENCE_DEPLOYMENT, KERNEL_CACHE):
+            found = cluster.list(kind, namespace)
+            sys.stdout.write(f"ok: {kind.plural} are served, {len(found)} in namespace {namespace}\n")
+        Store(installation.store).check()
+        sys.stdout.write(f"ok: bucket {installation.store.bucket} answers\n")
+    except TunecastError as error:
+        sys.stderr.write(f"failed: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

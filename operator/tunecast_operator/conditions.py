@@ -1,0 +1,91 @@
+"""Condition types, their stable reasons, and how a list of conditions changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+READY = "Ready"
+CACHE_READY = "CacheReady"
+RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
+STALLED = "Stalled"  # kstatus: True when nothing will change without its user
+
+# CacheReady
+PUBLISHED = "Published"
+WAITING = "WaitingForCache"
+QUEUED = "Queued"
+TUNING = "Tuning"
+PUBLISHING = "Publishing"
+PODS_CANNOT_START = "PodsCannotStart"
+RETRYING = "Retrying"
+ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+TIMED_OUT = "TimedOut"
+INEFFECTIVE = "Ineffective"
+DISABLED = "TuningDisabled"
+STORE_UNAVAILABLE = "StoreUnavailable"
+UNWANTED = "Unwanted"
+QUEUE_TIMEOUT = "QueueTimeout"
+TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
+# Ready
+HELD = "HeldForTuning"
+REPLICAS_READY = "ReplicasReady"
+REPLICAS_NOT_READY = "ReplicasNotReady"
+# Reconciling, Stalled
+IDLE = "Idle"
+ROLLING_OUT = "RollingOut"
+INVALID_SPEC = "InvalidSpec"
+
+Status = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition without its bookkeeping. ``warning`` marks a transition whose Event is a warning."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A condition that took another status or reason, and since when it had the one before."""
+
+    condition: Condition
+    previous: str
+
+
+def merge(
+    old: Sequence[Mapping[str, Any]], new: Iterable[Condition], generation: int, now: str
+) -> tuple[list[dict[str, Any]], list[Transition]]:
+    """Returns the conditions to write, sorted as given, and those that took another status or reason.
+
+    ``lastTransitionTime`` moves with the status alone, as Kubernetes has it.
+    """
+    before = {condition["type"]: condition for condition in old}
+    merged, transitions = [], []
+    for condition in new:
+        known = before.get(condition.type, {})
+        changed = known.get("status") != condition.status
+        merged.append(
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message[:32768],
+                "observedGeneration": generation,
+                "lastTransitionTime": now if changed else known["lastTransitionTime"],
+            }
+        )
+        if changed or known.get("reason") != condition.reason:
+            previous = f"{known.get('status')}/{known.get('reason')}/{known.get('lastTransitionTime')}"
+            transitions.append(Transition(condition, previous))
+    return merged, transitions
+
+
+def find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of this type, or an empty mapping."""
+    return next((c for c in status.get("conditions", ()) if c["type"] == kind), {})

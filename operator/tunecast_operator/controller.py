@@ -1,0 +1,62 @@
+"""Worker threads between the queue and the reconcilers."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+
+from tunecast_cache.errors import TunecastError
+from tunecast_operator.cluster import ConflictError
+from tunecast_operator.workqueue import Item, WorkQueue
+
+log = logging.getLogger(__name__)
+Reconcile = Callable[[str, str], float | None]
+RESYNC_SECONDS = 600.0
+RESYNC_JITTER = 0.2
+
+
+class Controller:
+    """Runs each item's reconciler; what raises is tried again with backoff, what succeeds is looked at again later."""
+
+    def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int) -> None:
+        self._queue, self._reconcilers = queue, reconcilers
+        self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, seconds: float = 20.0) -> None:
+        """Lets reconciliations end that are under way."""
+        self._queue.close()
+        for thread in self._threads:
+            thread.join(seconds)
+
+    @property
+    def alive(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while (item := self._queue.take()) is not None:
+            try:
+                self.run(item)
+            finally:
+                self._queue.done(item)
+
+    def run(self, item: Item) -> None:
+        """One reconciliation; an unexpected exception is logged whole, and ends neither thread nor item."""
+        try:
+            again = self._reconcilers[item.kind](item.namespace, item.name)
+        except ConflictError as error:
+            log.debug("%s %s/%s: %s", *item, error)
+            self._queue.retry(item)
+        except TunecastError as error:
+            log.warning("%s %s/%s: %s; tried again in %.0f s", *item, error, self._queue.retry(item))
+        except Exception:
+            log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self._queue.retry(item))
+        else:
+            self._queue.forget(item)
+            resync = RESYNC_SECONDS * (1 + RESYNC_JITTER * random.random())  # noqa: S311 - spreads load
+            self._queue.add(item, resync if again is None else min(again, resync))

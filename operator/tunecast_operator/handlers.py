@@ -1,0 +1,64 @@
+"""What kopf is for here: it watches, and every event only marks objects in the queue.
+
+``on.event`` handlers alone, so that kopf puts no finalizer, no annotation and no progress on anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import kopf
+
+from tunecast_operator.api.groups import GROUP, VERSION
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE
+from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, MANAGED_BY
+from tunecast_operator.workqueue import Item
+
+Mark = Callable[[Item], None]
+SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
+
+
+def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
+    """Marks an object when it changes, when one of its children does, or when what it refers to does."""
+
+    def on_event(body: kopf.Body, **_: Any) -> None:
+        for item in concerned(dict(body)):
+            mark(item)
+
+    for plural in ("inferencedeployments", "kernelcaches"):
+        kopf.on.event(GROUP, VERSION, plural, registry=registry)(on_event)
+    for group, version, plural in (("apps", "v1", "deployments"), ("batch", "v1", "jobs"), ("", "v1", "pods")):
+        kopf.on.event(group, version, plural, registry=registry)(on_event)
+
+
+def concerned(body: dict[str, Any]) -> Iterator[Item]:
+    """The objects to look at after this one changed."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    namespace, labels = metadata["namespace"], metadata.get("labels") or {}
+    if body.get("kind") == INFERENCE_DEPLOYMENT.name:
+        yield Item(INFERENCE_DEPLOYMENT.name, namespace, metadata["name"])
+        if status.get("kernelCache"):
+            yield Item(KERNEL_CACHE.name, namespace, status["kernelCache"])
+    elif body.get("kind") == KERNEL_CACHE.name:
+        yield Item(KERNEL_CACHE.name, namespace, metadata["name"])
+        for name in status.get("referredBy", ()):
+            yield Item(INFERENCE_DEPLOYMENT.name, namespace, name)
+    elif DEPLOYMENT_LABEL in labels:
+        yield Item(INFERENCE_DEPLOYMENT.name, namespace, labels[DEPLOYMENT_LABEL])
+    elif CACHE_LABEL in labels:
+        yield Item(KERNEL_CACHE.name, namespace, labels[CACHE_LABEL])
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Watches only what carries our label, posts nothing by itself, and looks for no new kinds."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.persistence.finalizer = f"{GROUP}/never"  # a handler that asks for one would be a bug; this names it
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.watching.server_timeout = 300
+    settings.queueing.worker_limit = 16
+    for plural in ("deployments.apps", "jobs.batch", "pods"):
+        settings.watching.label_selectors[plural] = SELECTOR

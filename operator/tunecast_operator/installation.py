@@ -1,0 +1,58 @@
+"""What an administrator chose at installation: Helm values, which reach the operator as environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.trust import StoreSettings
+
+
+class InstallationError(TunecastError):
+    reason = "BadInstallation"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Every field has its Helm value of the same name."""
+
+    store: StoreSettings
+    namespace: str  # the operator's own
+    init_image: str
+    init_pull_policy: str = "IfNotPresent"
+    init_deadline_seconds: float = 60.0
+    signing_secret: str = "tunecast-signing-key"  # noqa: S105 - a Secret's name
+    watch_namespaces: tuple[str, ...] = ()  # empty: the whole cluster
+    workers: int = 4
+    log_level: str = "INFO"
+
+
+def from_environment(environment: Mapping[str, str]) -> Installation:
+    """Reads ``TUNECAST_*``.
+
+    Raises:
+        InstallationError: a variable that has no default is missing or empty.
+    """
+    return Installation(
+        store=StoreSettings(
+            bucket=_required(environment, "TUNECAST_BUCKET"),
+            prefix=environment.get("TUNECAST_PREFIX", ""),
+            endpoint=environment.get("TUNECAST_ENDPOINT") or None,
+            region=environment.get("TUNECAST_REGION") or "us-east-1",
+        ),
+        namespace=_required(environment, "TUNECAST_NAMESPACE"),
+        init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
+        init_pull_policy=environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
+        init_deadline_seconds=float(environment.get("TUNECAST_INIT_DEADLINE_SECONDS") or 60),
+        signing_secret=environment.get("TUNECAST_SIGNING_SECRET") or "tunecast-signing-key",
+        watch_namespaces=tuple(n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()),
+        log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise InstallationError(f"the environment variable {name} is missing: set its value in the Helm chart")
+    return value

@@ -1,0 +1,45 @@
+"""Why pods don't start, read from what their kubelet, their scheduler or their controller says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Waiting reasons that mean trouble, not progress.
+_TROUBLE = {
+    "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    reason: str
+    message: str
+    capacity: bool = False  # no room, rather than something that its user must mend
+
+
+def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None = None) -> Blocked | None:
+    """The first thing that keeps a pod from starting; what a user must mend comes before a lack of room."""
+    found = [why for pod in pods for why in _of_pod(pod)] + list(_of_owner(owner or {}))
+    return min(found, key=lambda why: why.capacity, default=None)
+
+
+def _of_pod(pod: Mapping[str, Any]) -> Iterator[Blocked]:
+    status, name = pod.get("status", {}), pod["metadata"]["name"]
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            yield Blocked(condition.get("reason", "Unschedulable"), f"{name}: {condition.get('message', '')}", True)
+    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _TROUBLE:
+            yield Blocked(waiting["reason"], f"{name}, container {container['name']}: {waiting.get('message', '')}")
+
+
+def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:
+    """A ReplicaSet or a Deployment that can't even create its pods."""
+    for condition in owner.get("status", {}).get("conditions", ()):
+        if condition["type"] in {"ReplicaFailure", "FailureTarget"} and condition["status"] == "True":
+            message = condition.get("message", "")
+            yield Blocked(condition.get("reason", "FailedCreate"), message, "quota" in message)

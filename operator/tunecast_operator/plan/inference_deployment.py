@@ -1,0 +1,261 @@
+"""What to do about an InferenceDeployment: which cache it wants, and whether its replicas may start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from tunecast_cache.layers import PYCACHE_VARIABLE
+from tunecast_cache.report import InitReport
+from tunecast_operator import conditions as c
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
+from tunecast_operator.plan.blocked import blocked
+from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
+from tunecast_operator.resources.service import serving_service
+
+# KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
+_DECIDED = {"Ready", "Ineffective", "Failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    owner: Mapping[str, Any]  # the InferenceDeployment
+    spec: InferenceDeploymentSpec
+    deployment: Mapping[str, Any] | None
+    caches: Sequence[Mapping[str, Any]]  # of its namespace
+    pods: Sequence[Mapping[str, Any]]  # its serving pods
+    reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container said)
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.owner.get("status") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The revision that the spec asks for, and the KernelCache that goes with it."""
+
+    revision: Revision
+    snapshot: dict[str, Any]  # spec of the KernelCache to create where none serves
+    cache_name: str
+    cache: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    create_cache: tuple[str, dict[str, Any]] | None  # name and spec
+    apply_deployment: dict[str, Any] | None  # to be applied where it differs
+    scale: int | None  # the old revision goes on serving, at this size
+    service: dict[str, Any]
+    status: dict[str, Any]
+    conditions: tuple[Condition, ...]
+
+
+def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Plan:
+    """``init_image`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
+    wanted = _wanted(seen, init_image, key_version)
+    tunes = seen.spec.tuning.policy != "Never"
+    waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
+    live = revision_of(dict(seen.deployment)) if seen.deployment else None
+    keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key
+    held = waiting and (live is None or live.held)
+    revision = replace(wanted.revision, held=held, pycache=_pycache(wanted, live, held=held))
+    applied = None if keeps_old else _deployment(seen, revision, live, pull_policy, held=held)
+    service = serving_service(dict(seen.owner), seen.spec.engine.port)
+    create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
+    shown = live if keeps_old and live else revision
+    status = _status(seen, wanted, shown, tunes=tunes)
+    conditions = _conditions(seen, wanted, held=held, keeps_old=keeps_old, tunes=tunes)
+    scale = _old_size(seen) if keeps_old else None
+    return Plan(create, applied, scale, service, status, conditions)
+
+
+def _wanted(seen: Observed, init_image: str, key_version: int) -> Wanted:
+    spec_digest = template_digest(seen.spec)
+    live = revision_of(dict(seen.deployment)) if seen.deployment else None
+    if live and live.spec == spec_digest:
+        init_image, key_version = live.init_image, live.key_version
+    key = key_of(seen.spec, key_version)
+    snapshot = cache_spec(seen.spec, key, key_version)
+    cache = _choose(seen.caches, key, cache_name(snapshot))
+    name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
+    revision = Revision(spec_digest, key, key_version, init_image, pycache=False, held=False)
+    return Wanted(revision, snapshot, name, cache)
+
+
+def _choose(caches: Sequence[Mapping[str, Any]], key: str, own_name: str) -> Mapping[str, Any] | None:
+    """One that is ready with this key serves whatever it was tuned on; else the one shaped like this spec."""
+    same_key = sorted((k for k in caches if k["spec"]["key"] == key), key=lambda k: str(k["metadata"]["name"]))
+    ready = [cache for cache in same_key if _state(cache) == "Ready"]
+    own = [cache for cache in same_key if cache["metadata"]["name"] == own_name]
+    return next(iter([*ready, *own]), None)
+
+
+def _state(cache: Mapping[str, Any] | None) -> str:
+    return str(((cache or {}).get("status") or {}).get("state", "Pending"))
+
+
+def _decided(cache: Mapping[str, Any] | None) -> bool:
+    if cache is None:
+        return False
+    overdue = c.find(cache.get("status") or {}, c.READY).get("reason") == c.QUEUE_TIMEOUT
+    return _state(cache) in _DECIDED or overdue
+
+
+def _pycache(wanted: Wanted, live: Revision | None, *, held: bool) -> bool:
+    """A revision that has, or had, replicas keeps what it was rendered with; a new one takes what the proof says."""
+    if live and not live.held and live.spec == wanted.revision.spec:
+        return live.pycache
+    if held or _state(wanted.cache) != "Ready":
+        return False
+    environment = ((wanted.cache or {}).get("status") or {}).get("environment", {})
+    return PYCACHE_VARIABLE in environment
+
+
+def _deployment(
+    seen: Observed, revision: Revision, live: Revision | None, pull_policy: str, *, held: bool
+) -> dict[str, Any] | None:
+    """None where a live revision of the same spec was rendered by another version of this operator: it stays."""
+    same = live is not None and live.spec == revision.spec and live.held == revision.held
+    replicas = 0 if held else _replicas(seen, live)
+    if same and live is not None and live.renderer != RENDERER:
+        return None
+    return deployment(dict(seen.owner), seen.spec, revision, replicas, pull_policy)
+
+
+def _replicas(seen: Observed, live: Revision | None) -> int | None:
+    """The spec's; else the live value while it is ours, 1 when a held revision is let go; None where another owns it."""
+    if seen.spec.replicas is not None:
+        return seen.spec.replicas
+    if live is None or live.held:
+        return 1
+    owner = _replicas_owner(seen.deployment or {})
+    return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1)) if owner == "tunecast" else None
+
+
+def _replicas_owner(live: Mapping[str, Any]) -> str:
+    """Who set ``spec.replicas`` last, as the API server keeps it."""
+    for entry in live.get("metadata", {}).get("managedFields", ()):
+        if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {}):
+            return str(entry.get("manager"))
+    return "tunecast"
+
+
+def _old_size(seen: Observed) -> int | None:
+    current = ((seen.deployment or {}).get("spec") or {}).get("replicas")
+    return seen.spec.replicas if seen.spec.replicas not in (None, current) else None
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> dict[str, Any]:
+    live = (seen.deployment or {}).get("status") or {}
+    cached = (wanted.cache or {}).get("status") or {}
+    status: dict[str, Any] = {
+        "replicas": live.get("replicas", 0),
+        "readyReplicas": live.get("readyReplicas", 0),
+        "selector": ",".join(f"{name}={value}" for name, value in selector(seen.name).items()),
+        "cache": _column(seen, wanted, tunes=tunes),
+        "key": wanted.revision.key,
+        "rendered": {
+            "key": shown.key,
+            "keyVersion": shown.key_version,
+            "initImage": shown.init_image,
+            "specDigest": shown.spec,
+            "pycache": shown.pycache,
+        },
+    }
+    if tunes:
+        status["kernelCache"] = wanted.cache_name
+    status |= {name: cached[name] for name in ("cold", "warm") if cached.get(name)}
+    return status | _init_reports(seen.reports)
+
+
+def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
+    """Hit, Tuning, Cold or Failed: what replicas get that start now, or got if all of them say so."""
+    state = _state(wanted.cache)
+    if state == "Ready":
+        said = [report.result for key, report in seen.reports if key == wanted.revision.key]
+        return "Cold" if said and "Hit" not in said else "Hit"
+    if state == "Failed":
+        return "Failed"
+    if state == "Ineffective" or not tunes or _decided(wanted.cache):
+        return "Cold"
+    return "Tuning"
+
+
+def _init_reports(reports: Sequence[tuple[str, InitReport]]) -> dict[str, Any]:
+    if not reports:
+        return {}
+    counts = Counter(report.reason for _, report in reports)
+    summary: dict[str, Any] = {"counts": [{"reason": r, "count": n} for r, n in sorted(counts.items())]}
+    cold = [report.message for _, report in reports if report.result == "Cold"]
+    return {"initReports": summary | ({"lastMessage": sorted(cold)[0]} if cold else {})}
+
+
+def _conditions(
+    seen: Observed, wanted: Wanted, *, held: bool, keeps_old: bool, tunes: bool
+) -> tuple[Condition, ...]:
+    cache = _cache_condition(wanted, tunes=tunes)
+    ready = _ready_condition(seen, wanted, held=held)
+    rolling = ready.status == "False" or keeps_old or (tunes and not _decided(wanted.cache))
+    reason = cache.reason if keeps_old or held else c.ROLLING_OUT
+    message = cache.message if keeps_old or held else ready.message
+    if keeps_old:
+        message = f"the old revision serves until the new one's cache is ready: {message}"
+    reconciling = Condition(c.RECONCILING, "True", reason, message) if rolling else Condition(c.RECONCILING, "False", c.IDLE, "")
+    return ready, cache, reconciling, Condition(c.STALLED, "False", c.IDLE, "")
+
+
+def _cache_condition(wanted: Wanted, *, tunes: bool) -> Condition:
+    if not tunes:
+        return Condition(c.CACHE_READY, "False", c.DISABLED, "spec.tuning.policy is Never")
+    if wanted.cache is None:
+        return Condition(c.CACHE_READY, "False", c.WAITING, f"KernelCache {wanted.cache_name} was created")
+    found = c.find(wanted.cache.get("status") or {}, c.READY)
+    if not found:
+        return Condition(c.CACHE_READY, "False", c.WAITING, f"KernelCache {wanted.cache_name} was created")
+    reason, message = str(found["reason"]), f"KernelCache {wanted.cache_name}: {found['message']}"
+    if found["status"] == "True":
+        return Condition(c.CACHE_READY, "True", reason, message)
+    return Condition(c.CACHE_READY, "False", reason, message, warning=_decided(wanted.cache))
+
+
+def _ready_condition(seen: Observed, wanted: Wanted, *, held: bool) -> Condition:
+    if held:
+        text = "replicas start when the cache is ready, or tuning gives up"
+        return Condition(c.READY, "False", c.HELD, text)
+    live = seen.deployment or {}
+    status, spec = live.get("status") or {}, live.get("spec") or {}
+    desired, ready = int(spec.get("replicas", 1)), int(status.get("readyReplicas", 0))
+    current = status.get("observedGeneration", 0) >= live.get("metadata", {}).get("generation", 1)
+    why = blocked(seen.pods, live)
+    if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
+        return Condition(c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}")
+    detail = f": {why.reason}: {why.message}" if why else ""
+    return Condition(c.READY, "False", c.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}")
+
+
+def _warm_words(seen: Observed) -> str:
+    if not seen.reports:
+        return ""
+    hits = sum(report.result == "Hit" for _, report in seen.reports)
+    cold = Counter(report.reason for _, report in seen.reports if report.result == "Cold")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(cold.items()))
+    return f"; {hits} started warm" + (f", {sum(cold.values())} cold ({reasons})" if cold else "")
+
+
+def pod_key(pod: Mapping[str, Any]) -> str:
+    """The key that a serving pod was made for."""
+    return str((pod["metadata"].get("labels") or {}).get(KEY_LABEL, ""))

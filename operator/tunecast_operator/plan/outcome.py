@@ -1,0 +1,131 @@
+"""How one attempt of a tuning Job ended, judged over all its pods and what its ranks staged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tunecast_cache import job as reasons
+from tunecast_cache.errors import MalformedError
+from tunecast_cache.job import RankResult
+from tunecast_cache.records import decode
+from tunecast_operator.resources.pod import ENGINE
+
+# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted.
+Kind = Literal["Succeeded", "Rejected", "Crashed", "Disrupted"]
+
+DISRUPTED = "Disrupted"
+JOB_DELETED = "JobDeleted"
+RANK_DIED = "RankDied"
+RESULT_MISSING = "ResultMissing"
+JOB_FAILED = "JobFailed"
+
+_REJECTED = {reasons.ENGINE_REJECTED, reasons.BAD_SETTINGS}
+_NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    kind: Kind
+    reason: str
+    message: str
+    rank: int | None = None
+
+
+def finished(job: Mapping[str, Any]) -> bool:
+    """Its end is decided: no pod of it will start again."""
+    ends = {"Complete", "Failed"}
+    return any(c["type"] in ends and c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
+
+
+def succeeded(job: Mapping[str, Any]) -> bool:
+    conditions = job.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
+
+
+def rank_of(pod: Mapping[str, Any]) -> int:
+    annotations = pod["metadata"].get("annotations") or {}
+    return int(annotations.get("batch.kubernetes.io/job-completion-index", -1))
+
+
+def results_of(pods: Iterable[Mapping[str, Any]], staged: Mapping[int, RankResult]) -> dict[int, RankResult]:
+    """What each rank said last: as staged, else as its termination message."""
+    results = dict(staged)
+    for pod in pods:
+        rank = rank_of(pod)
+        message = _termination(pod).get("message", "")
+        if rank in results or not message.startswith("{"):
+            continue
+        try:
+            results[rank] = decode(RankResult, message.encode(), f"the termination message of rank {rank}")
+        except MalformedError:
+            continue  # an engine's own last words: classified by the exit code below
+    return results
+
+
+def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: Mapping[int, RankResult]) -> Outcome:
+    """The one end of an attempt; what a rank did itself counts before what others saw of it.
+
+    Args:
+        job: finished.
+        pods: those of its pods that still exist.
+        staged: the results that ranks uploaded, by rank.
+    """
+    pods = list(pods)
+    results = results_of(pods, staged)
+    if succeeded(job):
+        return _success(results)
+    own_fault = [r for r in results.values() if not r.succeeded and r.reason not in _NOT_AT_FAULT]
+    for result in sorted(own_fault, key=lambda r: (r.reason not in _REJECTED, r.rank)):
+        kind: Kind = "Rejected" if result.reason in _REJECTED else "Crashed"
+        return Outcome(kind, result.reason, f"rank {result.rank}: {result.message}", result.rank)
+    return _disruption(pods) or _killed(pods) or _lost(results, job)
+
+
+def _success(results: Mapping[int, RankResult]) -> Outcome:
+    leader = results.get(0)
+    if leader is None or not leader.succeeded or leader.proof is None:
+        return Outcome("Crashed", RESULT_MISSING, "the Job completed, but rank 0 staged no result: see its log", 0)
+    return Outcome("Succeeded", leader.reason, leader.message)
+
+
+def _disruption(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+    for pod in pods:
+        status = pod.get("status", {})
+        target = next((c for c in status.get("conditions", ()) if c["type"] == "DisruptionTarget"), None)
+        if target or status.get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}:
+            why = (target or {}).get("message") or status.get("message") or status.get("reason", "")
+            return Outcome("Disrupted", DISRUPTED, f"rank {rank_of(pod)} was disrupted: {why}", rank_of(pod))
+    return None
+
+
+def _killed(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+    """A rank that died without a word: by memory, or by somebody's SIGKILL."""
+    for pod in sorted(pods, key=rank_of):
+        ended, rank = _termination(pod), rank_of(pod)
+        if ended.get("reason") == "OOMKilled":
+            text = f"rank {rank} ran out of memory: raise the memory limit in spec.resources"
+            return Outcome("Crashed", reasons.ENGINE_OUT_OF_MEMORY, text, rank)
+        if ended.get("exitCode", 0) > 128 and not str(ended.get("message", "")).startswith("{"):  # noqa: PLR2004
+            return Outcome("Disrupted", RANK_DIED, f"rank {rank} was killed by signal {ended['exitCode'] - 128}", rank)
+    return None
+
+
+def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
+    for result in results.values():
+        if result.reason == reasons.PEER_LOST:
+            rank = result.lost_rank
+            return Outcome("Disrupted", reasons.PEER_LOST, f"rank {result.rank}: {result.message}", rank)
+    for result in results.values():
+        if result.reason == reasons.TERMINATED:
+            return Outcome("Disrupted", reasons.TERMINATED, f"rank {result.rank}: {result.message}", result.rank)
+    failed = next((c for c in job.get("status", {}).get("conditions", ()) if c["type"] == "Failed"), {})
+    return Outcome("Crashed", JOB_FAILED, failed.get("message", "no rank left a result: see the Job's events"))
+
+
+def _termination(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    engine = next((s for s in statuses if s["name"] == ENGINE), {})
+    ended: Mapping[str, Any] = engine.get("state", {}).get("terminated", {})
+    return ended

@@ -1,0 +1,167 @@
+"""The operator's side of the store: look bundles up, receive what a Job staged, sign it and publish it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tunecast_cache import layers
+from tunecast_cache.errors import BundleError, MalformedError, SignatureError
+from tunecast_cache.job import PROGRESS, JobSettings, Progress, RankResult, archive_object, result_object
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.manifest import Archive, Manifest
+from tunecast_cache.records import canonical, decode
+from tunecast_cache.signing import Signer, verify
+from tunecast_cache.store import Store
+from tunecast_operator import times
+from tunecast_operator.api.command_line import command_line
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.plan.kernel_cache import Published
+from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
+
+URL_SECONDS = 6 * 3600
+RESULT_LIMIT = 2 * 2**20
+BUNDLE_LIMIT = 64 * 2**30
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+
+
+class Publisher:
+    """Holds the one private key; every bundle that a replica believes passed through ``publish``."""
+
+    def __init__(self, store: Store, signer: Signer, trusted: Mapping[str, str]) -> None:
+        self._store, self._signer, self._trusted = store, signer, trusted
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        return dict(self._trusted)
+
+    def find(self, namespace: str, key: str) -> Published | None:
+        """The bundle of this key whose signature counts and whose archives are all there.
+
+        Raises:
+            StoreError: the store didn't say.
+        """
+        for signer in sorted(self._trusted, key=lambda s: s != self._signer.signer):
+            envelope = self._store.get_manifest(namespace, key, signer)
+            if envelope is None:
+                continue
+            try:
+                payload, _ = verify(envelope, self._trusted)
+                manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
+            except (SignatureError, MalformedError):
+                continue  # an object that we didn't write: as good as none
+            if (manifest.namespace, manifest.key) == (namespace, key) and self._complete(namespace, manifest):
+                return Published(manifest, hashlib.sha256(payload).hexdigest(), signer)
+        return None
+
+    def _complete(self, namespace: str, manifest: Manifest) -> bool:
+        return all(self._store.blob_exists(namespace, a.digest, a.size) for a in manifest.archives)
+
+    def settings(
+        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, sweep: tuple[dict[str, Any], ...]
+    ) -> JobSettings:
+        """What the ranks of one attempt read, with fresh presigned URLs."""
+        namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
+        names = [PROGRESS, *(archive_object(layer.name) for layer in layers.LAYERS)]
+        names += [result_object(rank) for rank in range(spec.ranks)]
+        urls = {name: self._store.presign_put(namespace, spec.key, job, name, URL_SECONDS) for name in names}
+        return JobSettings(
+            job=job,
+            key=spec.key,
+            world_size=spec.ranks,
+            rendezvous_host=rendezvous_host(cache, attempt),
+            rendezvous_port=RENDEZVOUS_PORT,
+            workload=spec.workload,
+            command=tuple(command_line(spec)),
+            port=spec.engine.port,
+            mount_path=MOUNT_PATH,
+            timeout_seconds=spec.timeout_seconds,
+            excluded_layers=tuple(spec.exclude_layers),
+            secret_variables=tuple(secret_variables(spec.engine.env)),
+            sweep=sweep,
+            uploads=urls,
+        )
+
+    def results(self, namespace: str, key: str, job: str, ranks: int) -> dict[int, RankResult]:
+        """What ranks staged; a result that can't be read counts as none."""
+        found = {}
+        for rank in range(ranks):
+            data = self._store.read_staged(namespace, key, job, result_object(rank), RESULT_LIMIT)
+            try:
+                result = decode(RankResult, data, f"the result of rank {rank} of {job}") if data else None
+            except MalformedError:
+                continue
+            if result and result.rank == rank:
+                found[rank] = result
+        return found
+
+    def progress(self, namespace: str, key: str, job: str) -> Progress | None:
+        data = self._store.read_staged(namespace, key, job, PROGRESS, RESULT_LIMIT)
+        try:
+            return decode(Progress, data, f"the progress of {job}") if data else None
+        except MalformedError:
+            return None
+
+    def publish(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, result: RankResult, now: datetime) -> None:
+        """Takes the staged archives over, then writes the signed manifest, unless one is there already.
+
+        Raises:
+            BundleError: what was staged isn't what rank 0 says.
+            StoreError: the store failed; publishing again is safe.
+        """
+        namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
+        check_archives(result.archives, job)
+        for archive in result.archives:
+            self._store.publish(namespace, spec.key, job, archive_object(archive.layer), archive)
+        if result.proof is None or result.provenance is None:
+            raise BundleError(f"rank 0 of {job} staged no proof: nothing is published")
+        manifest = Manifest(
+            namespace=namespace,
+            key=spec.key,
+            key_version=spec.key_version,
+            job=job,
+            engine_image=spec.engine.image,
+            created=times.text(now),
+            archives=result.archives,
+            environment=check_environment(result.environment, job),
+            notes=result.notes,
+            proof=result.proof,
+            provenance=result.provenance,
+        )
+        self._store.put_manifest(namespace, spec.key, self._signer.signer, self._signer.sign(canonical(manifest)))
+
+    def clean(self, namespace: str, key: str, job: str) -> None:
+        self._store.delete_staged(namespace, key, job)
+
+    def clean_orphans(self, namespace: str, living: set[str]) -> None:
+        """Removes what attempts of KernelCaches staged that are gone; ``living`` holds the uids that aren't."""
+        for key, job in self._store.staged_jobs(namespace):
+            if job.rpartition("-")[0] not in living:
+                self._store.delete_staged(namespace, key, job)
+
+
+def check_archives(archives: tuple[Archive, ...], job: str) -> None:
+    """Raises BundleError where rank 0's list can't be a bundle."""
+    names = [archive.layer for archive in archives]
+    if not names or len(set(names)) != len(names) or not set(names) <= layers.BY_NAME.keys():
+        raise BundleError(f"{job} staged no bundle: its layers are {names}")
+    if any(a.size < 0 or a.unpacked < 0 or a.files < 1 for a in archives) or sum(a.size for a in archives) > BUNDLE_LIMIT:
+        raise BundleError(f"{job} staged archives of impossible sizes")
+
+
+def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str]:
+    """A proof may ask for one variable, with one value: nothing that a rank says reaches a pod template otherwise."""
+    allowed = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"}
+    if not environment.items() <= allowed.items():
+        raise BundleError(f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken")
+    return dict(environment)
+
+
+def secret_variables(env: list[dict[str, Any]]) -> list[str]:
+    """Variables whose values must never be staged: from Secrets, or named like one."""
+    from_secret = (v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
+    named_so = (v["name"] for v in env if "value" in v and _SECRET_NAME.search(v["name"]))
+    return sorted({*from_secret, *named_so})

@@ -1,0 +1,1 @@
+"""The two reconcilers: they observe, let a plan decide, and apply it."""

@@ -1,0 +1,153 @@
+"""Reconciles an InferenceDeployment: the cache it wants, its Deployment, its Service, and the namespace's trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunecast_cache.errors import MalformedError
+from tunecast_cache.key import KEY_VERSION
+from tunecast_cache.records import decode
+from tunecast_cache.report import InitReport
+from tunecast_cache.trust import CONFIG_MAP as TRUST_NAME
+from tunecast_cache.trust import Trust
+from tunecast_operator import conditions as c
+from tunecast_operator.api.groups import GROUP, VERSION
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.cluster import (
+    CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, POD, SERVICE, Cluster, ClusterError, Kind, RejectedError,
+)  # fmt: skip
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
+from tunecast_operator.installation import Installation
+from tunecast_operator.matching import matches
+from tunecast_operator.plan import inference_deployment as plans
+from tunecast_operator.reconcile.status import write_status
+from tunecast_operator.resources.deployment import INIT
+from tunecast_operator.resources.trust import trust_config_map
+
+RETRY_SECONDS = 15.0
+TOLD = frozenset({c.READY, c.CACHE_READY, c.STALLED})
+
+
+class InferenceDeploymentReconciler:
+    """``mark_cache`` is called with a KernelCache's name when this object begins or ceases to want it."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        installation: Installation,
+        trusted: Mapping[str, str],
+        now: Callable[[], datetime],
+        mark_cache: Callable[[str, str], None],
+    ) -> None:
+        self._cluster, self._installation, self._trusted = cluster, installation, trusted
+        self._now, self._mark_cache = now, mark_cache
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Returns in how many seconds to look again, where no event would say so."""
+        owner = self._cluster.get(INFERENCE_DEPLOYMENT, namespace, name)
+        if owner is None or owner["metadata"].get("deletionTimestamp"):
+            return None
+        try:
+            spec = InferenceDeploymentSpec.model_validate(owner["spec"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            text = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+            self._write_stalled(owner, c.INVALID_SPEC, text)
+            return None
+        seen = self._observe(owner, spec)
+        image, pull = self._installation.init_image, self._installation.init_pull_policy
+        plan = plans.decide(seen, image, pull, KEY_VERSION)
+        try:
+            self._apply(seen, plan)
+        except (NameTakenError, RejectedError) as error:
+            self._write_stalled(owner, error.reason, str(error))
+            return RETRY_SECONDS
+        self._write(owner, seen, plan)
+        return None
+
+    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
+        namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
+        pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
+        return plans.Observed(
+            owner=owner,
+            spec=spec,
+            deployment=self._cluster.get(DEPLOYMENT, namespace, name),
+            caches=self._cluster.list(KERNEL_CACHE, namespace),
+            pods=pods,
+            reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
+            now=self._now(),
+        )
+
+    def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:
+        namespace = seen.owner["metadata"]["namespace"]
+        self._apply_where_it_differs(CONFIG_MAP, trust_config_map(namespace, self._trust()))
+        if plan.create_cache:
+            self._create_cache(namespace, *plan.create_cache)
+        self._apply_where_it_differs(SERVICE, plan.service)
+        if plan.apply_deployment and not matches(plan.apply_deployment, seen.deployment):
+            self._take(DEPLOYMENT, plan.apply_deployment, seen.deployment)
+        if plan.scale is not None:
+            self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
+
+    def _trust(self) -> Trust:
+        deadline = self._installation.init_deadline_seconds
+        return Trust(store=self._installation.store, keys=dict(self._trusted), deadline_seconds=deadline)
+
+    def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
+        metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
+        cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KERNEL_CACHE.name, "metadata": metadata, "spec": spec}
+        self._cluster.create(KERNEL_CACHE, cache)
+
+    def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
+        metadata = desired["metadata"]
+        live = self._cluster.get(kind, metadata["namespace"], metadata["name"])
+        if not matches(desired, live):
+            self._take(kind, desired, live)
+
+    def _take(self, kind: Kind, desired: dict[str, Any], live: dict[str, Any] | None) -> None:
+        """Applies ``desired``, unless an object of that name belongs to somebody else."""
+        owners = (live or {}).get("metadata", {}).get("ownerReferences", [])
+        ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}
+        if live and ours and not ours & {owner["uid"] for owner in owners}:
+            name = f"{desired['metadata']['namespace']}/{desired['metadata']['name']}"
+            raise NameTakenError(f"{kind.name} {name} exists and isn't ours: delete it, or choose another name")
+        self._cluster.apply(kind, desired)
+
+    def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
+        before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
+        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, plan.status, plan.conditions, TOLD, self._now())
+        for cache in {before, after} - {None}:
+            if before != after:
+                self._mark_cache(owner["metadata"]["namespace"], str(cache))
+
+    def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
+        conditions = (
+            Condition(c.READY, "False", reason, text, warning=True),
+            Condition(c.RECONCILING, "False", reason, text),
+            Condition(c.STALLED, "True", reason, text, warning=True),
+        )
+        status = {k: v for k, v in (owner.get("status") or {}).items() if k not in {"conditions", "observedGeneration"}}
+        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, frozenset({c.STALLED}), self._now())
+
+
+class NameTakenError(ClusterError):
+    reason = "NameTaken"
+
+
+def init_report(pod: Mapping[str, Any]) -> InitReport | None:
+    """What a serving pod's init container said last; None while it runs, or where it said nothing."""
+    for status in pod.get("status", {}).get("initContainerStatuses", ()):
+        if status["name"] != INIT:
+            continue
+        for state in (status.get("state", {}), status.get("lastState", {})):
+            message = state.get("terminated", {}).get("message", "")
+            try:
+                return decode(InitReport, message.encode(), f"the report of {pod['metadata']['name']}")
+            except MalformedError:
+                continue  # cut short, or no report: the pod's log has more
+    return None

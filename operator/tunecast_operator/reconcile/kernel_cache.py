@@ -1,0 +1,181 @@
+"""Reconciles a KernelCache: observe the cluster and the store, decide, apply, write status."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
+from tunecast_operator import conditions as c
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.cluster import (
+    CONFIG_MAP, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, POD, SECRET, SERVICE, Cluster, ConflictError,
+)  # fmt: skip
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL
+from tunecast_operator.installation import Installation
+from tunecast_operator.plan import kernel_cache as plans
+from tunecast_operator.plan.outcome import finished
+from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.status import write_status
+from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_secret
+from tunecast_operator.resources.service import ranks_service
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 15.0
+
+
+class SweepError(TunecastError):
+    reason = "BadSweep"
+
+
+class KernelCacheReconciler:
+    """Level-triggered: everything is read anew, and every step may be the last one before a crash."""
+
+    def __init__(
+        self, cluster: Cluster, publisher: Publisher, installation: Installation, now: Callable[[], datetime]
+    ) -> None:
+        self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Returns in how many seconds to look again, where no event would say so."""
+        cache = self._cluster.get(KERNEL_CACHE, namespace, name)
+        if cache is None or cache["metadata"].get("deletionTimestamp"):
+            self._clean_orphans(namespace)
+            return None
+        seen = self._observe(cache)
+        plan = plans.decide(seen)
+        try:
+            self._perform_all(seen, plan)
+        except (BundleError, MalformedError, NotFoundError) as error:
+            plan = plans.decide(replace(seen, publish_error=error))
+            self._perform_all(seen, plan)
+        except ConflictError:
+            raise
+        except TunecastError as error:
+            log.warning("KernelCache %s/%s: %s", namespace, name, error)
+            plan = _failed(seen, error)
+        self._write(cache, plan)
+        return plan.requeue_seconds
+
+    def _write(self, cache: dict[str, Any], plan: plans.Plan) -> None:
+        if any(isinstance(action, plans.DeleteCache) for action in plan.actions):
+            return
+        told = frozenset({c.READY})
+        write_status(self._cluster, KERNEL_CACHE, cache, plan.status, plan.conditions, told, self._now())
+
+    # --- observe ------------------------------------------------------------------------------------------------------
+
+    def _observe(self, cache: dict[str, Any]) -> plans.Observed:
+        namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
+        spec = KernelCacheSpec.model_validate(cache["spec"])
+        jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
+        newest = max(jobs, key=_attempt_of, default=None)
+        seen = plans.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
+        if seen.attempt:
+            selector = f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}"
+            seen = replace(seen, pods=self._cluster.list(POD, namespace, selector))
+        return self._observe_store(seen)
+
+    def _wanted_by(self, namespace: str, name: str) -> list[str]:
+        owners = self._cluster.list(INFERENCE_DEPLOYMENT, namespace)
+        living = (o for o in owners if not o["metadata"].get("deletionTimestamp"))
+        return sorted(o["metadata"]["name"] for o in living if (o.get("status") or {}).get("kernelCache") == name)
+
+    def _observe_store(self, seen: plans.Observed) -> plans.Observed:
+        namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
+        staged = attempt_id(dict(seen.cache), seen.attempt)
+        try:
+            if seen.status.get("state") in {"Failed", "Ineffective"} and not seen.unresolved:
+                return seen
+            seen = replace(seen, published=self._publisher.find(namespace, key))
+            if seen.published or not seen.unresolved or seen.job is None:
+                return seen
+            if finished(seen.job):
+                return replace(seen, results=self._publisher.results(namespace, key, staged, seen.spec.ranks))
+            return replace(seen, progress=self._publisher.progress(namespace, key, staged))
+        except StoreError as error:
+            return replace(seen, store_error=error)
+
+    # --- apply --------------------------------------------------------------------------------------------------------
+
+    def _perform_all(self, seen: plans.Observed, plan: plans.Plan) -> None:
+        for action in plan.actions:
+            log.info("KernelCache %s/%s: %s", seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"], action)
+            self._perform(seen, action)
+
+    def _perform(self, seen: plans.Observed, action: plans.Action) -> None:  # one line per action
+        cache, spec = dict(seen.cache), seen.spec
+        namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
+        match action:
+            case plans.CreateAttempt(attempt):
+                self._cluster.create(SERVICE, ranks_service(cache))
+                self._apply_settings(cache, spec, attempt)
+                image, pull = self._installation.init_image, self._installation.init_pull_policy
+                self._cluster.create(JOB, job(cache, spec, attempt, image, pull))
+            case plans.RenewSettings(attempt):
+                self._apply_settings(cache, spec, attempt)
+            case plans.DeleteJob(job_name, uid):
+                self._cluster.delete(JOB, namespace, job_name, uid)
+            case plans.Publish(attempt, result):
+                self._publisher.publish(cache, spec, attempt, result, seen.now)
+            case plans.CleanUpAttempt(attempt):
+                self._publisher.clean(namespace, spec.key, attempt_id(cache, attempt))
+                self._cluster.delete(SECRET, namespace, attempt_name(cache, attempt))
+            case plans.DeleteService():
+                self._cluster.delete(SERVICE, namespace, name)
+            case plans.DeleteCache():
+                self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
+
+    def _apply_settings(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
+        settings = self._publisher.settings(cache, spec, attempt, self._sweep(cache, spec))
+        self._cluster.apply(SECRET, settings_secret(cache, attempt, settings))
+
+    def _sweep(self, cache: dict[str, Any], spec: KernelCacheSpec) -> tuple[dict[str, Any], ...]:
+        if spec.sweep is None:
+            return ()
+        namespace = cache["metadata"]["namespace"]
+        found = self._cluster.get(CONFIG_MAP, namespace, spec.sweep.name)
+        text = ((found or {}).get("data") or {}).get(spec.sweep.key)
+        if text is None:
+            raise SweepError(f"ConfigMap {namespace}/{spec.sweep.name} has no key {spec.sweep.key}: create it")
+        return parse_sweep(text, f"ConfigMap {namespace}/{spec.sweep.name}")
+
+    def _clean_orphans(self, namespace: str) -> None:
+        living = {cache["metadata"]["uid"] for cache in self._cluster.list(KERNEL_CACHE, namespace)}
+        self._publisher.clean_orphans(namespace, living)
+
+
+def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
+    """Completion requests, a JSON object a line; empty lines are left out."""
+    requests = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            request = json.loads(line)
+        except ValueError as error:
+            raise SweepError(f"{what}, line {number}: {error}") from error
+        if not isinstance(request, dict):
+            raise SweepError(f"{what}, line {number}: a request is a JSON object")
+        requests.append(request)
+    return tuple(requests)
+
+
+def _failed(seen: plans.Observed, error: TunecastError) -> plans.Plan:
+    """A step could not be done: nothing of the status moves but the reason."""
+    status = {k: v for k, v in seen.status.items() if k not in {"conditions", "observedGeneration"}}
+    conditions = (
+        Condition(c.READY, "False", error.reason, str(error), warning=True),
+        Condition(c.RECONCILING, "True", error.reason, str(error)),
+        Condition(c.STALLED, "False", c.IDLE, ""),
+    )
+    return plans.Plan((), status, conditions, RETRY_SECONDS)
+
+
+def _attempt_of(found: dict[str, Any]) -> int:
+    return int(found["metadata"]["labels"].get(ATTEMPT_LABEL, 0))

@@ -1,0 +1,143 @@
+"""The Deployment of an InferenceDeployment: serving pods whose init container puts the cache in place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tunecast_cache import layers
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.trust import CONFIG_MAP
+from tunecast_operator.api.command_line import command_line
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY, REVISION_ANNOTATION
+from tunecast_operator.resources.pod import CACHE_VOLUME, INIT_RESOURCES, RESTRICTED, pod_spec
+
+RENDERER = 1  # raise it when the same spec renders another template: existing revisions then stay as they are
+INIT = "tunecast-init"
+TRUST_VOLUME = "tunecast-trust"
+TRUST_DIRECTORY = "/etc/tunecast/trust"
+TEMPORARY_VOLUME = "tunecast-init-tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a template was rendered with, kept as an annotation, so that an operator upgrade changes nothing."""
+
+    spec: str  # identity.template_digest
+    key: str
+    key_version: int
+    init_image: str
+    pycache: bool  # PYTHONPYCACHEPREFIX is in the template: a proof had the bytecode layer
+    held: bool  # waits with zero replicas for its first cache
+    renderer: int = RENDERER
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
+    """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
+    text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION)
+    try:
+        return Revision(**json.loads(text)) if text else None
+    except (ValueError, TypeError):
+        return None
+
+
+def selector(name: str) -> dict[str, str]:
+    return {DEPLOYMENT_LABEL: name}
+
+
+def deployment(
+    owner: dict[str, Any], spec: InferenceDeploymentSpec, revision: Revision, replicas: int | None, pull_policy: str
+) -> dict[str, Any]:
+    """The Deployment to apply; without ``replicas`` that field stays its other owner's."""
+    metadata = owner["metadata"]
+    labels = {**MANAGED_BY, **selector(metadata["name"])}
+    strategy = {"strategy": spec.strategy} if spec.strategy else {}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "annotations": {REVISION_ANNOTATION: revision.to_text()},
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": {
+            **({} if replicas is None else {"replicas": replicas}),
+            "selector": {"matchLabels": selector(metadata["name"])},
+            **strategy,
+            "template": {
+                "metadata": {
+                    "labels": {**spec.pod.labels, **labels, KEY_LABEL: revision.key},
+                    **({"annotations": spec.pod.annotations} if spec.pod.annotations else {}),
+                },
+                "spec": serving_pod(spec, revision, pull_policy),
+            },
+        },
+    }
+
+
+def serving_pod(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: str) -> dict[str, Any]:
+    """The shared pod with probes, a port, and the init container before the engine."""
+    bytecode = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"} if revision.pycache else {}
+    pod = pod_spec(
+        spec.engine, spec.pod, spec.resources, spec.accelerator, command=command_line(spec), extra_environment=bytecode
+    )
+    health = {"httpGet": {"path": "/health", "port": spec.engine.port}}
+    engine = pod["containers"][0]
+    engine["ports"] = [{"name": "http", "containerPort": spec.engine.port, "protocol": "TCP"}]
+    # A cold start may take an hour (a whole JIT build); a warm one is seen within two seconds.
+    engine["startupProbe"] = {**health, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 1800}
+    engine["readinessProbe"] = {**health, "periodSeconds": 5, "timeoutSeconds": 5}
+    engine["livenessProbe"] = {**health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
+    pod["initContainers"] = [_init_container(spec, revision, pull_policy)]
+    pod["volumes"] += [
+        {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
+        {"name": TEMPORARY_VOLUME, "emptyDir": {}},
+    ]
+    return pod
+
+
+def _init_container(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: str) -> dict[str, Any]:
+    environment = {
+        "TUNECAST_KEY": revision.key,
+        "TUNECAST_MOUNT_PATH": MOUNT_PATH,
+        "TUNECAST_ON_FAILURE": spec.cache.on_failure,
+        "TUNECAST_EXCLUDED_LAYERS": ",".join(spec.cache.layers.exclude),
+        "TUNECAST_PYCACHE": "true" if revision.pycache else "false",
+    }
+    namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    secret = spec.cache.credentials_secret
+    credentials = {"envFrom": [{"secretRef": {"name": secret.name, "optional": True}}]} if secret else {}
+    return {
+        "name": INIT,
+        "image": revision.init_image,
+        "imagePullPolicy": pull_policy,
+        "args": ["fetch"],
+        **credentials,
+        "env": [namespace, *({"name": name, "value": value} for name, value in sorted(environment.items()) if value)],
+        "resources": INIT_RESOURCES,
+        "securityContext": RESTRICTED,
+        "volumeMounts": [
+            {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
+            {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},
+            {"name": TEMPORARY_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - the container's own
+        ],
+    }
+
+
+def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:
+    """Makes the garbage collector delete the child with its owner, without any running operator."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

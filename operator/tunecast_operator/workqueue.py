@@ -1,0 +1,103 @@
+"""The one queue between watching and reconciling: deduplicated, delayed, with backoff and a worker limit.
+
+An item that is marked while a worker has it runs once more afterwards, so that no change is missed and no object is
+ever reconciled by two workers at a time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Item(NamedTuple):
+    """One object, by name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class WorkQueue:
+    """Thread-safe. All times are seconds of ``clock``."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+        base: float = 0.5,
+        ceiling: float = 60.0,
+    ) -> None:
+        self._clock, self._jitter, self._base, self._ceiling = clock, jitter, base, ceiling
+        self._changed = threading.Condition()
+        self._due: dict[Item, float] = {}
+        self._heap: list[tuple[float, Item]] = []
+        self._active: set[Item] = set()
+        self._failures: dict[Item, int] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Items that wait or are being worked on."""
+        with self._changed:
+            return len(self._due) + len(self._active - self._due.keys())
+
+    def add(self, item: Item, after: float = 0.0) -> None:
+        """Marks ``item``; of several marks the earliest counts."""
+        with self._changed:
+            due = self._clock() + after
+            if due < self._due.get(item, float("inf")):
+                self._due[item] = due
+                heapq.heappush(self._heap, (due, item))
+                self._changed.notify()
+
+    def retry(self, item: Item) -> float:
+        """Marks ``item`` after an exponential, jittered delay, which is returned."""
+        with self._changed:
+            failures = self._failures[item] = self._failures.get(item, 0) + 1
+        delay = min(self._ceiling, self._base * 2.0 ** min(failures - 1, 30)) * (0.5 + self._jitter() / 2)
+        self.add(item, delay)
+        return delay
+
+    def forget(self, item: Item) -> None:
+        """Ends ``item``'s backoff after a success."""
+        with self._changed:
+            self._failures.pop(item, None)
+
+    def take(self) -> Item | None:
+        """Waits for the next due item; None once the queue is closed. Pair it with ``done``."""
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                item = self._next_due(now)
+                if item is not None:
+                    self._active.add(item)
+                    return item
+                self._changed.wait(self._heap[0][0] - now if self._heap and self._heap[0][0] > now else None)
+            return None
+
+    def done(self, item: Item) -> None:
+        """Gives ``item`` back; a mark that came meanwhile is due again."""
+        with self._changed:
+            self._active.discard(item)
+            if item in self._due:
+                heapq.heappush(self._heap, (self._due[item], item))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends every ``take``."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _next_due(self, now: float) -> Item | None:
+        while self._heap and self._heap[0][0] <= now:
+            due, item = heapq.heappop(self._heap)
+            if self._due.get(item) != due or item in self._active:
+                continue
+            del self._due[item]
+            return item
+        return None

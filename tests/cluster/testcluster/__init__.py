@@ -1,0 +1,1 @@
+"""A real Kubernetes, S3 and vLLM for tests, made from package registries alone."""

@@ -1,0 +1,44 @@
+"""As much of a Kubernetes client as starting a cluster takes."""
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+
+from testcluster.state import Cluster
+
+
+class Api:
+    def __init__(self, cluster: Cluster) -> None:
+        config = json.loads(cluster.kubeconfig.read_text())
+        self._server = cluster.server
+        self._token = config["users"][0]["user"]["token"]
+        self._tls = ssl.create_default_context(cafile=str(cluster.state / "pki/ca.crt"))
+        handler = urllib.request.HTTPSHandler(context=self._tls)
+        # The host's proxy settings are not for a cluster on the same machine.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/strategic-merge-patch+json"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._server + path, data, headers, method=method)
+        with self._opener.open(request, timeout=5) as answer:
+            raw = answer.read()
+            return json.loads(raw) if raw.startswith(b"{") else raw.decode()
+
+    def ready(self) -> bool:
+        try:
+            return bool(self.call("GET", "/readyz") == "ok")
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def node_ready(self, name: str) -> bool:
+        try:
+            node = self.call("GET", f"/api/v1/nodes/{name}")
+        except (OSError, urllib.error.URLError):
+            return False
+        conditions = node.get("status", {}).get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

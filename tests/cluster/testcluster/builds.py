@@ -1,0 +1,109 @@
+"""What is compiled or unpacked once per version: Go programs and Debian root file systems."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from testcluster.cache import Cache, ClusterError, digest
+from testcluster.jail import jailed
+from testcluster.shell import run
+
+HERE = Path(__file__).resolve().parent.parent
+SUITE = "bookworm"
+CONTROL_PLANE_MODULES = ("kubernetes", "versitygw")
+NODE_MODULES = ("coredns", "helm")
+BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
+NODE_PACKAGES = (
+    "buildah",
+    "ca-certificates",
+    "catatonit",
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "iproute2",
+    "iptables",
+    "runc",
+)
+
+
+def programs(cache: Cache, module: str) -> Path:
+    """The folder with the programs on the `tool` lines of modules/<module>/go.mod."""
+    source = HERE / "modules" / module
+    key = digest((source / "go.mod").read_bytes(), (source / "go.sum").read_bytes())
+    return cache.ensure(module, key, lambda target: _compile(source, target))
+
+
+def _compile(source: Path, target: Path) -> None:
+    module = json.loads(run(["go", "mod", "edit", "-json"], cwd=source))
+    packages = [tool["Path"] for tool in module["Tool"]]
+    command = ["go", "build", "-trimpath", f"-ldflags={_linker_flags(module)}"]
+    run([*command, "-o", f"{target}/", *packages], cwd=source, env={"CGO_ENABLED": "0"})
+
+
+def _linker_flags(module: dict[str, list[dict[str, str]]]) -> str:
+    """Tell Kubernetes its version: unlinked it calls itself v0.0.0-master, and charts go wrong."""
+    flags = ["-s", "-w"]
+    for needed in module["Require"]:
+        if needed["Path"] == "k8s.io/kubernetes":
+            version = needed["Version"]
+            major, minor = version.removeprefix("v").split(".")[:2]
+            facts = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+            flags += [f"-X k8s.io/component-base/version.{k}={v}" for k, v in facts.items()]
+    return " ".join(flags)
+
+
+def base_root(cache: Cache) -> Path:
+    """Debian with Python: what localhost/python:3 holds."""
+    return _debian(cache, "base", BASE_PACKAGES)
+
+
+def node_root(cache: Cache) -> Path:
+    """Debian with containerd and its like: what the node and the image builds run in."""
+    return _debian(cache, "node", NODE_PACKAGES)
+
+
+def _debian(cache: Cache, name: str, packages: tuple[str, ...]) -> Path:
+    key = debian_key(packages)
+    script = _debootstrap(cache)
+    return cache.ensure(name, key, lambda target: _bootstrap(script, packages, target)) / "root"
+
+
+def debian_key(packages: tuple[str, ...]) -> str:
+    return digest(SUITE, *packages)
+
+
+def _debootstrap(cache: Cache) -> Path:
+    """The debootstrap package, unpacked and not installed: the host stays as it is."""
+
+    def unpack(target: Path) -> None:
+        run(["apt-get", "download", "debootstrap"], cwd=target)
+        (package,) = target.glob("debootstrap_*.deb")
+        run(["dpkg-deb", "-x", package, target])
+
+    return cache.ensure("debootstrap", SUITE, unpack)
+
+
+def _bootstrap(script: Path, packages: tuple[str, ...], target: Path) -> None:
+    root = target / "root"
+    command = [script / "usr/sbin/debootstrap", "--variant=minbase"]
+    options = [f"--include={','.join(packages)}", SUITE, root, _mirror()]
+    data = {"DEBOOTSTRAP_DIR": str(script / "usr/share/debootstrap")}
+    run(jailed([*command, *options]), env=data, log=target / "debootstrap.log")
+    shutil.rmtree(root / "var/cache/apt/archives")
+    shutil.rmtree(root / "var/lib/apt/lists")
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine itself uses."""
+    if chosen := os.environ.get("TUNECAST_DEBIAN_MIRROR"):
+        return chosen
+    form = ["--format", "$(LABEL) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
+    for line in run(["apt-get", "indextargets", *form]).splitlines():
+        label, component, address = line.split(maxsplit=2)
+        if (label, component) == ("Debian", "main"):
+            return address
+    raise ClusterError(
+        "no Debian mirror in this machine's apt sources: "
+        "run 'apt-get update', or set TUNECAST_DEBIAN_MIRROR"
+    )

@@ -1,0 +1,71 @@
+"""The build cache: shared by every checkout, keyed by content, never half-built."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class ClusterError(Exception):
+    """Something that the user can act on; the message says how."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; a dead holder's lock is released by the kernel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short key of everything that decides what a build makes."""
+    total = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        total.update(len(raw).to_bytes(8, "big") + raw)
+    return total.hexdigest()[:12]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Cache:
+    """Folders named `<what>-<key>`, each made in a temporary folder and renamed when complete."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def from_environment(cls) -> "Cache":
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(Path(os.environ.get("TUNECAST_CACHE") or home / "tunecast").resolve())
+
+    def lock_path(self, name: str) -> Path:
+        return self.root / "locks" / f"{name}.lock"
+
+    def ensure(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
+        """Return the folder that `make` fills, making it unless it is there already."""
+        done = self.root / f"{name}-{key}"
+        if done.exists():
+            return done
+        with locked(self.lock_path(name)):
+            if not done.exists():
+                self._make(name, done, make)
+        return done
+
+    def _make(self, name: str, done: Path, make: Callable[[Path], None]) -> None:
+        started = time.monotonic()
+        say(f"building {name} ...")
+        unfinished = self.root / f"tmp-{name}"
+        shutil.rmtree(unfinished, ignore_errors=True)  # a killed build's
+        unfinished.mkdir(parents=True)
+        make(unfinished)
+        unfinished.rename(done)
+        say(f"built {name} in {time.monotonic() - started:.1f} s")

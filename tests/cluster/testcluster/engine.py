@@ -1,0 +1,45 @@
+"""Real vLLM for CPUs, as a virtual environment that pods mount at /opt/vllm.
+
+It is built inside the base image's root with the target folder mounted at that path, so that its
+interpreter and its paths agree with the pods', and without bytecode, like vLLM's own images.
+"""
+
+import shutil
+from pathlib import Path
+
+from testcluster import builds
+from testcluster.cache import Cache, digest
+from testcluster.jail import in_root
+from testcluster.shell import run
+
+MOUNT = Path("/opt/vllm")
+SOURCE = builds.HERE / "engine"
+INSTALL = f"""\
+set -e
+python3 -m venv {MOUNT}
+{MOUNT}/bin/pip install --no-cache-dir --no-compile --no-deps -r /tmp/engine/requirements.txt
+"""
+
+
+def folder(cache: Cache) -> Path:
+    """Where it is, or will be."""
+    return cache.root / f"engine-{_key()}" / "venv"
+
+
+def build(cache: Cache) -> Path:
+    base = builds.base_root(cache)
+    made = cache.ensure("engine", _key(), lambda target: _install(base, target))
+    return made / "venv"
+
+
+def _key() -> str:
+    return digest((SOURCE / "requirements.txt").read_bytes(), builds.debian_key(builds.BASE_PACKAGES))
+
+
+def _install(base: Path, target: Path) -> None:
+    venv = target / "venv"
+    venv.mkdir()
+    binds = {venv: MOUNT, SOURCE: Path("/tmp/engine")}
+    run(in_root(base, binds, ["sh", "-c", INSTALL]), log=target / "install.log")
+    for compiled in list(venv.rglob("__pycache__")):
+        shutil.rmtree(compiled)

@@ -1,0 +1,86 @@
+"""Addresses of one cluster, and the veth pair that joins it to the host."""
+
+import hashlib
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.cache import ClusterError
+from testcluster.shell import run
+
+
+@dataclass(frozen=True)
+class Network:
+    """Every cluster has its own number: no two share a link, pod or service range."""
+
+    number: int
+
+    @property
+    def gateway(self) -> str:
+        return f"10.213.{self.number}.1"
+
+    @property
+    def node(self) -> str:
+        return f"10.213.{self.number}.2"
+
+    @property
+    def pods(self) -> str:
+        return f"10.214.{self.number}.0/24"
+
+    @property
+    def services(self) -> str:
+        return f"10.215.{self.number}.0/24"
+
+    @property
+    def kubernetes_service(self) -> str:
+        return f"10.215.{self.number}.1"
+
+    @property
+    def ranges(self) -> list[str]:
+        return [f"10.213.{self.number}.0/24", self.pods, self.services]
+
+
+def choose(name: str) -> Network:
+    """A free number; the routing table is the record of those in use."""
+    routes = json.loads(run(["ip", "-json", "route"]))
+    used = [ipaddress.ip_network(r["dst"]) for r in routes if r["dst"] != "default"]
+    first = hashlib.sha256(name.encode()).digest()[0]
+    for offset in range(256):
+        network = Network((first + offset) % 256)
+        mine = [ipaddress.ip_network(text) for text in network.ranges]
+        if not any(a.overlaps(b) for a in mine for b in used):
+            return network
+    raise ClusterError("no free 10.213.N.0/24: take down clusters that are not needed")
+
+
+def link_name(name: str) -> str:
+    """Linux allows 15 characters."""
+    return "tc" + hashlib.sha256(name.encode()).hexdigest()[:10]
+
+
+def connect(name: str, network: Network, pid: int) -> None:
+    """Join the host to the network namespace of `pid`."""
+    link = link_name(name)
+    peer = ["peer", "name", "eth0", "netns", str(pid)]
+    run(["ip", "link", "add", link, "type", "veth", *peer])
+    run(["ip", "address", "add", f"{network.gateway}/24", "dev", link])
+    run(["ip", "link", "set", link, "up"])
+    for destination in (network.pods, network.services):
+        run(["ip", "route", "add", destination, "via", network.node, "dev", link])
+
+
+def disconnect(name: str) -> None:
+    """The kernel removes a dead namespace's links in its own time; this is at once."""
+    link = link_name(name)
+    if Path("/sys/class/net", link).exists():
+        run(["ip", "link", "delete", link])
+
+
+def configure_inside(network: Network) -> None:
+    """The other end, in the cluster's namespace. Its links are up only when this returns."""
+    run(["ip", "link", "set", "lo", "up"])
+    run(["ip", "address", "add", f"{network.node}/24", "dev", "eth0"])
+    run(["ip", "link", "set", "eth0", "up"])
+    run(["ip", "route", "add", "default", "via", network.gateway])
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

@@ -1,0 +1,90 @@
+"""What one cluster is, and where its files lie."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from testcluster.cache import ClusterError
+from testcluster.network import Network
+
+API_PORT = 6443
+S3_PORT = 9000
+S3_REGION = "us-east-1"
+BUCKET = "tunecast"
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def default_name(checkout: Path = CHECKOUT) -> str:
+    """Two checkouts on one machine have two clusters."""
+    word = re.sub(r"[^a-z0-9]+", "-", checkout.name.lower()).strip("-")[:16] or "checkout"
+    return f"{word}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:6]}"
+
+
+def state_dir(name: str) -> Path:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
+        raise ClusterError(f"--name {name}: give a DNS label of at most 30 characters")
+    # Short, because a unix socket's path may have 107 characters.
+    return Path(os.environ.get("TUNECAST_STATE") or "/var/tmp/tunecast") / name
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All that the supervisor needs to know, as a file in the state folder."""
+
+    name: str
+    network: Network
+    control_plane_only: bool
+    gpus: int
+    kubernetes: str
+    versitygw: str
+    coredns: str
+    helm: str
+    node_root: str
+    engine: str
+    cache: str
+
+    @property
+    def state(self) -> Path:
+        return state_dir(self.name)
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.logs / "audit.log"
+
+    @property
+    def cgroup(self) -> str:
+        return cgroup_name(self.name)
+
+    @property
+    def server(self) -> str:
+        return f"https://{self.network.node}:{API_PORT}"
+
+    @property
+    def s3_endpoint(self) -> str:
+        return f"http://{self.network.node}:{S3_PORT}"
+
+    def write(self) -> None:
+        (self.state / "cluster.json").write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, name: str) -> "Cluster":
+        path = state_dir(name) / "cluster.json"
+        if not path.exists():
+            raise ClusterError(f"no cluster named {name}: run 'python3 tests/cluster up' first")
+        fields = json.loads(path.read_text())
+        return cls(**{**fields, "network": Network(**fields["network"])})
+
+
+def cgroup_name(name: str) -> str:
+    return f"tunecast-{name}"

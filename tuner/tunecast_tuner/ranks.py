@@ -1,0 +1,244 @@
+"""The ranks of one attempt: small records over rank 0's TCPStore, files over gloo.
+
+Torch is imported here alone, and only where there are peers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from tunecast_cache import job
+from tunecast_cache.records import canonical, decode
+from tunecast_tuner.attempt import Attempt
+from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.heartbeat import Heartbeat, announce
+
+T = TypeVar("T")
+CHUNK = 8 * 2**20  # bytes of one broadcast; see bench/broadcast.py
+DEPTH = 3  # chunks in flight: one is read, one travels, one is written
+RECORD_LIMIT = 2**20
+CONNECT_SECONDS = 30.0
+LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
+
+
+class Ranks:
+    """A group of one: nothing to join, nobody to tell. ``Group`` is the real one."""
+
+    rank = 0
+    world_size = 1
+
+    @property
+    def peers(self) -> range:
+        """The ranks that rank 0 leads."""
+        return range(1, self.world_size)
+
+    def publish(self, name: str, value: Any) -> None:
+        """Leaves a record of at most a megabyte for the other ranks."""
+
+    def collect(self, name: str, rank: int, kind: type[T]) -> T:
+        """Waits for ``rank``'s record."""
+        raise NotImplementedError(f"a single rank waits for {name} of rank {rank}, a {kind.__name__}")
+
+    def send(self, paths: Sequence[Path]) -> None:
+        """Broadcasts files, rank 0's half."""
+
+    def receive(self, files: Sequence[tuple[Path, int]]) -> None:
+        """Broadcasts files, a peer's half: where to write each, and how many bytes it has."""
+
+    def leave(self, failure: AttemptError | None) -> None:
+        """Ends the membership, and tells the others why when it is a failure."""
+
+
+class Group(Ranks):
+    """Several ranks. Everything that may block runs beside the main thread, which goes on watching the attempt."""
+
+    def __init__(self, settings: job.JobSettings, rank: int, attempt: Attempt, silence: float) -> None:
+        """Connects, and starts the heartbeat.
+
+        Raises:
+            AttemptError: the attempt ended first.
+        """
+        self.rank = rank
+        self.world_size = settings.world_size
+        self._attempt = attempt
+        self._silence = silence
+        self._store = attempt.run(lambda: self._connect(settings, is_master=rank == 0))
+        heart_store = attempt.run(lambda: self._connect(settings, is_master=False))
+        self._heartbeat = Heartbeat(
+            rank=rank, world_size=self.world_size, store=heart_store, attempt=attempt, silence=silence
+        )
+        self._heartbeat.start()
+        self._gloo: Any = None
+
+    def gather(self) -> None:
+        """Waits until all ranks are there."""
+        self.publish("joined", {})
+        for other in range(self.world_size):
+            self.collect("joined", other, dict)
+
+    def publish(self, name: str, value: Any) -> None:
+        data = canonical(value).decode()
+        self._watched(lambda: self._store.set(f"{name}/{self.rank}", data))
+
+    def collect(self, name: str, rank: int, kind: type[T]) -> T:
+        key = f"{name}/{rank}"
+        self._attempt.until(lambda: bool(self._watched(lambda: self._store.check([key]))))
+        return decode(kind, self._watched(lambda: self._store.get(key)), f"{name} of rank {rank}", RECORD_LIMIT)
+
+    def send(self, paths: Sequence[Path]) -> None:
+        def work() -> None:
+            torch = self._join_gloo()
+            for path in paths:
+                with path.open("rb") as file:
+                    _send(torch, file, path.stat().st_size)
+
+        self._watched(work)
+
+    def receive(self, files: Sequence[tuple[Path, int]]) -> None:
+        def work() -> None:
+            torch = self._join_gloo()
+            for path, size in files:
+                with path.open("wb") as file:
+                    _receive(torch, file, size)
+
+        self._watched(work)
+
+    def leave(self, failure: AttemptError | None) -> None:
+        """Never raises: whoever leaves has a result already."""
+        farewell = Attempt(LINGER_SECONDS)
+        lost = failure.lost_rank if failure else None
+        if lost != 0 or self.rank == 0:
+            try:
+                farewell.run(lambda: self._farewell(failure))
+                if self.rank == 0:
+                    others = [f"left/{rank}" for rank in self.peers if rank != lost]
+                    farewell.until(lambda: not others or farewell.run(lambda: bool(self._store.check(others))))
+            except (AttemptError, RuntimeError):
+                pass  # the others see the silence instead
+        self._heartbeat.stop()
+
+    def _farewell(self, failure: AttemptError | None) -> None:
+        if failure:
+            announce(self._store, self.rank, failure)
+        self._store.set(f"left/{self.rank}", "")
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        try:
+            return self._attempt.run(work)
+        except RuntimeError as error:
+            # The heartbeat learns the cause of a broken connection within its silence: that is the reason to give.
+            self._attempt.sleep(self._silence + 2)
+            raise AttemptError(job.INTERNAL, f"torch.distributed failed though all ranks are alive: {error}") from error
+
+    def _connect(self, settings: job.JobSettings, *, is_master: bool) -> Any:
+        from torch.distributed import TCPStore  # noqa: PLC0415
+
+        host = "localhost" if self.rank == 0 else settings.rendezvous_host
+        if not is_master:
+            self._attempt.until(lambda: _listens(host, settings.rendezvous_port), every=0.25)
+        timeout = timedelta(seconds=CONNECT_SECONDS)
+        return TCPStore(host, settings.rendezvous_port, None, is_master, timeout, wait_for_workers=False)
+
+    def _join_gloo(self) -> Any:
+        """Joins at the first broadcast, not earlier: idle connections of many minutes are what networks drop."""
+        if self._gloo is None:
+            import torch  # noqa: PLC0415
+            from torch import distributed  # noqa: PLC0415
+
+            store = distributed.PrefixStore("gloo", self._store)
+            timeout = timedelta(seconds=max(1.0, self._attempt.remaining))
+            distributed.init_process_group(
+                "gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=timeout
+            )
+            self._gloo = torch
+        return self._gloo
+
+
+@contextmanager
+def join(settings: job.JobSettings, rank: int, attempt: Attempt, silence: float) -> Iterator[Ranks]:
+    """Joins the ranks of the attempt, and leaves them in good order, with the reason where there is one."""
+    if settings.world_size == 1:
+        yield Ranks()
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces for peers that aren't there yet
+    ranks = Group(settings, rank, attempt, silence)
+    try:
+        ranks.gather()
+        yield ranks
+    except AttemptError as failure:
+        ranks.leave(failure)
+        raise
+    except Exception as error:
+        ranks.leave(AttemptError(job.INTERNAL, f"{type(error).__name__}: {error}"))
+        raise
+    ranks.leave(None)
+
+
+def _listens(host: str, port: int) -> bool:
+    """Whether rank 0 can be reached: its name may not resolve yet, and it may start later than its peers."""
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def chunk_lengths(size: int, chunk: int = CHUNK) -> Iterator[int]:
+    """The lengths that ``size`` bytes are sent in."""
+    for start in range(0, size, chunk):
+        yield min(chunk, size - start)
+
+
+def _buffers(torch: Any, size: int) -> list[tuple[memoryview, Any]]:
+    """Memory seen both as bytes and as a uint8 tensor of shape (length,), without numpy."""
+    arrays = [bytearray(min(CHUNK, size)) for _ in range(DEPTH)]
+    return [(memoryview(array), torch.frombuffer(array, dtype=torch.uint8)) for array in arrays]
+
+
+def _send(torch: Any, file: BinaryIO, size: int) -> None:
+    """Reads the next chunk while those before it travel."""
+    if not size:
+        return
+    buffers, flying = _buffers(torch, size), deque[Any]()
+    for number, length in enumerate(chunk_lengths(size)):
+        view, tensor = buffers[number % DEPTH]
+        if len(flying) == DEPTH:
+            flying.popleft().wait()
+        if _read_full(file, view[:length]) != length:
+            raise AttemptError(job.INTERNAL, f"{file.name} became shorter than its {size} bytes while it was sent")
+        flying.append(torch.distributed.broadcast(tensor[:length], src=0, async_op=True))
+    for work in flying:
+        work.wait()
+
+
+def _receive(torch: Any, file: BinaryIO, size: int) -> None:
+    """Writes one chunk while the next ones travel."""
+    if not size:
+        return
+    buffers, flying = _buffers(torch, size), deque[tuple[Any, memoryview]]()
+    for number, length in enumerate(chunk_lengths(size)):
+        view, tensor = buffers[number % DEPTH]
+        if len(flying) == DEPTH:
+            _write(file, *flying.popleft())
+        flying.append((torch.distributed.broadcast(tensor[:length], src=0, async_op=True), view[:length]))
+    for item in flying:
+        _write(file, *item)
+
+
+def _write(file: BinaryIO, work: Any, view: memoryview) -> None:
+    work.wait()
+    file.write(view)
+
+
+def _read_full(file: BinaryIO, view: memoryview) -> int:
+    done = 0
+    while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
+        done += count
+    return done

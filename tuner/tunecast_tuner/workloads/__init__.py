@@ -1,0 +1,1 @@
+"""What an attempt runs to fill the caches."""

@@ -1,0 +1,68 @@
+"""One engine start with its sweep and its greedy answers: the same for the cold rank and for the warm ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunecast_cache import job
+from tunecast_cache.manifest import Start
+from tunecast_tuner import phases
+from tunecast_tuner.context import Context
+from tunecast_tuner.engine import Engine, running
+from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.sweep import Limits, greedy, limits, plan, sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one start showed."""
+
+    start: Start
+    lines: tuple[phases.Line, ...]
+    batches: int  # of the sweep that were sent
+    answers: tuple[tuple[str, ...], ...]  # one round of greedy answers after the other
+
+
+def measure(
+    context: Context,
+    environment: Mapping[str, str],
+    stages: tuple[job.Stage, job.Stage],
+    rounds: int,
+    batches: int | None = None,
+) -> Measured:
+    """Starts the engine, sends the sweep, asks for greedy answers, and stops it.
+
+    Args:
+        context: the attempt.
+        environment: the engine's own.
+        stages: to report for the start and for the sweep.
+        rounds: of greedy answers.
+        batches: how many of the sweep's batches to send, so that a warm start isn't asked for more than the cold one.
+
+    Raises:
+        AttemptError: the engine exited or fell ill, or the attempt ended.
+    """
+    settings, attempt, console = context.settings, context.attempt, context.console
+    context.progress.enter(stages[0], " ".join(settings.command))
+    with running(settings.command, environment, settings.port, console) as engine:
+        start = phases.read(engine.log.head, engine.wait_healthy(attempt))
+        context.progress.enter(stages[1], f"healthy after {start.total_seconds:.1f} s")
+        limit = _limits(context, engine)
+        swept = sweep(engine, plan(limit, settings.sweep)[:batches], attempt)
+        console.say(f"{swept.sent} requests in {swept.batches} batches, {swept.refused} refused, {swept.seconds:.1f} s")
+        answers = tuple(greedy(engine, limit, attempt) for _ in range(rounds))
+        if not engine.client.healthy():
+            engine.check()
+            raise AttemptError(job.ENGINE_CRASHED, "the engine's /health no longer answers 200 after the sweep")
+        console.say("stopping the engine")
+    return Measured(start, tuple(engine.log.head), swept.batches, answers)
+
+
+def _limits(context: Context, engine: Engine) -> Limits:
+    try:
+        models = context.attempt.run(lambda: engine.client.get("/v1/models"))
+    except OSError as error:
+        engine.check()
+        raise AttemptError(job.ENGINE_CRASHED, f"the engine is healthy, but /v1/models failed: {error}") from error
+    return limits(context.settings.command, models)

@@ -11,8 +11,8 @@ from testcluster.shell import run
 
 HERE = Path(__file__).resolve().parent.parent
 SUITE = "bookworm"
-CONTROL_PLANE_MODULES = ("kubernetes", "versitygw")
-NODE_MODULES = ("coredns", "helm")
+CONTROL_PLANE_MODULES = ("kubernetes", "versitygw", "helm")
+NODE_MODULES = ("coredns",)
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NODE_PACKAGES = (
     "buildah",
@@ -104,6 +104,5 @@ def _mirror() -> str:
         if (label, component) == ("Debian", "main"):
             return address
     raise ClusterError(
-        "no Debian mirror in this machine's apt sources: "
-        "run 'apt-get update', or set TUNECAST_DEBIAN_MIRROR"
+        "no Debian mirror in this machine's apt sources: run 'apt-get update', or set TUNECAST_DEBIAN_MIRROR"
     )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from testcluster import engine, images, jail, lifecycle, s3, supervisor
+from testcluster import engine, images, jail, lifecycle, processes, s3, supervisor
 from testcluster.cache import Cache, ClusterError, say
 from testcluster.state import BUCKET, S3_REGION, Cluster, default_name
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
     """What tests need to know of a running cluster: a contract, see README.md."""
     keys = s3.read_keys(cluster)
-    programs = [cluster.kubernetes, *([cluster.helm] if cluster.helm else [])]
+    programs = [cluster.kubernetes, cluster.helm]
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "TUNECAST_CLUSTER": cluster.name,
@@ -97,8 +97,8 @@ def _add_image(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """What the program calls itself for, in namespaces of its own."""
     supervise = commands.add_parser("supervise")
-    supervise.add_argument("name")
-    supervise.set_defaults(run=lambda options: supervisor.supervise(options.name))
+    supervise.add_argument("state", type=Path)
+    supervise.set_defaults(run=lambda options: supervisor.supervise(options.state.name))
     inside = commands.add_parser("inside")
     inside.add_argument("root", type=Path)
     inside.add_argument("--bind", action="append", default=[])
@@ -142,7 +142,7 @@ def _image_build(options: argparse.Namespace) -> None:
 
 def _image_load(options: argparse.Namespace) -> None:
     archive = images.archive_of(Cache.from_environment(), options.tag)
-    images.load(Cluster.read(options.name), lifecycle.supervisor_pid(options.name), archive)
+    images.load(Cluster.read(options.name), processes.supervisor_pid(options.name), archive)
 
 
 def _inside(options: argparse.Namespace) -> None:

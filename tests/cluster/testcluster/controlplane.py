@@ -58,9 +58,7 @@ def components(cluster: Cluster) -> list[Component]:
             (str(program / "kube-controller-manager"), *controllers),
             needs_api=True,
         ),
-        Component(
-            "kube-scheduler", (str(program / "kube-scheduler"), *scheduler), needs_api=True
-        ),
+        Component("kube-scheduler", (str(program / "kube-scheduler"), *scheduler), needs_api=True),
     ]
 
 

@@ -90,7 +90,7 @@ def archive_of(cache: Cache, tag: str) -> Path:
 def load(cluster: Cluster, pid: int, archive: Path) -> None:
     """Import an archive into the containerd of the cluster whose supervisor is `pid`."""
     place = cluster.state / "mnt/root"
-    enter: list[str | Path] = ["nsenter", f"--target={pid}", "--mount", "--pid", "chroot", place]
+    enter: list[object] = ["nsenter", f"--target={pid}", "--mount", "--pid", "chroot", place]
     run([*enter, "ctr", "--namespace=k8s.io", "images", "import", archive])
 
 
@@ -106,7 +106,7 @@ def _ensure(cache: Cache, recipe: Recipe) -> Path:
 def _build(cache: Cache, recipe: Recipe, folder: Path) -> None:
     with locked(cache.lock_path("buildah")):
         _buildah(cache, recipe, ["rm", "--all"], folder / "clean.log")  # a killed build's
-        command: list[str | Path] = ["bud", "--layers", "--isolation=chroot", "--network=host"]
+        command: list[object] = ["bud", "--layers", "--isolation=chroot", "--network=host"]
         command += [f"--volume={file}:{target}:ro" for file, target in _settings(cache).items()]
         command += [f"--build-arg={name}={value}" for name, value in recipe.arguments.items()]
         command += [f"--target={recipe.target}"] if recipe.target else []

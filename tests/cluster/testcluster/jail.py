@@ -11,14 +11,15 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def jailed(command: Command, *, network: bool = False) -> list[str | Path]:
+def jailed(command: Command, *, network: bool = False) -> list[object]:
     """Run `command` as PID 1 of its own namespaces; when either end dies, all of it dies."""
-    unshare: list[str | Path] = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-    unshare += ["--mount-proc", *(["--net"] if network else [])]
-    return [*unshare, *command]
+    unshare: list[object] = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    unshare += ["--mount-proc", "--net"] if network else ["--mount-proc"]
+    unshare += command
+    return unshare
 
 
-def in_root(root: Path, binds: Mapping[Path, Path], command: Command) -> list[str | Path]:
+def in_root(root: Path, binds: Mapping[Path, Path], command: Command) -> list[object]:
     """Run `command` in an overlay of `root`, with the host's network, for one build."""
     again = [sys.executable, PACKAGE_ROOT, "inside", root]
     pairs = [f"--bind={source}:{target}" for source, target in binds.items()]

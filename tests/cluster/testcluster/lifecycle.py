@@ -2,29 +2,21 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from testcluster import builds, controlplane, credentials, engine, images, network, node, s3
+from testcluster import builds, cgroups, controlplane, credentials, engine, images, network, node, processes, s3
 from testcluster.api import Api
 from testcluster.cache import Cache, ClusterError, locked, say
-from testcluster.jail import PACKAGE_ROOT, jailed
-from testcluster.shell import run, tail
-from testcluster.state import Cluster, cgroup_name, state_dir
-
-CGROUPS = Path("/sys/fs/cgroup")
+from testcluster.shell import tail
+from testcluster.state import Cluster, state_dir
 
 
 def build(cache: Cache, *, control_plane_only: bool) -> None:
-    modules = builds.CONTROL_PLANE_MODULES
-    if not control_plane_only:
-        modules += builds.NODE_MODULES
-    for module in modules:
+    more = () if control_plane_only else builds.NODE_MODULES
+    for module in (*builds.CONTROL_PLANE_MODULES, *more):
         builds.programs(cache, module)
     if not control_plane_only:
         images.ensure_stock(cache)
@@ -53,15 +45,6 @@ def down(name: str) -> None:
     say(f"{name} is down")
 
 
-def supervisor_pid(name: str) -> int:
-    """PID 1 of the cluster, as the host sees it."""
-    for pid in _unshare_pids(name):
-        children = Path(f"/proc/{pid}/task/{pid}/children")
-        if children.exists() and (words := children.read_text().split()):
-            return int(words[0])
-    raise ClusterError(f"{name} is not running: run 'python3 tests/cluster up' first")
-
-
 def _need_root() -> None:
     if os.geteuid():
         raise ClusterError("namespaces and a kubelet take root: run this as root")
@@ -73,7 +56,7 @@ def _lock_path(name: str) -> Path:
 
 
 def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
-    if not (state_dir(name) / "ready").exists() or not _unshare_pids(name):
+    if not (state_dir(name) / "ready").exists() or not processes.unshare_pids(name):
         return False
     cluster = Cluster.read(name)
     wanted = (control_plane_only, gpus)
@@ -81,24 +64,31 @@ def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
 
 
 def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Cluster:
+    with locked(state_dir(name).with_name(".network.lock")):  # until the link shows what is taken
+        chosen = network.choose(name)
+        cluster = _describe(cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus)
+        _write_state(cluster)
+        processes.launch(cluster)
+        _wait(lambda: processes.has_own_network(name), 10, cluster, "the supervisor")
+        network.connect(name, chosen, processes.supervisor_pid(name))
+    return cluster
+
+
+def _describe(cache: Cache, name: str, chosen: network.Network, *, control_plane_only: bool, gpus: int) -> Cluster:
     whole = not control_plane_only
-    cluster_network = network.choose(name)
-    cluster = Cluster(
+    return Cluster(
         name=name,
-        network=cluster_network,
+        network=chosen,
         control_plane_only=control_plane_only,
         gpus=gpus,
         kubernetes=str(builds.programs(cache, "kubernetes")),
         versitygw=str(builds.programs(cache, "versitygw")),
         coredns=str(builds.programs(cache, "coredns")) if whole else "",
-        helm=str(builds.programs(cache, "helm")) if whole else "",
+        helm=str(builds.programs(cache, "helm")),
         node_root=str(builds.node_root(cache)) if whole else "",
         engine=str(engine.folder(cache)),
         cache=str(cache.root),
     )
-    _write_state(cluster)
-    with locked(cluster.state.with_name(".network.lock")):
-        return _launch(cluster)
 
 
 def _write_state(cluster: Cluster) -> None:
@@ -108,29 +98,8 @@ def _write_state(cluster: Cluster) -> None:
     controlplane.write_files(cluster)
     if not cluster.control_plane_only:
         node.write_files(cluster)
-        _make_cgroups(cluster.name)
+        cgroups.make(cluster.name)
     cluster.write()
-
-
-def _launch(cluster: Cluster) -> Cluster:
-    command: list[str | Path] = [sys.executable, PACKAGE_ROOT, "supervise", cluster.name]
-    words = [str(word) for word in jailed(command, network=True)]
-    with (cluster.logs / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-        )
-    process.returncode = 0  # it outlives this command: not a child to complain of
-    _wait(lambda: _has_own_network(cluster.name), 10, cluster, "the supervisor")
-    network.connect(cluster.name, cluster.network, supervisor_pid(cluster.name))
-    return cluster
-
-
-def _has_own_network(name: str) -> bool:
-    try:
-        pid = supervisor_pid(name)
-        return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
-    except (ClusterError, OSError):
-        return False
 
 
 def _wait_until_ready(cache: Cache, cluster: Cluster) -> None:
@@ -142,7 +111,7 @@ def _wait_until_ready(cache: Cache, cluster: Cluster) -> None:
         return
     _wait(lambda: _has_containerd(cluster), 30, cluster, "containerd")
     for archive in images.ensure_stock(cache):
-        images.load(cluster, supervisor_pid(cluster.name), archive)
+        images.load(cluster, processes.supervisor_pid(cluster.name), archive)
     _wait(lambda: api.node_ready(cluster.name), 90, cluster, "the node")
     _wait(lambda: _answers(f"http://{cluster.network.node}:8181/ready"), 30, cluster, "CoreDNS")
     if cluster.gpus:
@@ -151,7 +120,7 @@ def _wait_until_ready(cache: Cache, cluster: Cluster) -> None:
 
 
 def _has_containerd(cluster: Cluster) -> bool:
-    pid = supervisor_pid(cluster.name)
+    pid = processes.supervisor_pid(cluster.name)
     return Path(f"/proc/{pid}/root{cluster.state}/mnt/root/run/containerd/containerd.sock").exists()
 
 
@@ -159,96 +128,28 @@ def _answers(address: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(address, timeout=2).close()
-        return True
     except OSError:
         return False
+    return True
 
 
 def _wait(condition: Callable[[], bool], seconds: float, cluster: Cluster, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            logs = "\n".join(f"--- {p}\n{tail(p, 8)}" for p in sorted(cluster.logs.glob("*.log")) if p != cluster.audit_log)
-            raise ClusterError(f"{what} of {cluster.name} is not ready after {seconds} s\n{logs}")
+            raise ClusterError(f"{what} of {cluster.name} is not ready after {seconds} s\n{_last_words(cluster)}")
         time.sleep(0.1)
 
 
-def _unshare_pids(name: str) -> list[int]:
-    """The process table is the record: it is right even after a kill -9 of `up`."""
-    wanted = [str(PACKAGE_ROOT.name), "supervise", name]
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            words = _command_line(entry)
-            if words[:1] == ["unshare"] and words[-2:] == wanted[-2:]:
-                found.append(int(entry.name))
-    return found
-
-
-def _command_line(entry: Path) -> list[str]:
-    try:
-        return (entry / "cmdline").read_text().split("\0")[:-1]
-    except OSError:
-        return []  # it has ended meanwhile
+def _last_words(cluster: Cluster) -> str:
+    logs = sorted(set(cluster.logs.glob("*.log")) - {cluster.audit_log})
+    return "\n".join(f"--- {log}\n{tail(log, 8)}" for log in logs)
 
 
 def _clear(name: str) -> None:
     """Remove all that a cluster of this name may have left, running or dead."""
-    for pid in _unshare_pids(name):
-        os.kill(pid, signal.SIGKILL)
-    _wait_until_gone(name)
+    processes.kill(name)
     network.disconnect(name)
-    _remove_cgroups(name)
+    cgroups.remove(name)
     if state_dir(name).exists():
         shutil.rmtree(state_dir(name))
-
-
-def _wait_until_gone(name: str) -> None:
-    """PID 1 dies with its parent, and ends last: then nothing of the cluster runs."""
-    deadline = time.monotonic() + 20
-    while _members(name):
-        if time.monotonic() > deadline:
-            raise ClusterError(f"processes of {name} are still there: {_members(name)}")
-        time.sleep(0.05)
-
-
-def _members(name: str) -> list[int]:
-    """Supervisors of this name, with or without the unshare that started them."""
-    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [int(e.name) for e in entries if _command_line(e)[-2:] == ["supervise", name]]
-
-
-def _hierarchies() -> list[Path]:
-    """cgroup v1 has one tree for each controller, v2 one for all."""
-    if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS]
-    return [p for p in CGROUPS.iterdir() if p.is_dir() and p.name != "unified" and not p.is_symlink()]
-
-
-def _make_cgroups(name: str) -> None:
-    for hierarchy in _hierarchies():
-        group = hierarchy / cgroup_name(name)
-        group.mkdir(exist_ok=True)
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if (hierarchy / file).exists():
-                (group / file).write_text((hierarchy / file).read_text())
-
-
-def _remove_cgroups(name: str) -> None:
-    for hierarchy in _hierarchies():
-        group = hierarchy / cgroup_name(name)
-        for folder, _, _ in os.walk(group, topdown=False):
-            _remove_cgroup(Path(folder))
-
-
-def _remove_cgroup(folder: Path) -> None:
-    """The kernel counts a dead process as a member for a moment longer."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            folder.rmdir()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

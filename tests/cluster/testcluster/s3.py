@@ -1,6 +1,6 @@
 """The bucket and its two accounts: one that owns it, and one that may only read."""
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -33,11 +33,9 @@ def ready(cluster: Cluster) -> bool:
     """An anonymous request is refused: that is an answer too."""
     try:
         _send(urllib.request.Request(cluster.s3_endpoint))
-        return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, urllib.error.HTTPError)
+    return True
 
 
 def create_bucket(cluster: Cluster) -> None:
@@ -78,7 +76,7 @@ def _put(cluster: Cluster, path: str, query: str, body: bytes) -> None:
 def _signed(cluster: Cluster, path: str, query: str, body: bytes) -> dict[str, str]:
     """AWS's signature, version 4, for one PUT by the owner."""
     owner = read_keys(cluster)["owner"]
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{now[:8]}/{S3_REGION}/s3/aws4_request"
     host = cluster.s3_endpoint.removeprefix("http://")
     content = hashlib.sha256(body).hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from testcluster.cache import ClusterError
 
-Command = Sequence[str | Path]
+Command = Sequence[object]  # text, paths: what str() makes a word of
 
 
 def run(
@@ -23,16 +23,12 @@ def run(
     full = {**os.environ, **(env or {})}
     try:
         if log is None:
-            done = subprocess.run(
-                words, cwd=cwd, env=full, input=stdin, capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(words, cwd=cwd, env=full, input=stdin, capture_output=True, text=True, check=False)
             output, errors = done.stdout, done.stderr
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("w") as sink:
-                done = subprocess.run(
-                    words, cwd=cwd, env=full, stdout=sink, stderr=sink, text=True, check=False
-                )
+                done = subprocess.run(words, cwd=cwd, env=full, stdout=sink, stderr=sink, text=True, check=False)
             output, errors = "", f"the whole log is {log}\n{tail(log)}"
     except FileNotFoundError:
         raise ClusterError(f"{words[0]} is not on PATH: install it first") from None

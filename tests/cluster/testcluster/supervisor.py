@@ -62,9 +62,7 @@ class Supervisor:
             command = ["chroot", str(self._root), *command]
         environment = {"PATH": PATH, "HOME": "/root", **dict(component.environment)}
         with (self._cluster.logs / f"{component.name}.log").open("ab") as log:
-            return subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _reap(self) -> None:
         """Every orphan in the namespace is a child of PID 1, containers' shims among them."""

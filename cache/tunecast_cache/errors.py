@@ -4,7 +4,8 @@
     ├── MalformedError        bytes that are not the record they should be
     ├── BundleError           an archive or a captured file can't be used
     │   ├── UnsafeArchiveError    it reaches outside its directory, or holds more than it declared
-    │   └── DigestMismatchError   its bytes are not the ones that were promised
+    │   ├── DigestMismatchError   its bytes are not the ones that were promised
+    │   └── InstallError          this machine could not take it: a full disk, a directory that isn't writable
     ├── SignatureError        no trusted key signed it
     └── StoreError            S3 did not do what was asked
         ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
@@ -37,6 +38,10 @@ class UnsafeArchiveError(BundleError):
 
 class DigestMismatchError(BundleError):
     reason = "DigestMismatch"
+
+
+class InstallError(BundleError):
+    reason = "InstallFailed"
 
 
 class SignatureError(TunecastError):

@@ -6,6 +6,7 @@ Patterns are ``fnmatch`` patterns over paths below the mount path; ``*`` also ma
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -46,7 +47,9 @@ class Layer:
 
 LAYERS = (
     Layer("FlashInferAutotune", ("vllm/flashinfer_autotune_cache/*", "flashinfer/.cache/flashinfer/autotune/*")),
-    Layer("FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")),
+    Layer(
+        "FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")
+    ),
     Layer("FlashInferCubin", ("flashinfer/.cache/flashinfer/cubins/*", "flashinfer/.cache/flashinfer/*/cubins/*")),
     Layer(
         "TorchCompile",
@@ -70,11 +73,27 @@ def environment(mount_path: str) -> dict[str, str]:
     return {variable: f"{mount_path}/{directory}" for variable, directory in ENVIRONMENT.items()}
 
 
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
+# Compiled once: an init container asks for thousands of paths.
+_NEVER = _any_of(NEVER)
+_TAKES = tuple((layer, _any_of(layer.takes)) for layer in LAYERS)
+_REWRITTEN = {layer.name: _any_of(layer.rewritten) for layer in LAYERS if layer.rewritten}
+
+
 def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
     """The layer that takes the file at ``path`` (relative to the mount path, POSIX), or None."""
-    if any(fnmatch.fnmatchcase(path, pattern) for pattern in NEVER):
+    if _NEVER.match(path):
         return None
-    for layer in LAYERS:
-        if any(fnmatch.fnmatchcase(path, pattern) for pattern in layer.takes):
+    for layer, takes in _TAKES:
+        if takes.match(path):
             return None if layer.name in set(excluded) else layer
     return None
+
+
+def is_rewritten(path: str, layer: Layer) -> bool:
+    """Whether engines write the file at ``path`` in place at every start, so that only its content tells anything."""
+    pattern = _REWRITTEN.get(layer.name)
+    return pattern is not None and pattern.match(path) is not None

@@ -12,7 +12,7 @@ LayerState = Literal["Cached", "NotCacheable", "Unsafe"]
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One layer's files: a compressed tar, named by its digest."""
+    """One layer's files, packed by ``bundle.pack`` and named by the digest of what that wrote."""
 
     layer: str
     digest: str  # SHA-256 of the compressed bytes, hex

@@ -1,0 +1,80 @@
+"""What is below a mount path: regular files, sorted into layers, and searched for secrets."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunecast_cache.archive import sound
+from tunecast_cache.layers import layer_of
+from tunecast_cache.manifest import LayerNote
+
+STAGING = ".tunecast-staging"  # below the mount path, since a rename can't cross file systems; no layer takes it
+SHORTEST_SECRET = 6  # bytes: shorter values are found everywhere
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What is below a mount path."""
+
+    layers: dict[str, tuple[str, ...]]  # layer -> sorted paths, relative to the mount path
+    notes: tuple[LayerNote, ...]
+
+
+def capture(root: Path, excluded: Iterable[str], secrets: Mapping[str, bytes]) -> Captured:
+    """Sorts the regular files below ``root`` into layers; a layer with a secret in it is left out, and noted Unsafe.
+
+    Args:
+        root: the mount path.
+        excluded: names of layers to leave out.
+        secrets: values that must not travel, by the variables that hold them.
+    """
+    wanted = {name: value for name, value in secrets.items() if len(value) >= SHORTEST_SECRET}
+    found: dict[str, list[str]] = defaultdict(list)
+    left_out = frozenset(excluded)
+    for path in walk(root):
+        if layer := layer_of(path, left_out):
+            found[layer.name].append(path)
+    objections = {name: _objection(root, paths, wanted) for name, paths in sorted(found.items())}
+    return Captured(
+        {name: tuple(found[name]) for name, objection in objections.items() if not objection},
+        tuple(LayerNote(name, "Unsafe" if said else "Cached", said) for name, said in objections.items()),
+    )
+
+
+def walk(root: Path) -> list[str]:
+    """The regular files below ``root``, as sorted POSIX paths relative to it. Links are neither taken nor followed."""
+    paths = []
+    for directory, names, files in os.walk(root):
+        if directory == str(root) and STAGING in names:
+            names.remove(STAGING)
+        for name in files:
+            full = os.path.join(directory, name)  # noqa: PTH118  # ten times faster than Path for thousands of files
+            if stat.S_ISREG(os.lstat(full).st_mode):
+                paths.append(os.path.relpath(full, root))
+    return sorted(paths)
+
+
+def _objection(root: Path, paths: Sequence[str], secrets: Mapping[str, bytes]) -> str:
+    for path in paths:
+        if not sound(path):
+            return f"the name {path!r} can't travel"
+        for variable, value in secrets.items():
+            if value in os.fsencode(path) or _contains(root / path, value):
+                return f"{path} holds the value of {variable}"
+    return ""
+
+
+def _contains(path: Path, value: bytes) -> bool:
+    tail = b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            if value in tail + chunk:
+                return True
+            tail = chunk[-len(value) + 1 :]
+    return False

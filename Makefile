@@ -1,13 +1,58 @@
-# Everything is cached outside the tree; a fresh machine needs Debian 12, root, Go and Python 3.11.
-SHELL := /bin/bash
-CACHE ?= $(or $(TUNECAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tunecast)
+# Everything is cached outside the tree. A fresh machine needs Debian 12, root, Go and Python 3.11.
+SHELL := /bin/bash -o pipefail
+CACHE := $(or $(TUNECAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tunecast)
 VENV := $(CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
 PYTHON := $(VENV)/bin/python
-ROOTS := operator:tuner:cache:initcontainer:tests
-export PYTHONPATH := $(ROOTS)
+UV := $(CACHE)/uv/bin/uv
+SOURCES := operator tuner cache initcontainer tests bench examples
+export PYTHONPATH := operator:tuner:cache:initcontainer:tests
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export RUFF_CACHE_DIR := $(CACHE)/ruff
 
-.PHONY: demo demo-down test unit integration e2e lint crds lock venv
+.PHONY: demo demo-down test unit integration e2e lint format crds lock venv
+
+demo:  ## the main job, on a real cluster; CONTEXT=<kubectl context> takes yours
+	python3 examples/demo/demo.py
+
+demo-down:  ## removes the demo's cluster
+	python3 tests/cluster down
+
+test: unit integration e2e  ## every test
+
+unit: $(PYTHON)
+	$(PYTHON) -m pytest tests/unit -q
+
+integration: $(PYTHON)  ## on a real API server and a real S3 server
+	python3 tests/cluster build --control-plane
+	python3 tests/cluster engine
+	$(PYTHON) -m pytest tests/integration
+
+e2e: $(PYTHON)  ## on a real cluster, with our images, Helm and a real vLLM
+	python3 tests/cluster build
+	$(PYTHON) -m pytest tests/cluster tests/e2e
+
+lint: $(PYTHON)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner cache/tunecast_cache initcontainer/tunecast_init tests
+	$(VENV)/bin/lint-imports --no-cache
+	$(PYTHON) -m tunecast_operator.api.crd --check
+
+format: $(PYTHON)
+	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+crds: $(PYTHON)  ## writes the CRDs from the typed models
+	$(PYTHON) -m tunecast_operator.api.crd --write
+
+lock: $(UV)  ## pins every dependency with its hashes
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    --extra operator --extra init --extra dev pyproject.toml --output-file requirements.lock
 
 venv: $(PYTHON)
-$(PYTHON):
-	$(VENV)/bin/pip install -q --require-hashes -r requirements.lock
+$(PYTHON): requirements.lock
+	rm -rf $(VENV) && python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock || { rm -rf $(VENV); exit 1; }
+	touch $@
+
+$(UV):
+	python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet uv

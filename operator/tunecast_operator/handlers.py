@@ -28,8 +28,15 @@ def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
 
     for plural in ("inferencedeployments", "kernelcaches"):
         kopf.on.event(GROUP, VERSION, plural, registry=registry)(on_event)
-    for group, version, plural in (("apps", "v1", "deployments"), ("batch", "v1", "jobs"), ("", "v1", "pods")):
-        kopf.on.event(group, version, plural, registry=registry)(on_event)
+    kopf.on.event("apps", "v1", "deployments", registry=registry)(on_event)
+    kopf.on.event("batch", "v1", "jobs", registry=registry)(on_event)
+    kopf.on.event("v1", "pods", registry=registry)(on_event)
+    kopf.on.login(registry=registry)(log_in)
+
+
+def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """By the service account inside a cluster, else by the kubeconfig; asked again when a token has expired."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 def concerned(body: dict[str, Any]) -> Iterator[Item]:
@@ -60,5 +67,5 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300
     settings.queueing.worker_limit = 16
-    for plural in ("deployments.apps", "jobs.batch", "pods"):
+    for plural in ("deployments", "jobs", "pods"):
         settings.watching.label_selectors[plural] = SELECTOR

@@ -165,6 +165,7 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
     status: dict[str, Any] = {
         "replicas": live.get("replicas", 0),
         "readyReplicas": live.get("readyReplicas", 0),
+        "desiredReplicas": _desired(seen),
         "selector": ",".join(f"{name}={value}" for name, value in selector(seen.name).items()),
         "cache": _column(seen, wanted, tunes=tunes),
         "key": wanted.revision.key,
@@ -180,6 +181,13 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
         status["kernelCache"] = wanted.cache_name
     status |= {name: cached[name] for name in ("cold", "warm") if cached.get(name)}
     return status | _init_reports(seen.reports)
+
+
+def _desired(seen: Observed) -> int:
+    """The spec's, else the live value; a Deployment that is held waits to become one replica."""
+    if seen.spec.replicas is not None:
+        return seen.spec.replicas
+    return int(((seen.deployment or {}).get("spec") or {}).get("replicas") or 1)
 
 
 def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:

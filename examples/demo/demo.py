@@ -1,0 +1,151 @@
+"""The main job of Tunecast, on a real cluster, in one command: tune once, prove it, serve warm, scale out warm.
+
+`make demo` brings a cluster up; with CONTEXT=<kubectl context> it takes yours, where Tunecast is installed already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import deploy
+from harness.kubectl import Kubectl, Object, condition, wait_for
+
+HERE = Path(__file__).resolve().parent
+NAMESPACE, NAME = "demo", "tiny-qwen3"
+BEGIN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line with the elapsed time."""
+    print(f"[{time.monotonic() - BEGIN:6.1f} s] {text}", flush=True)
+
+
+def bring_up() -> tuple[Kubectl, dict[str, str]]:
+    say("cluster: a real Kubernetes, S3 and vLLM, built where they aren't yet")
+    deploy.cluster("build")
+    deploy.cluster("engine")
+    deploy.cluster("up")
+    environment = deploy.cluster_environment()
+    kubectl = Kubectl(environment)
+    say("images: operator, init container, engine")
+    deploy.build_images()
+    for image in (deploy.OPERATOR_IMAGE, deploy.INIT_IMAGE, deploy.ENGINE_IMAGE):
+        deploy.cluster("image", "load", f"{image}:dev")
+    say("helm install tunecast")
+    kubectl.apply(deploy.namespace(deploy.SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"}))
+    kubectl.apply(deploy.s3_secret(deploy.SYSTEM_NAMESPACE, environment))
+    deploy.install(kubectl, deploy.values(environment))
+    kubectl.apply(deploy.namespace(NAMESPACE))
+    kubectl.apply(deploy.s3_secret(NAMESPACE, environment))
+    return kubectl, environment
+
+
+def watch_until_ready(kubectl: Kubectl, seconds: float) -> None:
+    """Prints every change of what a user would see with `kubectl get`, until replicas are ready."""
+    shown = ""
+
+    def look() -> bool:
+        nonlocal shown
+        found = kubectl.get("inferencedeployment", NAME, "-n", NAMESPACE)
+        ready, cache = condition(found, "Ready"), condition(found, "CacheReady")
+        line = f"CACHE={found.get('status', {}).get('cache', '-')}  {cache.get('reason', '-')}: {cache.get('message', '')}"
+        line += f" | Ready={ready.get('status', '-')} {ready.get('message', '')}" + progress(kubectl)
+        if line != shown:
+            say(line)
+        shown = line
+        if condition(found, "Stalled").get("status") == "True":
+            sys.exit(f"it stalled: {condition(found, 'Stalled')['message']}")
+        return bool(ready.get("status") == "True" and cache.get("status") == "True")
+
+    wait_for(look, f"InferenceDeployment {NAMESPACE}/{NAME} is ready", seconds, every=1)
+
+
+def progress(kubectl: Kubectl) -> str:
+    for cache in kubectl.items("kernelcaches", "-n", NAMESPACE):
+        stage = (cache.get("status") or {}).get("progress", {}).get("stage")
+        if stage:
+            return f" | rank 0: {stage}"
+    return ""
+
+
+def scale_out_without_operator(kubectl: Kubectl) -> None:
+    say("operator off: kubectl scale deployment tunecast --replicas=0")
+    kubectl("scale", "deployment", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--replicas=0")
+    kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=tunecast", "-n", deploy.SYSTEM_NAMESPACE)
+    say(f"scale-out: kubectl scale deployment {NAME} --replicas=2")
+    kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=2")
+    kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=5m", timeout=330)
+    say("operator on again")
+    kubectl("scale", "deployment", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--replicas=1")
+    kubectl("rollout", "status", "deployment/tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--timeout=2m")
+
+
+def tables(kubectl: Kubectl) -> str:
+    """What happened, by rank and by replica."""
+    cache = next(c for c in kubectl.items("kernelcaches", "-n", NAMESPACE) if c["status"].get("state") == "Ready")
+    status = cache["status"]
+    proof = status["proof"]
+    cold = ["rank 0", "cold", *start_columns(proof["cold"])]
+    ranks = [[f"rank {r['rank']}", "warm", *start_columns(r["warm"])] for r in proof["ranks"]]
+    starts = table(["WHO", "START", "TO /health s", "INIT ENGINE s", "PHASES s"], [cold, *ranks])
+    layers = [
+        [f"rank {r['rank']}", layer["layer"], layer["verdict"], str(layer["files"]), str(layer["madeAgain"]), layer.get("reason", "")]
+        for r in proof["ranks"]
+        for layer in r["layers"]
+    ]
+    proved = table(["WHO", "LAYER", "VERDICT", "FILES", "MADE AGAIN", "REASON"], layers)
+    replicas = [replica(pod) for pod in kubectl.items("pods", "-n", NAMESPACE, "-l", f"tunecast.io/inference-deployment={NAME}")]
+    served = table(["REPLICA", "INIT REPORT", "FETCHED", "INIT s", "POD TO READY s"], replicas)
+    verdict = f"bundle {status['size']}, speed-up {status['speedup']}, verdict {status['verdict']}, outputs {status['outputs']}"
+    return f"\n{starts}\n\n{proved}\n\n{served}\n\n{verdict}\n"
+
+
+def start_columns(start: Object) -> list[str]:
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in start.get("phases", {}).items() if seconds >= 0.05)
+    init = start.get("initSeconds")
+    return [f"{start['totalSeconds']:.1f}", "-" if init is None else f"{init:.1f}", phases]
+
+
+def replica(pod: Object) -> list[str]:
+    status = next(s for s in pod["status"]["initContainerStatuses"] if s["name"] == "tunecast-init")
+    report: dict[str, Any] = json.loads(status["state"]["terminated"]["message"])
+    ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    seconds = moment(ready["lastTransitionTime"]) - moment(pod["metadata"]["creationTimestamp"])
+    fetched = f"{report.get('bytes', 0) / 2**20:.1f} MiB"
+    return [pod["metadata"]["name"], f"{report['result']} ({report['reason']})", fetched,
+            f"{report.get('seconds', {}).get('total', 0):.2f}", f"{seconds:.0f}"]  # fmt: skip
+
+
+def moment(text: str) -> float:
+    return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows])
+    return "\n".join(lines)
+
+
+def main() -> None:
+    context = os.environ.get("CONTEXT")
+    kubectl, environment = (Kubectl({}, context), {}) if context else bring_up()
+    say(f"kubectl apply -f {HERE.name}/tiny-qwen3.yaml")
+    kubectl("apply", "-f", str(HERE / "tiny-qwen3.yaml"))
+    watch_until_ready(kubectl, 900)
+    print("\n" + kubectl("get", "inferencedeployments,kernelcaches", "-n", NAMESPACE), flush=True)
+    scale_out_without_operator(kubectl)
+    print(tables(kubectl), flush=True)
+    say("done")
+    if environment:
+        print(f"Look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={environment['PATH'].split(':')[0]}:$PATH")
+    print(f"  kubectl describe kernelcaches -n {NAMESPACE}\n  kubectl get events -n {NAMESPACE} --sort-by=.lastTimestamp\n"
+          f"  kubectl logs -n {NAMESPACE} deployment/{NAME} -c tunecast-init\n  make demo-down removes the cluster")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

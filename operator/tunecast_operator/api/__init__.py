@@ -1,0 +1,1 @@
+"""The API: typed models as the one source, from which the CRDs are generated."""

@@ -1,0 +1,143 @@
+"""Generates the CRDs from the models: ``python -m tunecast_operator.api.crd --write | --check``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tunecast_operator.api.groups import GROUP, VERSION
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.model import rules
+from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
+
+Schema = dict[str, Any]
+DIRECTORY = Path(__file__).resolve().parents[3] / "charts" / "tunecast" / "files" / "crds"
+_DROPPED = {"title", "$defs", "additionalProperties"}
+_NAME_RULES = rules(
+    (
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
+        "metadata.name must be a DNS label of at most 40 characters that starts with a letter",
+    ),
+)
+AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+
+
+def column(name: str, path: str, kind: str = "string", **more: Any) -> Schema:
+    return {"name": name, "type": kind, "jsonPath": path, **more}
+
+
+def structural(model: type[BaseModel]) -> Schema:
+    """The model's JSON schema as Kubernetes wants it: references inlined, no nulls, no titles."""
+    schema = model.model_json_schema(by_alias=True)
+    found: Schema = _inline(schema, schema.get("$defs", {}))
+    return found
+
+
+def _inline(node: Any, definitions: Schema) -> Any:
+    if isinstance(node, list):
+        return [_inline(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
+        return _inline({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions)
+    if "anyOf" in node:
+        kept = [option for option in node["anyOf"] if option.get("type") != "null"]
+        rest = {k: v for k, v in node.items() if k != "anyOf" and not (k == "default" and v is None)}
+        return _inline({**kept[0], **rest}, definitions)
+    return _node(node, definitions)
+
+
+def _node(node: Schema, definitions: Schema) -> Schema:
+    found = {}
+    for name, value in node.items():
+        if name == "properties":
+            found[name] = {field: _inline(schema, definitions) for field, schema in value.items()}
+        elif name == "const":
+            found["enum"] = [value]
+        elif name in {"additionalProperties"} and isinstance(value, dict):
+            found[name] = _inline(value, definitions)
+        elif name not in _DROPPED and not (name == "default" and value is None):
+            found[name] = _inline(value, definitions)
+    if found.get("x-kubernetes-preserve-unknown-fields") or found.get("type") == "object" and "properties" in found:
+        found.pop("additionalProperties", None)
+    return found
+
+
+def crd(kind: str, plural: str, short: str, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema]) -> Schema:
+    """One CustomResourceDefinition."""
+    schema = {
+        "type": "object",
+        "description": (spec.__doc__ or "").strip(),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(spec),
+            "status": structural(status),
+        },
+    }
+    subresources: Schema = {"status": {}}
+    if kind == "InferenceDeployment":
+        schema |= _NAME_RULES
+        subresources["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "shortNames": [short], "categories": ["tunecast"]}
+    version = {
+        "name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+        "subresources": subresources, "additionalPrinterColumns": columns,
+    }  # fmt: skip
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {"group": GROUP, "scope": "Namespaced", "names": {**names, "listKind": f"{kind}List"}, "versions": [version]},
+    }
+
+
+def crds() -> dict[str, Schema]:
+    """Both CRDs by file name."""
+    model = column("Model", ".spec.model.name")
+    seconds = [column("Cold", ".status.cold"), column("Warm", ".status.warm")]
+    deployments = [
+        model, column("Ready", ".status.readyReplicas", "integer"), column("Desired", ".status.desiredReplicas", "integer"),
+        column("Cache", ".status.cache"), *seconds, AGE,
+    ]  # fmt: skip
+    caches = [
+        model, column("GPU", ".spec.accelerator"), column("State", ".status.state"), column("Size", ".status.size"), *seconds,
+        column("Speedup", ".status.speedup"), column("Verdict", ".status.verdict", priority=1), AGE,
+    ]  # fmt: skip
+    return {
+        "inferencedeployments.json": crd(
+            "InferenceDeployment", "inferencedeployments", "infd", InferenceDeploymentSpec, InferenceDeploymentStatus, deployments
+        ),
+        "kernelcaches.json": crd("KernelCache", "kernelcaches", "kc", KernelCacheSpec, KernelCacheStatus, caches),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """``--write`` writes the files; ``--check`` returns 1 where they are stale."""
+    stale = []
+    for name, found in crds().items():
+        path, text = DIRECTORY / name, json.dumps(found, indent=1, sort_keys=True) + "\n"
+        if arguments == ["--write"]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            stale.append(name)
+    if stale:
+        sys.stderr.write(f"stale CRDs: {', '.join(stale)}; run `make crds`\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,4 @@
+"""Names of the API."""
+
+GROUP = "tunecast.io"
+VERSION = "v1alpha1"

@@ -1,0 +1,46 @@
+"""KernelCache: a snapshot of all that shapes one tuning Job, made once by the operator."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from tunecast_operator.api.inference_deployment import (
+    EngineSettings, FreeObject, LayerName, ModelReference, Parallelism, PodSettings, SweepReference,
+)  # fmt: skip
+from tunecast_operator.api.model import Duration, Model, rules, seconds
+
+
+class KernelCacheSpec(Model):
+    """Made by the operator and never changed: another one is made instead."""
+
+    model_config = ConfigDict(
+        frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore",
+        json_schema_extra=rules(("self == oldSelf", "a KernelCache never changes: raise spec.tuning.generation to tune again")),
+    )  # fmt: skip
+    key: str = Field(pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod.")
+    key_version: int = Field(ge=1, description="Which meaning of the key it was computed with.")
+    model: ModelReference = Field(description="What is served.")
+    engine: EngineSettings = Field(description="How it is served.")
+    accelerator: str | None = Field(None, max_length=63, description="The GPU it is tuned on.")
+    parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
+    resources: FreeObject = Field(default_factory=dict, description="A rank's requests and limits.")
+    pod: PodSettings = Field(default_factory=PodSettings, description="What else a rank's pod needs.")
+    workload: Literal["Engine", "Operators"] = Field("Engine", description="What a rank runs.")
+    ranks: int = Field(1, ge=1, le=64, description="Pods of the Job.")
+    generation: int = Field(1, ge=1, description="Of the tuning.")
+    timeout: Duration = Field("60m", description="Of all attempts together, from when ranks first run.")
+    queue_timeout: Duration = Field("10m", description="Of waiting for capacity before replicas start cold.")
+    attempts: int = Field(3, ge=1, le=10, description="Crashes after which tuning gives up.")
+    sweep: SweepReference | None = Field(None, description="Extra requests.")
+    exclude_layers: list[LayerName] = Field(default_factory=list, max_length=32, description="Layers that are left out.")
+
+    @property
+    def timeout_seconds(self) -> float:
+        return seconds(self.timeout)
+
+    @property
+    def queue_timeout_seconds(self) -> float:
+        return seconds(self.queue_timeout)

@@ -1,0 +1,71 @@
+"""Brings up the cluster of tests/cluster, builds and loads our images, and installs the chart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.kubectl import Kubectl, Object
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATOR_IMAGE, INIT_IMAGE, ENGINE_IMAGE = "localhost/tunecast-operator", "localhost/tunecast-init", "localhost/engine-base"
+SYSTEM_NAMESPACE = "tunecast-system"
+S3_SECRET = "tunecast-s3"
+
+
+def cluster(*arguments: str) -> str:
+    """Runs tests/cluster; its progress goes to this process's standard error."""
+    command = [sys.executable, str(ROOT / "tests" / "cluster"), *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def cluster_environment(*name: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(cluster("env", "--json", *name))
+    return found
+
+
+def build_images(tag: str = "dev") -> None:
+    """Builds both of our images; unchanged inputs cost nothing."""
+    for target, image in (("operator", OPERATOR_IMAGE), ("init", INIT_IMAGE)):
+        cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", str(ROOT))
+
+
+def values(environment: dict[str, str], tag: str = "dev", **more: Any) -> Object:
+    """Helm values for the test cluster."""
+    return {
+        "image": {"repository": OPERATOR_IMAGE, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "initImage": {"repository": INIT_IMAGE, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "s3": {
+            "bucket": environment["TUNECAST_BUCKET"],
+            "endpoint": environment["TUNECAST_S3_ENDPOINT_IN_CLUSTER"],
+            "region": environment["AWS_REGION"],
+            "credentialsSecret": S3_SECRET,
+        },
+        **more,
+    }
+
+
+def install(kubectl: Kubectl, chart_values: Object, release: str = "tunecast") -> None:
+    """``helm upgrade --install``, and waits until the operator is ready."""
+    command = [
+        "upgrade", "--install", release, str(ROOT / "charts" / "tunecast"), "--namespace", SYSTEM_NAMESPACE,
+        "--values", "/dev/stdin", "--wait", "--timeout", "3m",
+    ]  # fmt: skip
+    kubectl.command("helm", *command, stdin=json.dumps(chart_values))
+
+
+def namespace(name: str, labels: dict[str, str] | None = None) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}
+
+
+def s3_secret(namespace_name: str, environment: dict[str, str]) -> Object:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": S3_SECRET, "namespace": namespace_name},
+        "stringData": {name: environment[name] for name in keys},
+    }

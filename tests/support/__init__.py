@@ -1,0 +1,1 @@
+"""Builders of objects that several tests begin with."""

@@ -1,0 +1,48 @@
+"""Small, complete objects; tests change what they are about."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from tunecast_cache.manifest import Archive, LayerProof, Manifest, Proof, Provenance, RankProof, Start
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)
+
+
+def inference_deployment(**spec: Any) -> dict[str, Any]:
+    """An InferenceDeployment of a model in an image, as the API server keeps it."""
+    return {
+        "apiVersion": "tunecast.io/v1alpha1",
+        "kind": "InferenceDeployment",
+        "metadata": {"name": "qwen3", "namespace": "models", "uid": "id-uid", "generation": 1, "resourceVersion": "7"},
+        "spec": {"model": {"name": "Qwen/Qwen3-8B"}, "engine": {"image": "vllm:v1"}, **spec},
+    }
+
+
+def spec_of(owner: dict[str, Any]) -> InferenceDeploymentSpec:
+    return InferenceDeploymentSpec.model_validate(owner["spec"])
+
+
+def proof(cold: float = 60.0, warm: float = 20.0, verdict: Any = "Hit", reason: str = "") -> Proof:
+    layer = LayerProof("TorchCompile", verdict, 64, 0 if verdict == "Hit" else 64, reason)
+    rank = RankProof(1, Start(warm, 4.5), (layer,), "Identical")
+    return Proof("Peer", verdict, "Identical", Start(cold, 23.0), (rank,))
+
+
+def manifest(key: str, **changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "namespace": "models",
+        "key": key,
+        "key_version": 1,
+        "job": "kc-uid-1",
+        "engine_image": "vllm:v1",
+        "created": "2026-11-23T11:00:00Z",
+        "archives": (Archive("TorchCompile", "a" * 64, 2**20, 2**22, 64),),
+        "environment": {},
+        "notes": (),
+        "proof": proof(),
+        "provenance": Provenance("3.12.3"),
+    }
+    return Manifest(**{**values, **changes})

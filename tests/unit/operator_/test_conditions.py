@@ -1,0 +1,31 @@
+from tunecast_operator.conditions import Condition, find, merge
+
+READY = Condition("Ready", "True", "Fine", "all is well")
+
+
+def test_a_transition_moves_the_time_and_is_told() -> None:
+    old = [{"type": "Ready", "status": "False", "reason": "Bad", "message": "", "lastTransitionTime": "t0"}]
+    merged, transitions = merge(old, [READY], generation=3, now="t1")
+    assert merged[0]["lastTransitionTime"] == "t1"
+    assert merged[0]["observedGeneration"] == 3
+    assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0")]
+
+
+def test_another_reason_with_the_same_status_is_told_but_keeps_the_time() -> None:
+    old = [{"type": "Ready", "status": "True", "reason": "Other", "message": "", "lastTransitionTime": "t0"}]
+    merged, transitions = merge(old, [READY], generation=1, now="t1")
+    assert merged[0]["lastTransitionTime"] == "t0"
+    assert len(transitions) == 1
+
+
+def test_the_same_again_is_silent() -> None:
+    first, _ = merge([], [READY], generation=1, now="t0")
+    again, transitions = merge(first, [READY], generation=1, now="t1")
+    assert again == first
+    assert not transitions
+
+
+def test_find() -> None:
+    merged, _ = merge([], [READY], generation=1, now="t0")
+    assert find({"conditions": merged}, "Ready")["reason"] == "Fine"
+    assert not find({}, "Ready")

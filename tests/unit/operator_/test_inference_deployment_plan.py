@@ -1,0 +1,177 @@
+from typing import Any
+
+import pytest
+from support.objects import NOW, inference_deployment, spec_of
+from tunecast_cache.report import InitReport
+from tunecast_operator.identity import cache_name, cache_spec, key_of
+from tunecast_operator.plan.inference_deployment import Observed, Plan, decide
+from tunecast_operator.resources.deployment import revision_of
+
+PYCACHE = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
+
+
+def kernel_cache(owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any) -> dict[str, Any]:
+    spec = spec_of(owner)
+    snapshot = cache_spec(spec, key_of(spec, 1), 1)
+    ready = {"type": "Ready", "status": "True" if state == "Ready" else "False", "reason": reason, "message": "words"}
+    return {
+        "metadata": {"name": cache_name(snapshot), "namespace": "models"},
+        "spec": snapshot,
+        "status": {"state": state, "conditions": [ready], **status},
+    }
+
+
+def plan(owner: dict[str, Any], *caches: Any, live: Any = None, reports: Any = (), image: str = "init:1") -> Plan:
+    return decide(Observed(owner, spec_of(owner), live, caches, [], reports, NOW), image, "IfNotPresent", 1)
+
+
+def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
+    """The Deployment that a plan applied, as it is seen later."""
+    assert applied.apply_deployment
+    found = dict(applied.apply_deployment)
+    found["spec"] = {**found["spec"], "replicas": replicas}
+    found["metadata"] = {**found["metadata"], "generation": 1}
+    up = {"replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas, "observedGeneration": 1}
+    return {**found, "status": {**up, **status}}
+
+
+def condition(seen: Plan, kind: str) -> Any:
+    return next(c for c in seen.conditions if c.type == kind)
+
+
+OWNER = inference_deployment(replicas=2)
+
+
+def test_tune_first_creates_the_cache_and_holds_the_replicas() -> None:
+    first = plan(OWNER)
+    assert first.create_cache is not None
+    assert first.apply_deployment is not None
+    assert first.apply_deployment["spec"]["replicas"] == 0
+    assert (condition(first, "Ready").reason, first.status["cache"]) == ("HeldForTuning", "Tuning")
+
+
+def test_a_ready_cache_lets_them_go_warm() -> None:
+    held = lived(plan(OWNER), 0)
+    released = plan(OWNER, kernel_cache(OWNER, "Ready", "Published", environment=PYCACHE), live=held)
+    assert released.apply_deployment is not None
+    assert released.apply_deployment["spec"]["replicas"] == 2
+    engine = released.apply_deployment["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "PYTHONPYCACHEPREFIX", "value": PYCACHE["PYTHONPYCACHEPREFIX"]} in engine["env"]
+    assert released.status["cache"] == "Hit"
+
+
+@pytest.mark.parametrize(("state", "column"), [("Failed", "Failed"), ("Ineffective", "Cold")])
+def test_tuning_that_gives_up_lets_them_go_cold(state: str, column: str) -> None:
+    released = plan(OWNER, kernel_cache(OWNER, state, "Why"), live=lived(plan(OWNER), 0))
+    assert released.apply_deployment is not None
+    assert released.apply_deployment["spec"]["replicas"] == 2
+    assert (released.status["cache"], condition(released, "CacheReady").reason) == (column, "Why")
+
+
+def test_waiting_too_long_for_capacity_lets_them_go_cold() -> None:
+    released = plan(OWNER, kernel_cache(OWNER, "Pending", "QueueTimeout"), live=lived(plan(OWNER), 0))
+    assert released.apply_deployment is not None
+    assert released.apply_deployment["spec"]["replicas"] == 2
+    assert released.status["cache"] == "Cold"
+
+
+def serving(owner: dict[str, Any] = OWNER, **environment: str) -> dict[str, Any]:
+    """A live Deployment of two replicas whose cache is ready."""
+    cache = kernel_cache(owner, "Ready", "Published", environment=environment)
+    return lived(plan(owner, cache, live=lived(plan(owner), 0)), 2)
+
+
+def test_a_change_of_replicas_or_of_a_label_tunes_nothing() -> None:
+    for change in ({"replicas": 3}, {"replicas": 2, "pod": {"labels": {"team": "a"}}}):
+        changed = inference_deployment(**change)
+        after = plan(changed, kernel_cache(OWNER, "Ready", "Published"), live=serving())
+        assert after.create_cache is None
+        assert after.apply_deployment is not None
+        assert after.apply_deployment["spec"]["replicas"] == change["replicas"]
+
+
+CHANGED = inference_deployment(replicas=3, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+
+
+def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() -> None:
+    during = plan(CHANGED, kernel_cache(OWNER, "Ready", "Published"), live=serving())
+    assert during.create_cache is not None
+    assert during.apply_deployment is None
+    assert during.scale == 3
+    assert condition(during, "Reconciling").status == "True"
+    assert during.status["key"] != during.status["rendered"]["key"]
+
+
+def test_then_the_new_one_rolls_out() -> None:
+    caches = (kernel_cache(OWNER, "Ready", "Published"), kernel_cache(CHANGED, "Ready", "Published", environment=PYCACHE))
+    after = plan(CHANGED, *caches, live=serving())
+    assert after.apply_deployment is not None
+    assert after.status["rendered"]["pycache"] is True
+
+
+def test_a_cache_that_is_tuned_again_never_holds_replicas_that_serve() -> None:
+    after = plan(OWNER, kernel_cache(OWNER, "Pending", "Queued"), live=serving())
+    assert after.apply_deployment is not None
+    assert after.apply_deployment["spec"]["replicas"] == 2
+
+
+def test_serve_while_tuning_starts_cold_and_never_rolls_when_the_cache_comes() -> None:
+    owner = inference_deployment(replicas=1, tuning={"policy": "ServeWhileTuning"})
+    first = plan(owner)
+    assert first.apply_deployment is not None
+    assert first.apply_deployment["spec"]["replicas"] == 1
+    later = plan(owner, kernel_cache(owner, "Ready", "Published", environment=PYCACHE), live=lived(first, 1))
+    assert later.apply_deployment is not None
+    assert later.apply_deployment["spec"]["template"] == first.apply_deployment["spec"]["template"]
+
+
+def test_an_operator_upgrade_changes_no_template_and_no_key() -> None:
+    cache = kernel_cache(OWNER, "Ready", "Published")
+    upgraded = plan(OWNER, cache, live=serving(), image="init:2")
+    assert upgraded.apply_deployment is not None
+    assert upgraded.apply_deployment["spec"] == serving()["spec"]
+    edited = inference_deployment(replicas=2, pod={"labels": {"team": "a"}})
+    revision = revision_of(plan(edited, cache, live=serving(), image="init:2").apply_deployment)
+    assert revision is not None
+    assert revision.init_image == "init:2"
+
+
+def test_without_replicas_the_live_value_is_kept_and_left_to_its_owner() -> None:
+    owner = inference_deployment()
+    cache = kernel_cache(owner, "Ready", "Published")
+    released = plan(owner, cache, live=lived(plan(owner), 0))
+    assert released.apply_deployment is not None
+    assert released.apply_deployment["spec"]["replicas"] == 1
+    live = lived(released, 5)
+    live["metadata"]["managedFields"] = [{"manager": "hpa", "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    scaled = plan(owner, cache, live=live).apply_deployment
+    assert scaled is not None
+    assert "replicas" not in scaled["spec"]
+
+
+def test_never_makes_no_cache() -> None:
+    owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
+    seen = plan(owner)
+    assert (seen.create_cache, seen.status["cache"]) == (None, "Cold")
+    assert "kernelCache" not in seen.status
+
+
+def test_what_init_containers_said_is_counted() -> None:
+    key = key_of(spec_of(OWNER), 1)
+    hit = InitReport("Hit", "Installed", "", key)
+    cold = InitReport("Cold", "StoreUnavailable", "no answer", key)
+    cache = kernel_cache(OWNER, "Ready", "Published")
+    mixed = plan(OWNER, cache, live=serving(), reports=[(key, hit), (key, cold)])
+    assert mixed.status["initReports"]["counts"] == [
+        {"reason": "Installed", "count": 1},
+        {"reason": "StoreUnavailable", "count": 1},
+    ]
+    assert "1 started warm, 1 cold (1 StoreUnavailable)" in condition(mixed, "Ready").message
+    assert plan(OWNER, cache, live=serving(), reports=[(key, cold)]).status["cache"] == "Cold"
+
+
+def test_ready_says_what_is_ready() -> None:
+    cache = kernel_cache(OWNER, "Ready", "Published")
+    assert condition(plan(OWNER, cache, live=serving()), "Ready").status == "True"
+    partial = {**serving(), "status": {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "observedGeneration": 1}}
+    assert condition(plan(OWNER, cache, live=partial), "Ready").reason == "ReplicasNotReady"

@@ -1,0 +1,232 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.objects import NOW, inference_deployment, manifest, proof, spec_of
+from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError
+from tunecast_cache.job import Progress, RankResult
+from tunecast_operator import times
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.plan.kernel_cache import (
+    CleanUpAttempt, CreateAttempt, DeleteCache, DeleteJob, DeleteService, Observed, Plan, Publish, Published,
+    RenewSettings, backoff_seconds, decide,
+)  # fmt: skip
+
+OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
+KEY = key_of(spec_of(OWNER), 1)
+SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(OWNER), KEY, 1))
+RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
+
+
+def seen(status: dict[str, Any] | None = None, **changes: Any) -> Observed:
+    cache = {
+        "apiVersion": "tunecast.io/v1alpha1",
+        "kind": "KernelCache",
+        "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
+        "status": status or {},
+    }
+    return replace(Observed(cache, SPEC, ["qwen3"], NOW), **changes)
+
+
+def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
+    conditions = [{"type": end, "status": "True"}] if end else []
+    labels = {"tunecast.io/attempt": str(attempt)}
+    return {
+        "metadata": {"name": f"kc-{attempt}", "uid": "job-uid", "labels": labels, **metadata},
+        "status": {"conditions": conditions},
+    }
+
+
+def pod(state: str = "running", phase: str = "Running", **status: Any) -> dict[str, Any]:
+    statuses = [{"name": "engine", "state": {state: {}}}]
+    return {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": phase, "containerStatuses": statuses, **status}}
+
+
+def ready(plan: Plan) -> Condition:
+    return plan.conditions[0]
+
+
+UNDER_WAY = {"state": "Tuning", "attempt": 1, "job": "kc-1", "startedAt": times.text(NOW), "settingsRenewedAt": times.text(NOW)}
+
+
+def test_a_bundle_in_the_store_needs_no_job() -> None:
+    plan = decide(seen(published=Published(manifest(KEY), "d" * 64, "s")))
+    assert plan.actions == ()
+    assert ready(plan).status == "True"
+    assert plan.status["state"] == "Ready"
+    assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "3.0x")
+    assert plan.status["size"] == "1.0 MiB"
+
+
+def test_a_miss_begins_the_first_attempt() -> None:
+    plan = decide(seen())
+    assert plan.actions == (CreateAttempt(1),)
+    assert plan.status["job"] == "kc-1"
+    assert plan.status["queuedSince"] == times.text(NOW)
+
+
+def test_nothing_begins_while_nobody_wants_it() -> None:
+    plan = decide(seen(wanted_by=[]))
+    assert plan.actions == ()
+    assert plan.status["unwantedSince"] == times.text(NOW)
+    assert plan.requeue_seconds == 24 * 3600
+
+
+def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:
+    running = seen(UNDER_WAY, wanted_by=[], job=job(), pods=[pod()])
+    assert decide(running).actions == (DeleteJob("kc-1", "job-uid"),)
+    ending = seen(UNDER_WAY, wanted_by=[], pods=[pod()])
+    assert decide(ending).actions == ()
+    gone = seen(UNDER_WAY, wanted_by=[])
+    assert decide(gone).actions == (CleanUpAttempt(1),)
+
+
+def test_an_unwanted_cache_goes_after_a_day() -> None:
+    since = times.text(NOW - timedelta(days=1, seconds=1))
+    assert DeleteCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
+
+
+def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
+    plan = decide(seen({"unwantedSince": times.text(NOW), "state": "Failed"}))
+    assert "unwantedSince" not in plan.status
+
+
+def test_a_job_that_exists_though_status_was_never_written_is_found_again() -> None:
+    plan = decide(seen(job=job(), pods=[pod()]))
+    assert plan.actions == (RenewSettings(1),) or plan.actions == ()
+    assert plan.status["attempt"] == 1
+    assert plan.status["state"] == "Tuning"
+
+
+def test_progress_is_shown() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[pod()], progress=Progress("ColdStart", 12.0)))
+    assert plan.status["progress"] == {"stage": "ColdStart", "seconds": 12, "bytes": 0}
+
+
+def test_urls_are_renewed_within_their_life() -> None:
+    old = {**UNDER_WAY, "settingsRenewedAt": times.text(NOW - timedelta(hours=2))}
+    assert decide(seen({**old}, job=job(), pods=[pod()])).actions == (RenewSettings(1),)
+
+
+def test_success_publishes_and_looks_again_at_once() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: RESULT}))
+    assert plan.actions == (Publish(1, RESULT),)
+    assert (plan.status["state"], plan.requeue_seconds) == ("Publishing", 0.0)
+
+
+def test_published_after_an_attempt_cleans_up() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), published=Published(manifest(KEY), "d", "s")))
+    assert CleanUpAttempt(1) in plan.actions
+    assert "job" not in plan.status
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (proof(cold=10, warm=11), "the warm start took 11.0s, the cold one 10.0s"),
+        (proof(verdict="Miss", reason="load failure"), "TorchCompile: load failure"),
+    ],
+)
+def test_an_inert_bundle_is_never_published(bad: Any, words: str) -> None:
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: replace(RESULT, proof=bad)}))
+    assert plan.actions == (CleanUpAttempt(1), DeleteService())
+    assert plan.status["state"] == "Ineffective"
+    assert words in ready(plan).message
+
+
+def failed(reason: str, **status: Any) -> Plan:
+    result = RankResult(1, succeeded=False, reason=reason, message="words")
+    return decide(seen({**UNDER_WAY, **status}, job=job(end="Failed"), results={1: result}))
+
+
+def test_a_bad_configuration_is_not_retried() -> None:
+    plan = failed("EngineRejectedArguments")
+    assert plan.status["state"] == "Failed"
+    assert plan.conditions[2].status == "True", "Stalled"
+    assert plan.actions == (CleanUpAttempt(1), DeleteService())
+
+
+def test_a_crash_is_counted_and_retried_later() -> None:
+    plan = failed("EngineCrashed")
+    assert plan.actions == (CleanUpAttempt(1),)
+    assert (plan.status["failures"], plan.status.get("disruptions", 0)) == (1, 0)
+    assert plan.status["nextAttemptAt"] == times.text(NOW + timedelta(seconds=5))
+
+
+def test_the_last_crash_ends_it() -> None:
+    plan = failed("EngineCrashed", failures=1)
+    assert (plan.status["state"], ready(plan).reason) == ("Failed", "AttemptsExhausted")
+
+
+def test_a_disruption_is_not_counted_up_to_a_hard_cap() -> None:
+    assert failed("PeerLost", failures=1).status["state"] == "Pending"
+    assert failed("PeerLost", disruptions=9).status["state"] == "Failed"
+
+
+def test_what_was_staged_and_can_not_be_published_counts_as_a_crash() -> None:
+    error = DigestMismatchError("other bytes")
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: RESULT}, publish_error=error))
+    assert plan.status["lastFailure"]["reason"] == "DigestMismatch"
+    assert plan.status["failures"] == 1
+
+
+def test_the_next_attempt_waits_for_its_time() -> None:
+    later = {"attempt": 1, "failures": 1, "nextAttemptAt": times.text(NOW + timedelta(seconds=5))}
+    assert decide(seen(later)).requeue_seconds == 5
+    now = {**later, "nextAttemptAt": times.text(NOW)}
+    assert decide(seen(now)).actions == (CreateAttempt(2),)
+
+
+def test_a_job_that_somebody_deleted_is_a_disruption() -> None:
+    plan = decide(seen(UNDER_WAY))
+    assert plan.status["lastFailure"]["reason"] == "JobDeleted"
+    assert plan.status["disruptions"] == 1
+
+
+def test_no_capacity_lets_replicas_go_and_goes_on_waiting() -> None:
+    unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]
+    waiting = pod("waiting", "Pending", conditions=unscheduled)
+    status = {**UNDER_WAY, "startedAt": None, "queuedSince": times.text(NOW - timedelta(minutes=1))}
+    assert ready(decide(seen(status, job=job(), pods=[waiting]))).reason == "Queued"
+    status["queuedSince"] = times.text(NOW - timedelta(minutes=11))
+    plan = decide(seen(status, job=job(), pods=[waiting]))
+    assert ready(plan).reason == "QueueTimeout"
+    assert "0/1 nodes" in ready(plan).message
+    assert not plan.actions
+
+
+def test_an_image_that_can_not_be_pulled_is_said() -> None:
+    waiting = {"name": "engine", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    stuck = {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": "Pending", "containerStatuses": [waiting]}}
+    plan = decide(seen({**UNDER_WAY, "startedAt": None, "queuedSince": times.text(NOW)}, job=job(), pods=[stuck]))
+    assert ready(plan).reason == "PodsCannotStart"
+    assert "no such image" in ready(plan).message
+
+
+def test_too_long_ends_the_job_then_the_cache() -> None:
+    late = {**UNDER_WAY, "startedAt": times.text(NOW - timedelta(minutes=61))}
+    assert decide(seen(late, job=job(), pods=[pod()])).actions == (DeleteJob("kc-1", "job-uid"),)
+    plan = decide(seen(late))
+    assert (plan.status["state"], ready(plan).reason) == ("Failed", "TimedOut")
+
+
+def test_a_store_that_is_down_begins_nothing_and_loses_nothing() -> None:
+    error = StoreUnavailableError("no answer")
+    assert decide(seen(store_error=error)).actions == ()
+    done = seen(UNDER_WAY, job=job(end="Complete"), store_error=error)
+    assert (decide(done).actions, ready(decide(done)).reason) == ((), "StoreUnavailable")
+    assert ready(decide(seen({"state": "Ready"}, store_error=error))).status == "True"
+
+
+def test_deciding_twice_on_the_same_changes_nothing() -> None:
+    first = decide(seen(UNDER_WAY, job=job(), pods=[pod()]))
+    again = decide(seen({**first.status}, job=job(), pods=[pod()]))
+    assert (again.status, again.conditions) == (first.status, first.conditions)
+
+
+@pytest.mark.parametrize(("ends", "seconds"), [(1, 5), (2, 10), (3, 20), (20, 300)])
+def test_backoff(ends: int, seconds: float) -> None:
+    assert backoff_seconds(ends) == seconds

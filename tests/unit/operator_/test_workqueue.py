@@ -1,0 +1,75 @@
+import threading
+
+from tunecast_operator.workqueue import Item, WorkQueue
+
+A, B = Item("K", "n", "a"), Item("K", "n", "b")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def queue(clock: Clock) -> WorkQueue:
+    return WorkQueue(clock=clock, jitter=lambda: 1.0, base=1.0, ceiling=8.0)
+
+
+def test_an_item_is_taken_once_however_often_it_was_marked() -> None:
+    work = queue(Clock())
+    for _ in range(3):
+        work.add(A)
+    assert work.take() == A
+    work.done(A)
+    assert len(work) == 0
+
+
+def test_the_earliest_mark_counts() -> None:
+    clock = Clock()
+    work = queue(clock)
+    work.add(A, after=10)
+    work.add(A, after=1)
+    clock.now = 1
+    assert work.take() == A
+
+
+def test_an_item_marked_while_a_worker_has_it_runs_once_more_and_never_twice_at_a_time() -> None:
+    work = queue(Clock())
+    work.add(A)
+    assert work.take() == A
+    work.add(A)
+    work.add(B)
+    assert work.take() == B, "A is being worked on"
+    work.done(A)
+    assert work.take() == A
+
+
+def test_backoff_doubles_up_to_its_ceiling_and_ends_with_a_success() -> None:
+    work = queue(Clock())
+    assert [work.retry(A) for _ in range(5)] == [1, 2, 4, 8, 8]
+    work.forget(A)
+    assert work.retry(A) == 1
+
+
+def test_close_ends_every_waiting_worker() -> None:
+    work = WorkQueue()
+    ended = [threading.Thread(target=work.take) for _ in range(3)]
+    for thread in ended:
+        thread.start()
+    work.close()
+    for thread in ended:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in ended)
+
+
+def test_a_mark_wakes_a_worker_that_waits_for_a_later_item() -> None:
+    work = WorkQueue()
+    work.add(A, after=3600)
+    taken: list[Item | None] = []
+    worker = threading.Thread(target=lambda: taken.append(work.take()))
+    worker.start()
+    work.add(B)
+    worker.join(5)
+    assert taken == [B]

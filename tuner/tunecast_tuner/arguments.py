@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgKMG]?)")
 def option(command: Sequence[str], name: str) -> str | None:
     """The last value given to ``name``, as ``--name=value`` or ``--name value``; dashes and underscores are alike."""
     value = None
-    for word, following in zip(command, [*command[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(command, command[1:], fillvalue=""):
         flag, equals, given = word.partition("=")
         if flag.startswith("--") and "--" + flag[2:].replace("_", "-") == name:
             value = given if equals else following

@@ -51,7 +51,7 @@ def diagnose(returncode: int, lines: Sequence[str]) -> AttemptError:
 
 
 def last_error(lines: Sequence[str]) -> str:
-    """The most telling line: the last error that isn't the mere news that another process failed, else the last line."""
+    """The most telling line: the last error that is more than news of another process, else the last line."""
     texts = [_PREFIX.sub("", line).strip() for line in lines]
     errors = [text for text in texts if _ERROR.match(text)]
     causes = [text for text in errors if not _GENERIC.search(text)]

@@ -55,7 +55,7 @@ def upload(
                 )
             with open_body() as body:
                 put(url, body, size)
-        except OSError as error:
+        except OSError as error:  # noqa: PERF203 - retrying is what the loop is for
             pause = next(pauses, None)
             if pause is None:
                 raise AttemptError(
@@ -105,7 +105,9 @@ class Progress:
 
     def _run(self) -> None:
         said = ""
-        while not self._stopped:
+        stopped = False
+        while not stopped:
+            stopped = self._stopped  # the last stage is told too
             try:
                 self._send()
                 said = ""
@@ -113,8 +115,9 @@ class Progress:
                 if describe(error) != said:
                     said = describe(error)
                     self._console.say(f"progress was not staged: {said}")
-            self._changed.wait(PROGRESS_PERIOD)
-            self._changed.clear()
+            if not stopped:
+                self._changed.wait(PROGRESS_PERIOD)
+                self._changed.clear()
 
     def _send(self) -> None:
         url = self._urls().get(job.PROGRESS)
@@ -132,4 +135,4 @@ class Progress:
         finally:
             self._stopped = True
             self._changed.set()
-            thread.join(timeout=1.0)  # the last stage is told where the store answers in time
+            thread.join(timeout=2.0)  # no longer: a store that doesn't answer must not hold the pod

@@ -12,5 +12,5 @@ def run(context: Context, ranks: Ranks) -> job.RankResult:
     """Raises AttemptError (BAD_SETTINGS): no retry makes it exist."""
     raise AttemptError(
         job.BAD_SETTINGS,
-        f"rank {ranks.rank} of {context.settings.job}: tuning.workload Operators is not in this release yet: use Engine",
+        f"rank {ranks.rank} of {context.settings.job}: tuning.workload Operators is not in this release: use Engine",
     )

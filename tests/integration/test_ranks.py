@@ -1,0 +1,123 @@
+"""Attempts of one, two and four ranks, as real processes that talk over gloo, with a stand-in for the engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ranks.attempt import Rank, Staged, attempt, make_modules, staging
+from tunecast_cache import job
+from tunecast_cache.records import decode
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def staged() -> Iterator[Staged]:
+    with staging() as server:
+        yield server
+
+
+def result_of(staged: Staged, rank: int) -> job.RankResult:
+    return decode(job.RankResult, staged.objects[job.result_object(rank)], "a staged result")
+
+
+def assert_clean(ranks: list[Rank]) -> None:
+    for rank in ranks:
+        assert rank.leftovers() == []
+        assert rank.engine_processes() == []
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_a_warm_start_hits(tmp_path: Path, staged: Staged, world: int) -> None:
+    make_modules(tmp_path, 600)
+    arguments = ("--compile-seconds=2", "--modules=600", "--payload=20000000")
+    with attempt(tmp_path, staged, world, *arguments) as ranks:
+        results = [rank.wait() for rank in ranks]
+        assert [(r.rank, r.succeeded, r.reason) for r in results] == [(n, True, "Proved") for n in range(world)]
+        assert_clean(ranks)
+    proof = result_of(staged, 0).proof
+    assert proof is not None
+    assert proof.mode == ("SamePod" if world == 1 else "Peer")
+    assert [rank.rank for rank in proof.ranks] == ([0] if world == 1 else list(range(1, world)))
+    assert (proof.verdict, proof.outputs, proof.reason) == ("Hit", "Identical", "")
+    assert proof.effective
+    assert proof.cold.init_seconds == pytest.approx(2.0, abs=0.5)
+    assert {layer.layer for layer in proof.ranks[0].layers} == {"TorchCompile", "Triton", "PythonBytecode"}
+
+
+def test_what_rank_0_stages(tmp_path: Path, staged: Staged) -> None:
+    make_modules(tmp_path, 600)
+    staged.refuse.add(job.archive_object("Triton"))  # an expired URL: it is read again and tried again
+    with attempt(tmp_path, staged, 2, "--modules=600") as ranks:
+        assert all([rank.wait().succeeded for rank in ranks])
+        mount = ranks[0].mount
+    result = result_of(staged, 0)
+    assert {archive.layer: archive.size for archive in result.archives} == {
+        layer: len(staged.objects[job.archive_object(layer)]) for layer in ("TorchCompile", "Triton", "PythonBytecode")
+    }
+    assert result.environment == {"PYTHONPYCACHEPREFIX": f"{mount}/pycache"}
+    assert result.provenance is not None
+    assert "torch" in result.provenance.versions
+    stages = [entry["stage"] for entry in staged.progress]
+    assert stages[-1] == "Done"
+    assert staged.progress[-1]["bytes"] == sum(archive.size for archive in result.archives)
+    assert result_of(staged, 1).proof is None
+
+
+def test_an_image_with_bytecode_keeps_it(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1) as [rank]:  # the stand-in imports the standard library, which has bytecode
+        assert rank.wait().succeeded
+    result = result_of(staged, 0)
+    assert result.environment == {}
+    assert [note.reason for note in result.notes if note.layer == "PythonBytecode"][0].startswith("the image holds bytecode")
+    assert "PythonBytecode" not in {archive.layer for archive in result.archives}
+
+
+def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 2, "--inert", "--drift") as ranks:
+        assert all([rank.wait().succeeded for rank in ranks])
+    proof = result_of(staged, 0).proof
+    assert proof is not None
+    verdicts = {layer.layer: layer for layer in proof.ranks[0].layers}
+    assert verdicts["TorchCompile"].verdict != "Hit"
+    assert verdicts["TorchCompile"].made_again == 1
+    assert "Compiling model again due to a load failure" in verdicts["TorchCompile"].reason
+    assert proof.verdict == "Miss"
+    assert proof.outputs == "Different"
+
+
+def test_the_engine_has_nothing_of_the_job_in_its_environment(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, "--start-seconds=60") as [rank]:
+        rank.says("init engine")
+        [engine] = rank.engine_processes()
+        names = {entry.partition(b"=")[0].decode() for entry in Path(f"/proc/{engine}/environ").read_bytes().split(b"\0")}
+    added = {"VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "PYTHONPYCACHEPREFIX"}
+    assert added <= names
+    assert not {name for name in names if name.startswith(("MASTER_", "TORCH_", "JOB_", "TUNECAST", "AWS_", "GLOO_"))}
+
+
+def test_operators_are_not_in_this_release(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, workload="Operators") as [rank]:
+        result = rank.wait()
+    assert result.reason == job.BAD_SETTINGS
+    assert "Operators" in result.message
+
+
+def test_extra_requests_and_a_failed_upload(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, sweep=({"prompt": [1]},), uploads={}) as [rank]:
+        result = rank.wait()
+    assert (result.succeeded, result.reason) == (False, job.UPLOAD_FAILED)
+    assert "no URL for archives/TorchCompile" in result.message
+
+
+def test_our_lines_are_told_apart_from_the_engines(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1) as [rank]:
+        rank.wait()
+        lines = rank.text.splitlines()
+    ours = [line for line in lines if line.startswith("tunecast rank 0 [")]
+    assert any(" s] ColdStart: " in line for line in ours)
+    assert any("init engine" in line for line in lines if line not in ours)
+    assert json.loads(rank.termination_log.read_bytes())["reason"] == "Proved"

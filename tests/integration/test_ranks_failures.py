@@ -1,0 +1,135 @@
+"""How attempts end early: within seconds, on every rank, with the reason, and with nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ranks.attempt import Rank, Staged, attempt, staging, until
+from tunecast_cache import job
+
+pytestmark = pytest.mark.integration
+PROMPT_SECONDS = 15.0  # within which the others must have ended
+
+
+@pytest.fixture
+def staged() -> Iterator[Staged]:
+    with staging() as server:
+        yield server
+
+
+def assert_ends(rank: Rank, lost: int, *words: str) -> None:
+    """With PEER_LOST, soon."""
+    started = time.monotonic()
+    result = rank.wait(PROMPT_SECONDS)
+    assert (result.reason, result.lost_rank) == (job.PEER_LOST, lost), rank.text
+    for word in words:
+        assert word in result.message
+    assert time.monotonic() - started < PROMPT_SECONDS
+    assert rank.leftovers() == []
+    assert rank.engine_processes() == []
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_a_killed_peer_ends_the_cold_start(tmp_path: Path, staged: Staged, world: int) -> None:
+    with attempt(tmp_path, staged, world, "--start-seconds=600", "--helper") as ranks:
+        ranks[0].says("init engine")
+        ranks[1].process.kill()
+        assert_ends(ranks[0], 1, "rank 1 was silent")
+        for other in ranks[2:]:
+            assert_ends(other, 1, "rank 1 was silent")
+
+
+def test_a_frozen_peer_counts_as_lost(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 2, "--start-seconds=600") as ranks:
+        ranks[0].says("init engine")
+        ranks[1].process.send_signal(signal.SIGSTOP)
+        assert_ends(ranks[0], 1, "rank 1 was silent")
+
+
+def test_a_killed_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 4, "--start-seconds=600") as ranks:
+        ranks[0].says("init engine")
+        ranks[0].process.kill()
+        for rank in ranks[1:]:
+            assert_ends(rank, 0, "rank 0")
+
+
+def test_a_frozen_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 2, "--start-seconds=600") as ranks:
+        ranks[0].says("init engine")
+        ranks[0].process.send_signal(signal.SIGSTOP)
+        assert_ends(ranks[1], 0, "rank 0 did not answer")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_sigterm_ends_a_rank_cleanly_and_the_other_knows_why(tmp_path: Path, staged: Staged, number: int) -> None:
+    with attempt(tmp_path, staged, 2, "--start-seconds=600", "--helper") as ranks:
+        ranks[0].says("init engine")
+        until(lambda: len(ranks[0].engine_processes()) == 2, 10, "the engine's two processes")
+        ranks[number].process.terminate()
+        result = ranks[number].wait(PROMPT_SECONDS)
+        assert (result.reason, result.lost_rank) == (job.TERMINATED, None)
+        assert ranks[number].leftovers() == []
+        assert ranks[number].engine_processes() == []
+        assert_ends(ranks[1 - number], number, f"rank {number} ended: Terminated")
+    assert job.result_object(number) in staged.objects
+
+
+def test_sigterm_while_ranks_wait_for_each_other(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, world_size=2) as [rank]:
+        rank.says("rank 0 of 2")
+        rank.process.terminate()
+        assert rank.wait(PROMPT_SECONDS).reason == job.TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason", "words"),
+    [
+        (("--frobnicate",), job.ENGINE_REJECTED, "unrecognized arguments: --frobnicate"),
+        (("--crash-after=0.2",), job.ENGINE_CRASHED, "exited with status 9"),
+    ],
+)
+def test_an_engine_that_exits(tmp_path: Path, staged: Staged, arguments: tuple[str, ...], reason: str, words: str) -> None:
+    with attempt(tmp_path, staged, 2, *arguments) as ranks:
+        result = ranks[0].wait()
+        assert result.reason == reason
+        assert words in result.message
+        assert_ends(ranks[1], 0, f"rank 0 ended: {reason}", words)
+
+
+def test_an_engine_that_does_not_exist(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, command=("nosuch-engine", "serve")) as [rank]:
+        result = rank.wait()
+    assert result.reason == job.ENGINE_REJECTED
+    assert "nosuch-engine" in result.message
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason", "words"),
+    [("corrupted", job.PEER_LOST, "rank 1 ended: InstallFailed"), ("liar", job.INSTALL_FAILED, "rank 1 installed 0000")],
+)
+def test_a_corrupted_broadcast_is_never_proved(tmp_path: Path, staged: Staged, lie: str, reason: str, words: str) -> None:
+    with attempt(tmp_path, staged, 2, liars={1: lie}) as ranks:
+        result = ranks[0].wait()
+        assert (result.succeeded, result.reason) == (False, reason)
+        assert words in result.message
+        assert not ranks[1].wait(PROMPT_SECONDS).succeeded
+    assert not [name for name in staged.objects if name.startswith("archives/")]
+
+
+def test_an_attempt_has_a_deadline(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 1, "--start-seconds=600", timeout_seconds=3.0) as [rank]:
+        assert rank.wait(PROMPT_SECONDS).reason == job.TIMED_OUT
+        assert rank.engine_processes() == []
+
+
+def test_a_mount_path_that_is_not_empty(tmp_path: Path, staged: Staged) -> None:
+    (tmp_path / "full" / "vllm").mkdir(parents=True)
+    with attempt(tmp_path, staged, 1, mount_path=str(tmp_path)) as [rank]:
+        result = rank.wait()
+    assert result.reason == job.BAD_SETTINGS
+    assert "empty" in result.message

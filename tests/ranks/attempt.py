@@ -1,0 +1,230 @@
+"""One attempt as real processes on this host: a rank program each, with a settings directory and a mount path of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tunecast_cache import job
+from tunecast_cache.layers import LAYERS
+from tunecast_cache.records import canonical, decode
+
+ROOT = Path(__file__).parents[2]
+STANDIN = Path(__file__).with_name("standin.py")
+LYING = Path(__file__).with_name("lying.py")
+
+
+def engine_directory() -> Path:
+    """The virtual environment with torch that ``tests/cluster`` builds."""
+    given = os.environ.get("TUNECAST_ENGINE_DIR", "")
+    if not given or not list(Path(given).glob("lib/python3*/site-packages/torch")):
+        raise RuntimeError(
+            "these tests need torch: run `python3 tests/cluster engine`, then set TUNECAST_ENGINE_DIR"
+            ' with `eval "$(python3 tests/cluster env)"`'
+        )
+    return Path(given)
+
+
+def site_packages() -> Path:
+    return next(engine_directory().glob("lib/python3*/site-packages"))
+
+
+def interpreter() -> str:
+    """The host's Python of the version that the environment was made for."""
+    return f"/usr/bin/{site_packages().parent.name}"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
+    """Waits for a condition; an AssertionError says what did not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come within {seconds} s")
+        time.sleep(0.02)
+
+
+@dataclass
+class Staged:
+    """What ranks have put, as a store that takes presigned PUTs would hold it."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    progress: list[dict[str, Any]] = field(default_factory=list)
+    refuse: set[str] = field(default_factory=set)  # names that are answered 403 once
+    url: str = ""
+
+    def urls(self, ranks: int) -> dict[str, str]:
+        names = [job.PROGRESS, *map(job.result_object, range(ranks)), *(job.archive_object(la.name) for la in LAYERS)]
+        return {name: f"{self.url}/{name}?signature=secret" for name in names}
+
+
+@contextlib.contextmanager
+def staging() -> Iterator[Staged]:
+    """A server that keeps what is put."""
+    staged = Staged()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            name = self.path.lstrip("/").partition("?")[0]
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            if name in staged.refuse:
+                staged.refuse.discard(name)
+                status = 403
+            else:
+                staged.objects[name] = data
+                status = 200
+            if name == job.PROGRESS:
+                staged.progress.append(json.loads(data))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    staged.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield staged
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Rank:
+    """One rank program."""
+
+    def __init__(self, directory: Path, number: int, settings: job.JobSettings, lying: str = "") -> None:
+        self.directory = directory / f"rank-{number}"
+        self.mount = Path(settings.mount_path)
+        self.temporary = self.directory / "tmp"
+        for path in (self.directory / "settings", self.mount, self.temporary):
+            path.mkdir(parents=True, exist_ok=True)
+        (self.directory / "settings" / job.SETTINGS_FILE).write_bytes(canonical(settings))
+        self.termination_log = self.directory / "termination-log"
+        self.log = self.directory / "log"
+        flags = [f"--settings={self.directory / 'settings'}", f"--termination-log={self.termination_log}", "--silence=4"]
+        program = [str(LYING), lying] if lying else [str(tools(directory))]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [interpreter(), "-B", *program, *flags],
+                env=self._environment(directory, number),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _environment(self, directory: Path, number: int) -> dict[str, str]:
+        paths = [directory / "modules", site_packages(), tools(directory)]
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.temporary),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            "JOB_COMPLETION_INDEX": str(number),
+        }
+
+    def wait(self, seconds: float = 90.0) -> job.RankResult:
+        """Its result, from the termination log; the exit status agrees with it."""
+        code = self.process.wait(seconds)
+        result = decode(job.RankResult, self.termination_log.read_bytes(), "the termination log")
+        assert code == (0 if result.succeeded else 1), self.text
+        return result
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def says(self, words: str, seconds: float = 60.0) -> None:
+        until(lambda: words in self.text or self.process.poll() is not None, seconds, f"{words!r} in {self.log}")
+        assert words in self.text, self.text
+
+    def leftovers(self) -> list[Path]:
+        """Temporary files that it left behind."""
+        return list(self.temporary.iterdir())
+
+    def engine_processes(self) -> list[int]:
+        """Processes that have this rank's mount path or log in their environment, but the rank program itself."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != self.process.pid:
+                with contextlib.suppress(OSError):
+                    if f"VLLM_CACHE_ROOT={self.mount}/".encode() in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+        return found
+
+    def kill(self) -> None:
+        for pid in [self.process.pid, *self.engine_processes()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def tools(directory: Path) -> Path:
+    """The directory that an init container would bring: pure Python, and nothing else."""
+    target = directory / "tools"
+    if not target.exists():
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "tuner", target, ignore=ignore)
+        shutil.copytree(ROOT / "cache" / "tunecast_cache", target / "tunecast_cache", ignore=ignore)
+    return target
+
+
+def make_modules(directory: Path, count: int) -> None:
+    """Modules without bytecode, for the stand-in to import."""
+    folder = directory / "modules"
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"tunecast_standin_{number}.py").write_text(f"VALUE = {number}\n")
+
+
+@contextlib.contextmanager
+def attempt(
+    directory: Path, staged: Staged, ranks: int, *arguments: str, liars: dict[int, str] | None = None, **changes: Any
+) -> Iterator[list[Rank]]:
+    """Starts all ranks of an attempt; whatever is left of them is killed at the end."""
+    (directory / "modules").mkdir(exist_ok=True)
+    rendezvous = free_port()
+    started: list[Rank] = []
+    try:
+        for number in range(ranks):
+            port = free_port()
+            settings = job.JobSettings(
+                job="uid-1",
+                key="key",
+                world_size=ranks,
+                rendezvous_host="localhost",
+                rendezvous_port=rendezvous,
+                workload="Engine",
+                command=(interpreter(), str(STANDIN), f"--port={port}", *arguments),
+                port=port,
+                mount_path=str(directory / f"mount-{number}"),
+                timeout_seconds=120.0,
+                uploads=staged.urls(ranks),
+            )
+            started.append(Rank(directory, number, replace(settings, **changes), (liars or {}).get(number, "")))
+        yield started
+    finally:
+        for rank in started:
+            rank.kill()
+
+

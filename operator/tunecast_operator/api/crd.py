@@ -69,6 +69,16 @@ def _node(node: Schema, definitions: Schema) -> Schema:
     return found
 
 
+def defaulted(schema: Schema) -> Schema:
+    """Gives every optional object whose fields are all optional the default {}, so that their defaults apply."""
+    properties = {name: defaulted(field) for name, field in schema.get("properties", {}).items()}
+    for name, field in properties.items():
+        optional = name not in schema.get("required", ()) and "required" not in field
+        if field.get("type") == "object" and field.get("properties") and optional:
+            properties[name] = {"default": {}, **field}
+    return {**schema, "properties": properties} if properties else schema
+
+
 def crd(kind: str, plural: str, short: str, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema]) -> Schema:
     """One CustomResourceDefinition."""
     schema = {
@@ -79,7 +89,7 @@ def crd(kind: str, plural: str, short: str, spec: type[BaseModel], status: type[
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural(spec),
+            "spec": defaulted(structural(spec)),
             "status": structural(status),
         },
     }

@@ -21,6 +21,13 @@ def free_list(limit: int, **extra: Any) -> Any:
     return Field(default_factory=list, max_length=limit, json_schema_extra=extra)
 
 
+def contradicts(flags: tuple[str, ...], value: str, args: str) -> str:
+    """CEL: no argument gives one of ``flags`` another value; the two-word spelling can't be compared, so it isn't taken."""
+    joined = " && ".join(f"(!a.startsWith('{flag}=') || int(a.substring({len(flag) + 1})) == {value})" for flag in flags)
+    apart = ", ".join(f"'{flag}'" for flag in flags)
+    return f"!has({args}) || {args}.all(a, {joined} && !(a in [{apart}]))"
+
+
 class ModelReference(Model):
     name: str = Field(
         min_length=1, max_length=512, description="A model on the hub, such as Qwen/Qwen3-8B, or a path in the image or a volume."
@@ -33,14 +40,14 @@ class EngineSettings(Model):
         frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore",
         json_schema_extra=rules(
             (
-                "!has(self.args) || self.args.all(a, !a.startsWith('--port=') || a == '--port=' + string(self.port))",
-                "args hold another --port than engine.port: set engine.port alone",
+                contradicts(("--port",), "self.port", "self.args"),
+                "args contradict engine.port: set the port there alone",
             ),
         ),
     )  # fmt: skip
     image: str = Field(min_length=1, max_length=512, description="The engine's image, with vLLM and Python 3.10 or later.")
     command: list[Annotated[str, Field(max_length=1024)]] = Field(
-        default_factory=lambda: ["vllm", "serve"], min_length=1, max_length=32,
+        ["vllm", "serve"], min_length=1, max_length=32,
         description="What starts the engine. The model's name follows, or takes the place of $(MODEL); then come the arguments.",
     )  # fmt: skip
     args: list[Annotated[str, Field(max_length=1024)]] = Field(
@@ -195,15 +202,6 @@ class CacheSettings(Model):
     )
 
 
-def _contradicts(flags: tuple[str, ...], field: str) -> str:
-    """True where no argument gives one of ``flags`` another value than ``parallelism`` does."""
-    value = f"string(has(self.parallelism) ? self.parallelism.{field} : 1)"
-    joined = " && ".join(f"(!a.startsWith('{flag}=') || a == '{flag}=' + {value})" for flag in flags)
-    names = ", ".join(f"'{flag}'" for flag in flags)
-    apart = f"!self.engine.args.exists(a, a in [{names}])"
-    return f"!has(self.engine.args) || (self.engine.args.all(a, {joined}) && {apart})"
-
-
 _FLAGS = {
     "tensor": ("--tensor-parallel-size", "-tp"),
     "pipeline": ("--pipeline-parallel-size", "-pp"),
@@ -218,7 +216,10 @@ class InferenceDeploymentSpec(Model):
         frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore",
         json_schema_extra=rules(
             *(
-                (_contradicts(flags, field), f"args contradict parallelism.{field}: set {flags[0]} there alone")
+                (
+                    contradicts(flags, f"self.parallelism.{field}", "self.engine.args"),
+                    f"args contradict parallelism.{field}: set {flags[0]} there alone",
+                )
                 for field, flags in _FLAGS.items()
             )
         ),

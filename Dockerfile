@@ -1,0 +1,32 @@
+# Two images: `operator`, and `init` (the init container, which also carries the tools for ranks).
+ARG BASE=python:3.12-slim
+
+# Dependencies of one extra of pyproject.toml, at the versions and hashes of the one lock file.
+FROM ${BASE} AS dependencies
+WORKDIR /build
+COPY pyproject.toml requirements.lock install-extra ./
+RUN sh install-extra operator /venvs/operator
+RUN sh install-extra init /venvs/init
+
+FROM ${BASE} AS common
+ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/tunecast/app PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin
+COPY cache/tunecast_cache /opt/tunecast/app/tunecast_cache
+WORKDIR /
+
+FROM common AS init
+COPY --from=dependencies /venvs/init /opt/venv
+COPY initcontainer/tunecast_init /opt/tunecast/app/tunecast_init
+COPY tuner/__main__.py /opt/tunecast/tools/__main__.py
+COPY tuner/tunecast_tuner /opt/tunecast/tools/tunecast_tuner
+COPY cache/tunecast_cache /opt/tunecast/tools/tunecast_cache
+RUN python3 -m compileall -q /opt/tunecast/app
+USER 65532:65532
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "tunecast_init"]
+CMD ["fetch"]
+
+FROM common AS operator
+COPY --from=dependencies /venvs/operator /opt/venv
+COPY operator/tunecast_operator /opt/tunecast/app/tunecast_operator
+RUN python3 -m compileall -q /opt/tunecast/app
+USER 65532:65532
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "tunecast_operator"]

@@ -1,0 +1,91 @@
+{{- define "tunecast.labels" -}}
+app.kubernetes.io/name: tunecast
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "tunecast.selector" -}}
+app.kubernetes.io/name: tunecast
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "tunecast.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default .Release.Name }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- define "tunecast.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
+{{- end }}
+
+{{- define "tunecast.restricted" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "tunecast.environment" -}}
+- {name: TUNECAST_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: TUNECAST_BUCKET, value: {{ .Values.s3.bucket | quote }}}
+- {name: TUNECAST_PREFIX, value: {{ .Values.s3.prefix | quote }}}
+- {name: TUNECAST_ENDPOINT, value: {{ .Values.s3.endpoint | quote }}}
+- {name: TUNECAST_REGION, value: {{ .Values.s3.region | quote }}}
+- {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
+- {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
+- {name: TUNECAST_INIT_DEADLINE_SECONDS, value: {{ .Values.initDeadlineSeconds | quote }}}
+- {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
+- {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
+{{- end }}
+
+{{- define "tunecast.credentials" -}}
+{{- with .Values.s3.credentialsSecret }}
+envFrom:
+  - secretRef: {name: {{ . }}}
+{{- end }}
+{{- end }}
+
+{{/* What the operator may do in the namespaces that it looks after: each verb is one that it uses. */}}
+{{- define "tunecast.rules" -}}
+- apiGroups: [tunecast.io]
+  resources: [inferencedeployments]
+  verbs: [get, list, watch]
+- apiGroups: [tunecast.io]
+  resources: [kernelcaches]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [tunecast.io]
+  resources: [inferencedeployments/status, kernelcaches/status]
+  verbs: [update]
+{{/* To set blockOwnerDeletion on children, where the cluster checks it. */}}
+- apiGroups: [tunecast.io]
+  resources: [inferencedeployments/finalizers, kernelcaches/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+{{/* The ranks' settings; tenants' Secrets are never read. */}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}

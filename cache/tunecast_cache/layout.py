@@ -18,3 +18,12 @@ def blob_object(prefix: str, namespace: str, digest: str) -> str:
 def staging_prefix(prefix: str, namespace: str, key: str, job: str) -> str:
     """Ends with a slash, so that one attempt's prefix is never the start of another's."""
     return _join(prefix, namespace, "staging", key, job) + "/"
+
+
+def manifests_prefix(prefix: str, namespace: str, key: str) -> str:
+    return _join(prefix, namespace, "manifests", key) + "/"
+
+
+def staging_root(prefix: str, namespace: str) -> str:
+    """Above every attempt's prefix."""
+    return _join(prefix, namespace, "staging") + "/"

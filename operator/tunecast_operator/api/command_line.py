@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tunecast_operator.api.inference_deployment import EngineSettings, ModelReference, Parallelism
+from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
 
 MODEL = "$(MODEL)"
 
@@ -19,14 +19,21 @@ class _Serving(Protocol):
 
 
 def command_line(spec: _Serving) -> list[str]:
-    """The command with the model's name, the user's arguments, and what the spec says besides, unless they say it."""
-    command = list(spec.engine.command)
-    named = [part.replace(MODEL, spec.model.name) for part in command]
-    begin = named if named != command else [*command, spec.model.name]
-    return [*begin, *spec.engine.args, *_added(spec)]
+    """The command, the model's name, the arguments, and what the spec says besides.
+
+    The name takes the place of ``$(MODEL)``, wherever that is; without one it follows the command.
+    """
+    command, args = spec.engine.command, spec.engine.args
+    placed = any(MODEL in part for part in [*command, *args])
+    line = [*command, *args] if placed else [*command, MODEL, *args]
+    return [part.replace(MODEL, spec.model.name) for part in line] + _added(spec)
 
 
 def _added(spec: _Serving) -> list[str]:
+    """Flags that the spec's fields stand for, where they differ from the engine's defaults and aren't given already.
+
+    A rule of the CRD holds given ones to their fields.
+    """
     wanted = {
         "--port": (spec.engine.port, 8000),
         "--revision": (spec.model.revision, "main"),

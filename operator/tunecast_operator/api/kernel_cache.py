@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
-from tunecast_operator.api.inference_deployment import (
-    EngineSettings, FreeObject, LayerName, ModelReference, Parallelism, PodSettings, SweepReference,
-)  # fmt: skip
-from tunecast_operator.api.model import Duration, Model, rules, seconds
+from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
+from tunecast_operator.api.inference_deployment import LayerName, SweepReference
+from tunecast_operator.api.model import Duration, FreeObject, Model, ruled, rules, seconds
+from tunecast_operator.api.pod import RESOURCES, PodSettings
 
 
 class KernelCacheSpec(Model):
     """Made by the operator and never changed: another one is made instead."""
 
-    model_config = ConfigDict(
-        frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore",
-        json_schema_extra=rules(("self == oldSelf", "a KernelCache never changes: raise spec.tuning.generation to tune again")),
-    )  # fmt: skip
+    model_config = ruled(rules(("self == oldSelf", "a KernelCache never changes: raise tuning.generation to tune again")))
     key: str = Field(pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod.")
     key_version: int = Field(ge=1, description="Which meaning of the key it was computed with.")
     model: ModelReference = Field(description="What is served.")
     engine: EngineSettings = Field(description="How it is served.")
     accelerator: str | None = Field(None, max_length=63, description="The GPU it is tuned on.")
     parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: FreeObject = Field(default_factory=dict, description="A rank's requests and limits.")
+    resources: FreeObject = Field(default_factory=dict, description="A rank's requests and limits.", json_schema_extra=RESOURCES)
     pod: PodSettings = Field(default_factory=PodSettings, description="What else a rank's pod needs.")
     workload: Literal["Engine", "Operators"] = Field("Engine", description="What a rank runs.")
     ranks: int = Field(1, ge=1, le=64, description="Pods of the Job.")

@@ -1,8 +1,9 @@
-"""What all API models share: camelCase on the wire, frozen in Python, and durations."""
+"""What all API models share: camelCase on the wire, frozen in Python, durations, and rules in CEL."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,22 +12,49 @@ from pydantic.alias_generators import to_camel
 Object = dict[str, Any]
 FREE = {"x-kubernetes-preserve-unknown-fields": True}
 NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-DURATION = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+DURATION = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
 
 
 class Model(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore")
 
 
-Duration = Annotated[str, Field(pattern=DURATION, min_length=2, max_length=16)]
+def rules(*pairs: tuple[str, str], field: str | None = None) -> dict[str, Any]:
+    """CEL rules with their messages, for ``json_schema_extra``; errors are shown at ``field``, a path below."""
+    where = {} if field is None else {"fieldPath": field}
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message, **where} for rule, message in pairs]}
 
 
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules with their messages, for ``json_schema_extra``."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+def ruled(schema: Mapping[str, Any]) -> ConfigDict:
+    """The configuration of a model whose schema has something that pydantic doesn't know."""
+    return ConfigDict(**{**Model.model_config, "json_schema_extra": dict(schema)})
+
+
+Duration = Annotated[
+    str,
+    Field(
+        pattern=DURATION,
+        min_length=2,
+        max_length=18,
+        json_schema_extra=rules(("duration(self) > duration('0s')", "a time must be longer than 0s: write it as 90s, 60m or 1h30m")),
+    ),
+]
+# What Kubernetes' own types hold. The API server checks them further when a Deployment is made of them.
+FreeObject = Annotated[Object, Field(json_schema_extra=FREE)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 
 
 def seconds(duration: str) -> float:
     """"1h30m" -> 5400."""
     amounts = re.findall(r"(\d+)([hms])", duration)
     return float(sum(int(amount) * {"h": 3600, "m": 60, "s": 1}[unit] for amount, unit in amounts))
+
+
+def free(properties: Mapping[str, Any], *required: str) -> Object:
+    """The schema of a Kubernetes object of which only ``properties`` are looked at."""
+    return {"type": "object", "properties": dict(properties), **({"required": list(required)} if required else {}), **FREE}
+
+
+def text(limit: int, least: int = 1) -> Object:
+    """The schema of a string of ``least`` to ``limit`` characters."""
+    return {"type": "string", "minLength": least, "maxLength": limit}

@@ -1,0 +1,93 @@
+"""What the pods of replicas and ranks need besides the engine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_operator.api.model import FREE, FreeObject, LabelValue, Model, free, rules, ruled, text
+
+OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
+_QUANTITIES = {
+    "type": "object",
+    "maxProperties": 32,
+    "additionalProperties": {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$",
+    },
+}
+# The container's requests and limits, checked here already: a Deployment is made much later, maybe.
+RESOURCES = free({"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": {"type": "array", "items": {"type": "object", **FREE}}})
+_OWN_NAMES = rules(
+    (
+        "self.all(k, !k.startsWith('tunecast.io/') && k != 'app.kubernetes.io/managed-by')",
+        "names that begin with tunecast.io/, and app.kubernetes.io/managed-by, are Tunecast's own: rename it",
+    )
+)
+_OWN_VOLUMES = rules(
+    ("self.all(v, !v.name.startsWith('tunecast-'))", "volume names that begin with tunecast- are Tunecast's own: rename it"),
+    ("self.all(v, self.exists_one(w, w.name == v.name))", "pod.volumes has two volumes of one name: rename one of them"),
+)
+_OWN_PATHS = rules(
+    (
+        "self.all(m, " + " && ".join(f"!(m.mountPath + '/').startsWith('{path}/')" for path in OWN_MOUNTS) + ")",
+        f"{' and '.join(OWN_MOUNTS)} are Tunecast's own: mount it elsewhere",
+    ),
+    (
+        "self.all(m, self.exists_one(n, n.mountPath == m.mountPath))",
+        "pod.volumeMounts mounts two volumes at one path: move one of them",
+    ),
+)
+_MOUNTED = rules(
+    (
+        "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+        "pod.volumeMounts names a volume that isn't there: add it to pod.volumes",
+    ),
+    field=".volumeMounts",
+)
+
+
+class PodSettings(Model):
+    """Fields of the pod, as in a Deployment's template; replicas and ranks have the same."""
+
+    model_config = ruled(_MOUNTED)
+    volumes: list[FreeObject] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Volumes, as in a pod. They are part of the key, since an engine or a model may live there.",
+        json_schema_extra={"items": free({"name": text(63)}, "name"), **_OWN_VOLUMES},
+    )
+    volume_mounts: list[FreeObject] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Where the engine's container has them.",
+        json_schema_extra={"items": free({"name": text(63), "mountPath": text(512)}, "name", "mountPath"), **_OWN_PATHS},
+    )
+    node_selector: dict[str, LabelValue] = Field(default_factory=dict, max_length=64, description="Labels of nodes to run on.")
+    tolerations: list[FreeObject] = Field(default_factory=list, max_length=64, description="Tolerations, as in a pod.")
+    affinity: FreeObject | None = Field(None, description="Affinity, as in a pod; the accelerator's node affinity is added to it.")
+    service_account_name: str | None = Field(
+        None, max_length=253, description="The service account of replicas and ranks; ranks get no token of it."
+    )
+    image_pull_secrets: list[FreeObject] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Secrets to pull the engine's image with, and Tunecast's own.",
+        json_schema_extra={"items": free({"name": text(253)}, "name")},
+    )
+    priority_class_name: str | None = Field(None, max_length=253, description="The pods' priority class.")
+    runtime_class_name: str | None = Field(None, max_length=253, description="The pods' runtime class. Part of the key.")
+    scheduler_name: str | None = Field(None, max_length=253, description="The scheduler that places the pods.")
+    security_context: FreeObject | None = Field(None, description="The pods' security context.")
+    labels: dict[str, LabelValue] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Labels of serving pods alone: ranks never carry them, so no Service or budget counts a rank.",
+        json_schema_extra=_OWN_NAMES,
+    )
+    annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
+        default_factory=dict, max_length=64, description="Annotations of replicas and ranks.", json_schema_extra=_OWN_NAMES
+    )

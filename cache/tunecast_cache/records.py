@@ -62,7 +62,7 @@ def from_json(kind: type[T], value: Any, what: str) -> T:
     return typing.cast("T", _convert(kind, value, what))
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _convert(kind: Any, value: Any, where: str) -> Any:  # noqa: PLR0911  # a table
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, where)
@@ -70,7 +70,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         inner = next(a for a in arguments if a is not type(None))
         return None if value is None else _convert(inner, value, where)
     if origin is tuple:
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(_checked(list, value, where)))
+        return tuple(
+            _convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(_checked(list, value, where))
+        )
     if origin in (dict, Mapping):
         items = _checked(dict, value, where).items()
         return {name: _convert(arguments[1], item, f"{where}.{name}") for name, item in items}

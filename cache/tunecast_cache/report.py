@@ -14,6 +14,8 @@ BAD_SIGNATURE = "BadSignature"
 WRONG_KEY = "WrongKey"  # a manifest of another key or namespace
 QUARANTINED = "Quarantined"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
+INTERNAL_ERROR = "InternalError"
 # and the reasons of tunecast_cache.errors
 
 
@@ -25,5 +27,5 @@ class InitReport:
     key: str
     manifest: str = ""  # digest of the manifest's signed payload
     bytes: int = 0  # fetched
-    seconds: dict[str, float] = field(default_factory=dict)  # fetch, verify, unpack, preload, total
+    seconds: dict[str, float] = field(default_factory=dict)  # start, clear, manifest, fetch, unpack, total
     layers: tuple[str, ...] = ()  # installed

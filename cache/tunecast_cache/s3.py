@@ -24,6 +24,8 @@ READ_SECONDS = 5.0
 _TRANSIENT = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 _BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeoutException", "ThrottlingException", "InternalError"})
+_MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+_UNKNOWN_USER = "XAdminUserNotFound"  # versitygw says 404 to an access key that it doesn't know
 _DENIED_HINT = (
     "check the credentials and the bucket's policy (a missing object looks like this too where the credentials "
     "may not list the bucket)"
@@ -82,8 +84,8 @@ def _answered(what: str, error: boto.ClientError) -> StoreError:
         return StoreUnavailableError(f"{text}; it may work later")
     if code == "NoSuchBucket":
         return NotFoundError(f"{text}; make the bucket, or name another")
-    if status == 404 or code == "NoSuchKey":  # noqa: PLR2004
+    if code in _MISSING:
         return NotFoundError(f"{text}; it isn't there")
-    if status in {401, 403}:
+    if status in {401, 403} or code == _UNKNOWN_USER:
         return AccessDeniedError(f"{text}; {_DENIED_HINT}")
     return StoreError(f"{text}: {error.response.get('Error', {}).get('Message', '')}")

@@ -75,6 +75,11 @@ class Store:
 
         return self._retries.call(once, self._retries.clock() + self._seconds if until is None else until)
 
+    def close(self) -> None:
+        """Closes its connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
     def check(self) -> None:
         """Raises StoreError unless the bucket answers."""
         self._try("reach", "", lambda s3: s3.head_bucket(Bucket=self._settings.bucket))
@@ -144,22 +149,22 @@ class Store:
             last = min(part.start + RANGE, part.total) - 1
             answer = s3.get_object(Bucket=self._settings.bucket, Key=part.name, Range=f"bytes={part.start}-{last}")
             total = int(answer.get("ContentRange", "/0").rpartition("/")[2])
-            if total != part.total:
-                raise DigestMismatchError(f"{part.name} has {total} bytes, not the {part.total} of its manifest")
             position = part.start
-            for chunk in self._chunks(answer["Body"], part.name, until):
-                position += os.pwrite(part.descriptor, chunk, position)
+            with closing(answer["Body"]) as body:
+                if total != part.total:
+                    raise DigestMismatchError(f"{part.name} has {total} bytes, not the {part.total} of its manifest")
+                for chunk in self._chunks(body, part.name, until):
+                    position += os.pwrite(part.descriptor, chunk, position)
             if position != last + 1:
                 raise StoreUnavailableError(f"{part.name} broke off at byte {position} of {part.total}")
 
         self._try("fetch", part.name, once, until)
 
     def _chunks(self, body: StreamingBody, name: str, until: float) -> Iterator[bytes]:
-        with closing(body):
-            while chunk := body.read(_CHUNK):
-                if self._retries.clock() >= until:
-                    raise StoreUnavailableError(f"the deadline was over before {name} was read whole")
-                yield chunk
+        while chunk := body.read(_CHUNK):
+            if self._retries.clock() >= until:
+                raise StoreUnavailableError(f"the deadline was over before {name} was read whole")
+            yield chunk
 
     def presign_put(self, namespace: str, key: str, job: str, name: str, expires_seconds: int) -> str:
         """A URL that writes one staged object without credentials."""
@@ -220,11 +225,12 @@ class Store:
 
         def once(s3: S3Client) -> str:
             answer = s3.get_object(Bucket=self._settings.bucket, Key=name)
-            if answer["ContentLength"] != archive.size:
-                raise DigestMismatchError(f"{name} has {answer['ContentLength']} bytes, not {archive.size}")
             digest = hashlib.sha256()
-            for chunk in self._chunks(answer["Body"], name, until):
-                digest.update(chunk)
+            with closing(answer["Body"]) as body:
+                if answer["ContentLength"] != archive.size:
+                    raise DigestMismatchError(f"{name} has {answer['ContentLength']} bytes, not {archive.size}")
+                for chunk in self._chunks(body, name, until):
+                    digest.update(chunk)
             if digest.hexdigest() != archive.digest:
                 raise DigestMismatchError(f"{name} has digest {digest.hexdigest()}, not {archive.digest}")
             return answer["ETag"]

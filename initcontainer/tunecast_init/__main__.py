@@ -1,0 +1,113 @@
+"""``python -m tunecast_init fetch`` and ``python -m tunecast_init tools <destination>``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tunecast_cache import report
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.records import canonical
+from tunecast_cache.report import InitReport
+from tunecast_init import settings as s
+from tunecast_init.place import clear
+from tunecast_init.supervisor import cold, supervise
+from tunecast_init.tools import SOURCE, copy_tools
+from tunecast_init.trust import read_trust
+
+STARTED = time.monotonic()
+MARGIN = 1.0  # seconds that the worker ends before it would be killed, to say where it was
+USAGE = "usage: python -m tunecast_init fetch | tools <destination>"
+
+
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
+    match arguments:
+        case ["fetch"]:
+            return fetch_main(environment)
+        case ["tools", destination]:
+            files = copy_tools(Path(environment.get("TUNECAST_TOOLS_SOURCE") or SOURCE), Path(destination))
+            sys.stdout.write(f"tunecast: {files} files of the rank program are in {destination}\n")
+            return 0
+    sys.stderr.write(USAGE + "\n")
+    return 2
+
+
+def fetch_main(environment: Mapping[str, str]) -> int:
+    """0 after a hit, and always with ServeCold; with Block 1, so that the kubelet tries again."""
+    outcome = _never_raising(lambda: _run(environment))
+    if outcome.result == "Cold":
+        outcome = _empty(s.mount_path(environment), outcome)
+    seconds = outcome.seconds or {"total": round(time.monotonic() - STARTED, 3)}
+    outcome = replace(outcome, key=environment.get("TUNECAST_KEY", ""), seconds=seconds)
+    _say(outcome, Path(environment.get("TUNECAST_TERMINATION_LOG") or s.TERMINATION_LOG))
+    blocks = environment.get("TUNECAST_ON_FAILURE") == "Block"
+    return 1 if blocks and outcome.result != "Hit" else 0
+
+
+def _never_raising(work: Callable[[], InitReport]) -> InitReport:
+    try:
+        return work()
+    except TunecastError as error:
+        return cold(error)
+    except Exception as error:  # noqa: BLE001  # the promise to serve cold holds for bugs too
+        sys.excepthook(type(error), error, error.__traceback__)
+        return InitReport("Cold", report.INTERNAL_ERROR, f"{type(error).__name__}: {error}", "")
+
+
+def _empty(mount_path: Path, outcome: InitReport) -> InitReport:
+    """Nothing of what failed stays behind; where that can't be had, the message says so too."""
+    try:
+        clear(mount_path)
+    except TunecastError as error:
+        return replace(outcome, message=f"{outcome.message}; and {error}")
+    return outcome
+
+
+def _run(environment: Mapping[str, str]) -> InitReport:
+    settings = s.from_environment(environment)
+    trust = read_trust(settings.trust)
+    until = STARTED + trust.deadline_seconds
+
+    def work() -> InitReport:
+        from tunecast_init.fetch import Phases, fetch  # noqa: PLC0415  # half a second: S3 client and cryptography
+
+        phases = Phases(time.monotonic, STARTED)
+        phases.seconds["start"] = time.monotonic() - STARTED
+        try:
+            return fetch(settings, trust, phases, until - MARGIN)
+        except TunecastError as error:
+            return cold(error, settings.key, phases.total())
+
+    return supervise(work, until)
+
+
+def _say(outcome: InitReport, log: Path) -> None:
+    outcome = replace(outcome, message=outcome.message.encode(errors="replace").decode())
+    sys.stdout.write(f"tunecast: {outcome.result}: {outcome.reason}: {outcome.message} {_figures(outcome)}\n")
+    sys.stdout.flush()
+    try:
+        log.write_bytes(encode(outcome))
+    except OSError as error:
+        sys.stderr.write(f"tunecast: the report can't be written to {log}: {error}\n")
+
+
+def _figures(outcome: InitReport) -> str:
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in outcome.seconds.items())
+    return f"({outcome.bytes / 1e6:.1f} MB; {seconds})"
+
+
+def encode(outcome: InitReport) -> bytes:
+    """The report as JSON of at most LIMIT bytes; the message is cut where it must be."""
+    data = canonical(outcome)
+    if len(data) > report.LIMIT:
+        kept = max(0, len(outcome.message.encode()) - (len(data) - report.LIMIT) - 4)
+        data = canonical(replace(outcome, message=outcome.message.encode()[:kept].decode(errors="ignore") + "..."))
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,62 @@
+"""What the pod template tells an init container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
+from tunecast_cache.manifest import Archive
+
+TRUST_DIRECTORY = "/etc/tunecast/trust"
+TERMINATION_LOG = "/dev/termination-log"
+_BYTECODE = layer_of(f"{PYCACHE_DIRECTORY}/module.pyc")
+
+
+class SettingsError(TunecastError):
+    reason = "BadSettings"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    key: str
+    namespace: str
+    mount_path: Path
+    trust: Path  # directory of the trust ConfigMap
+    excluded: frozenset[str]  # layers to leave out
+    bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
+
+    def wants(self, archive: Archive) -> bool:
+        """Whether this pod has a use for the archive; layers of later versions are left out."""
+        if _BYTECODE and archive.layer == _BYTECODE.name and not self.bytecode:
+            return False
+        return archive.layer in BY_NAME and archive.layer not in self.excluded
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS and _PYCACHE.
+
+    Raises:
+        SettingsError: key or namespace is missing.
+    """
+    return Settings(
+        key=_required(environment, "TUNECAST_KEY"),
+        namespace=_required(environment, "TUNECAST_NAMESPACE"),
+        mount_path=mount_path(environment),
+        trust=Path(environment.get("TUNECAST_TRUST") or TRUST_DIRECTORY),
+        excluded=frozenset(filter(None, environment.get("TUNECAST_EXCLUDED_LAYERS", "").split(","))),
+        bytecode=environment.get("TUNECAST_PYCACHE") == "true",
+    )
+
+
+def mount_path(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("TUNECAST_MOUNT_PATH") or MOUNT_PATH)
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    if not environment.get(name):
+        raise SettingsError(f"the variable {name} is missing: the operator's pod template sets it")
+    return environment[name]

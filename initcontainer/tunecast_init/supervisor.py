@@ -1,0 +1,94 @@
+"""Runs the work in a child process, so that a deadline, a signal or a crash always leaves someone to report it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from tunecast_cache import report
+from tunecast_cache.errors import MalformedError, TunecastError
+from tunecast_cache.records import canonical, decode
+from tunecast_cache.report import InitReport
+
+LAST_WORDS = 1.0  # seconds for a killed child to be gone
+
+
+class TerminatedError(TunecastError):
+    reason = "Terminated"
+
+
+class _DeadlineError(TunecastError):
+    reason = report.DEADLINE_EXCEEDED
+
+
+class _WorkerDiedError(TunecastError):
+    reason = report.INTERNAL_ERROR
+
+
+def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
+    """The report of ``work``, which runs in a child that is gone when this returns.
+
+    Args:
+        work: raises TunecastError, or anything else where there is a bug.
+        until: by ``time.monotonic``; the child is killed then, whatever it hangs in.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _be_the_child(work, writer)
+    os.close(writer)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)  # the child keeps the default
+        return decode(InitReport, _read(reader, until), "the worker's report")
+    except MalformedError:
+        return cold(_WorkerDiedError("the worker process died before it could report; see the container's log"))
+    except TunecastError as error:
+        return cold(error)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it only takes a moment
+        _reap(child)
+        os.close(reader)
+
+
+def cold(error: TunecastError, key: str = "", seconds: dict[str, float] | None = None) -> InitReport:
+    return InitReport(result="Cold", reason=error.reason, message=str(error), key=key, seconds=seconds or {})
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise TerminatedError("the init container was told to end (SIGTERM)")
+
+
+def _be_the_child(work: Callable[[], InitReport], writer: int) -> None:
+    try:
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(canonical(work()))
+    except BaseException:  # noqa: BLE001  # the parent says the rest
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _read(reader: int, until: float) -> bytes:
+    data = b""
+    while True:
+        left = max(0.0, until - time.monotonic())
+        if not select.select([reader], [], [], left)[0]:
+            raise _DeadlineError("the deadline was over; check that the endpoint can be reached from this namespace")
+        chunk = os.read(reader, 2**16)
+        if not chunk:
+            return data
+        data += chunk
+
+
+def _reap(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    until = time.monotonic() + LAST_WORDS
+    while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.005)

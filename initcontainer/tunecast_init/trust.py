@@ -1,0 +1,29 @@
+"""The trust ConfigMap, as the kubelet mounts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tunecast_cache import report
+from tunecast_cache.errors import MalformedError, TunecastError
+from tunecast_cache.records import decode
+from tunecast_cache.trust import FILE, Trust
+
+
+class RefusedError(TunecastError):
+    """Nothing to install, for a reason of ``tunecast_cache.report``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def read_trust(directory: Path) -> Trust:
+    """Raises RefusedError(NO_TRUST) where there is no trust ConfigMap, or none that can be read."""
+    try:
+        trust = decode(Trust, (directory / FILE).read_bytes(), f"{directory}/{FILE}")
+    except (OSError, MalformedError) as error:
+        raise RefusedError(report.NO_TRUST, f"no trust: {error}; does the operator serve this namespace?") from error
+    if not trust.keys:
+        raise RefusedError(report.NO_TRUST, f"{directory}/{FILE} trusts no key; does the operator run?")
+    return trust

@@ -1,0 +1,109 @@
+"""A real S3 server (versitygw) for a test run, with a bucket of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.builds import programs
+from testcluster.cache import Cache
+
+from tunecast_cache.s3 import connect
+from tunecast_cache.trust import StoreSettings
+
+READY_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """Where it is, and who may write to it."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of boto3's chain, and nothing that would make it look elsewhere."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+
+    def settings(self, prefix: str = "") -> StoreSettings:
+        return StoreSettings(self.bucket, prefix, self.endpoint)
+
+
+def program() -> Path:
+    """versitygw, built where it isn't yet; TUNECAST_VERSITYGW names another one."""
+    if given := os.environ.get("TUNECAST_VERSITYGW"):
+        return Path(given)
+    return programs(Cache.from_environment(), "versitygw") / "versitygw"
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[S3]:
+    """A server on loopback that keeps its objects below ``folder``."""
+    found = S3(f"http://127.0.0.1:{_free_port()}", "bundles", "owner", secrets.token_hex(16))
+    for name in ("data", "sidecar"):
+        (folder / name).mkdir()
+    command = [str(program()), f"--port={found.endpoint.removeprefix('http://')}", "--region=us-east-1", "--quiet"]
+    command += ["posix", "--sidecar", str(folder / "sidecar"), str(folder / "data")]
+    keys = {"ROOT_ACCESS_KEY": found.access_key, "ROOT_SECRET_KEY": found.secret_key}
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=keys, stdout=log, stderr=log) as server:
+        try:
+            _wait(found, server, folder / "log")
+            _make_bucket(found)
+            yield found
+        finally:
+            server.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait(s3: S3, server: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while not _answers(s3.endpoint):
+        if time.monotonic() > until or server.poll() is not None:
+            raise AssertionError(f"no S3 server at {s3.endpoint}: {log.read_text()}")
+        time.sleep(0.02)
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        urllib.request.urlopen(endpoint, timeout=1).close()
+    except urllib.error.HTTPError as refused:
+        refused.close()
+    except OSError:
+        return False
+    return True
+
+
+def _make_bucket(s3: S3) -> None:
+    before = {name: os.environ.get(name) for name in s3.environment}
+    os.environ.update(s3.environment)
+    try:
+        client = connect(s3.settings())
+        client.create_bucket(Bucket=s3.bucket)
+        client.close()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -41,31 +41,30 @@ def structural(model: type[BaseModel]) -> Schema:
 def _inline(node: Any, definitions: Schema) -> Any:
     if isinstance(node, list):
         return [_inline(item, definitions) for item in node]
-    if not isinstance(node, dict):
+    if not isinstance(node, dict) or node.get("x-kubernetes-int-or-string"):
         return node
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
         return _inline({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions)
-    if "anyOf" in node:
-        kept = [option for option in node["anyOf"] if option.get("type") != "null"]
-        rest = {k: v for k, v in node.items() if k != "anyOf" and not (k == "default" and v is None)}
-        return _inline({**kept[0], **rest}, definitions)
+    if "anyOf" in node:  # a type or null: Kubernetes drops nulls by itself
+        (kept,) = (option for option in node["anyOf"] if option.get("type") != "null")
+        return _inline({**kept, **{k: v for k, v in node.items() if k != "anyOf"}}, definitions)
     return _node(node, definitions)
 
 
 def _node(node: Schema, definitions: Schema) -> Schema:
-    found = {}
+    found: Schema = {}
     for name, value in node.items():
         if name == "properties":
             found[name] = {field: _inline(schema, definitions) for field, schema in value.items()}
         elif name == "const":
             found["enum"] = [value]
-        elif name in {"additionalProperties"} and isinstance(value, dict):
+        elif name == "additionalProperties" and isinstance(value, dict):
             found[name] = _inline(value, definitions)
-        elif name not in _DROPPED and not (name == "default" and value is None):
+        elif name == "default":
+            found |= {} if value is None else {name: value}
+        elif name not in _DROPPED:
             found[name] = _inline(value, definitions)
-    if found.get("x-kubernetes-preserve-unknown-fields") or found.get("type") == "object" and "properties" in found:
-        found.pop("additionalProperties", None)
     return found
 
 
@@ -79,8 +78,16 @@ def defaulted(schema: Schema) -> Schema:
     return {**schema, "properties": properties} if properties else schema
 
 
-def crd(kind: str, plural: str, short: str, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema]) -> Schema:
-    """One CustomResourceDefinition."""
+def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema], extra: Schema) -> Schema:
+    """One CustomResourceDefinition.
+
+    Args:
+        names: its kind, plural and short names.
+        spec: the model of its spec.
+        status: the model of its status.
+        columns: what ``kubectl get`` prints.
+        extra: subresources and rules that this kind has alone.
+    """
     schema = {
         "type": "object",
         "description": (spec.__doc__ or "").strip(),
@@ -92,46 +99,69 @@ def crd(kind: str, plural: str, short: str, spec: type[BaseModel], status: type[
             "spec": defaulted(structural(spec)),
             "status": structural(status),
         },
+        **extra.get("rules", {}),
     }
-    subresources: Schema = {"status": {}}
-    if kind == "InferenceDeployment":
-        schema |= _NAME_RULES
-        subresources["scale"] = {
-            "specReplicasPath": ".spec.replicas",
-            "statusReplicasPath": ".status.replicas",
-            "labelSelectorPath": ".status.selector",
-        }
-    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "shortNames": [short], "categories": ["tunecast"]}
     version = {
-        "name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
-        "subresources": subresources, "additionalPrinterColumns": columns,
-    }  # fmt: skip
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}, **extra.get("subresources", {})},
+        "additionalPrinterColumns": columns,
+    }
+    kind = names["kind"]
+    singular = {"singular": kind.lower(), "listKind": f"{kind}List", "categories": ["tunecast"]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {"group": GROUP, "scope": "Namespaced", "names": {**names, "listKind": f"{kind}List"}, "versions": [version]},
+        "metadata": {"name": f"{names['plural']}.{GROUP}"},
+        "spec": {"group": GROUP, "scope": "Namespaced", "names": {**names, **singular}, "versions": [version]},
     }
+
+
+_MODEL = column("Model", ".spec.model.name")
+_SECONDS = [column("Cold", ".status.cold"), column("Warm", ".status.warm")]
+_SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
+
+
+def inference_deployments() -> Schema:
+    """The CRD of InferenceDeployment."""
+    names = {"kind": "InferenceDeployment", "plural": "inferencedeployments", "shortNames": ["infd"]}
+    columns = [
+        _MODEL,
+        column("Ready", ".status.readyReplicas", "integer"),
+        column("Desired", ".status.desiredReplicas", "integer"),
+        column("Cache", ".status.cache"),
+        *_SECONDS,
+        AGE,
+    ]
+    extra = {"subresources": {"scale": _SCALE}, "rules": _NAME_RULES}
+    return crd(names, InferenceDeploymentSpec, InferenceDeploymentStatus, columns, extra)
+
+
+def kernel_caches() -> Schema:
+    """The CRD of KernelCache."""
+    names = {"kind": "KernelCache", "plural": "kernelcaches", "shortNames": ["kc"]}
+    columns = [
+        _MODEL,
+        column("GPU", ".spec.accelerator"),
+        column("State", ".status.state"),
+        column("Size", ".status.size"),
+        *_SECONDS,
+        column("Speedup", ".status.speedup"),
+        column("Verdict", ".status.verdict", priority=1),
+        AGE,
+    ]
+    return crd(names, KernelCacheSpec, KernelCacheStatus, columns, {})
 
 
 def crds() -> dict[str, Schema]:
     """Both CRDs by file name."""
-    model = column("Model", ".spec.model.name")
-    seconds = [column("Cold", ".status.cold"), column("Warm", ".status.warm")]
-    deployments = [
-        model, column("Ready", ".status.readyReplicas", "integer"), column("Desired", ".status.desiredReplicas", "integer"),
-        column("Cache", ".status.cache"), *seconds, AGE,
-    ]  # fmt: skip
-    caches = [
-        model, column("GPU", ".spec.accelerator"), column("State", ".status.state"), column("Size", ".status.size"), *seconds,
-        column("Speedup", ".status.speedup"), column("Verdict", ".status.verdict", priority=1), AGE,
-    ]  # fmt: skip
-    return {
-        "inferencedeployments.json": crd(
-            "InferenceDeployment", "inferencedeployments", "infd", InferenceDeploymentSpec, InferenceDeploymentStatus, deployments
-        ),
-        "kernelcaches.json": crd("KernelCache", "kernelcaches", "kc", KernelCacheSpec, KernelCacheStatus, caches),
-    }
+    return {"inferencedeployments.json": inference_deployments(), "kernelcaches.json": kernel_caches()}
 
 
 def main(arguments: list[str]) -> int:

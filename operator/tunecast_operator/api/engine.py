@@ -22,7 +22,9 @@ class ModelReference(Model):
         pattern=r"^\S+$",
         description="A model on the hub, such as Qwen/Qwen3-8B, or a path in the image or in a volume.",
     )
-    revision: str = Field("main", min_length=1, max_length=128, description="Branch, tag or commit of a model on the hub.")
+    revision: str = Field(
+        default="main", min_length=1, max_length=128, description="Branch, tag or commit of a model on the hub."
+    )
 
 
 class EngineSettings(Model):
@@ -30,19 +32,20 @@ class EngineSettings(Model):
         min_length=1,
         max_length=512,
         pattern=r"^\S+$",
-        description="The engine's image, with vLLM and Python 3.10 or later. A tag that moves keeps its key: name a fixed one.",
+        description="The engine's image, with vLLM and Python 3.10 or later. A tag that moves keeps its key: name a "
+        "fixed one.",
     )
     command: list[Argument] = Field(
-        ["vllm", "serve"],
+        default=["vllm", "serve"],
         min_length=1,
         max_length=32,
-        description="What starts the engine. The model's name follows it, unless $(MODEL) says where else it goes; then come the "
-        "arguments.",
+        description="What starts the engine. The model's name follows it, unless $(MODEL) says where else it goes; "
+        "then come the arguments.",
     )
     args: list[Argument] = Field(
-        [],
+        default=[],
         max_length=128,
-        description="The engine's arguments. The port, the revision and the parallelism are added from their own fields.",
+        description="The engine's arguments. Port, revision and parallelism are added from their own fields.",
     )
     env: list[FreeObject] = Field(
         default_factory=list,
@@ -51,7 +54,10 @@ class EngineSettings(Model):
         json_schema_extra={
             "items": _VARIABLE,
             **rules(
-                ("self.all(v, self.exists_one(w, w.name == v.name))", "engine.env sets a variable twice: keep one of them"),
+                (
+                    "self.all(v, self.exists_one(w, w.name == v.name))",
+                    "engine.env sets a variable twice: keep one of them",
+                ),
                 (
                     f"self.all(v, !(v.name in [{', '.join(map(repr, _RESERVED))}]))",
                     f"engine.env sets a variable that places a cache: leave {', '.join(_RESERVED)} to Tunecast",
@@ -59,22 +65,25 @@ class EngineSettings(Model):
             ),
         },
     )
-    port: int = Field(8000, ge=1, le=65535, description="Where the engine serves HTTP.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Where the engine serves HTTP.")
     security_context: FreeObject | None = Field(
-        None, description="The engine container's security context, as the restricted Pod Security profile asks for one."
+        default=None,
+        description="The engine container's security context, as the restricted Pod Security profile asks for one.",
     )
 
 
 class Parallelism(Model):
-    tensor: int = Field(1, ge=1, le=1024, description="Ranks of --tensor-parallel-size.")
-    pipeline: int = Field(1, ge=1, le=1024, description="Ranks of --pipeline-parallel-size.")
-    data: int = Field(1, ge=1, le=1024, description="Ranks of --data-parallel-size.")
+    tensor: int = Field(default=1, ge=1, le=1024, description="Ranks of --tensor-parallel-size.")
+    pipeline: int = Field(default=1, ge=1, le=1024, description="Ranks of --pipeline-parallel-size.")
+    data: int = Field(default=1, ge=1, le=1024, description="Ranks of --data-parallel-size.")
     nodes: int = Field(
-        1,
+        default=1,
         ge=1,
         le=1024,
         description="Pods of one replica. More than one is not in this release.",
-        json_schema_extra=rules(("self == 1", "replicas that span nodes are not in this release: set parallelism.nodes to 1")),
+        json_schema_extra=rules(
+            ("self == 1", "replicas that span nodes are not in this release: set parallelism.nodes to 1")
+        ),
     )
 
 

@@ -2,52 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tunecast_cache.layers import LAYERS
-from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism, agrees, same_number, same_text
-from tunecast_operator.api.model import NAME, Duration, FreeObject, Model, rules, ruled, seconds
+from tunecast_operator.api.engine import (
+    EngineSettings,
+    ModelReference,
+    Parallelism,
+    agrees,
+    same_number,
+    same_text,
+)
+from tunecast_operator.api.model import (
+    NAME,
+    Duration,
+    FreeObject,
+    Model,
+    ruled,
+    rules,
+    seconds,
+)
 from tunecast_operator.api.pod import RESOURCES, PodSettings
 
-LayerName = Literal[tuple(layer.name for layer in LAYERS)]  # type: ignore[valid-type]
+LayerName = Annotated[str, Field(json_schema_extra={"enum": [layer.name for layer in LAYERS]})]
 
 
 class SweepReference(Model):
     name: str = Field(pattern=NAME, max_length=253, description="A ConfigMap in this namespace.")
     key: str = Field(
-        "sweep.jsonl", min_length=1, max_length=253, description="The key in it: completion requests, a JSON object a line."
+        default="sweep.jsonl",
+        min_length=1,
+        max_length=253,
+        description="The key in it: completion requests, a JSON object a line.",
     )
 
 
 class Tuning(Model):
     policy: Literal["TuneFirst", "ServeWhileTuning", "Never"] = Field(
-        "TuneFirst",
-        description="TuneFirst: replicas wait for the cache. ServeWhileTuning: they start cold meanwhile. Never: nothing is tuned.",
+        default="TuneFirst",
+        description="TuneFirst: replicas wait for the cache. ServeWhileTuning: they start cold meanwhile. Never: "
+        "nothing is tuned.",
     )
     workload: Literal["Engine", "Operators"] = Field(
-        "Engine", description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes."
+        default="Engine",
+        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes.",
     )
     ranks: int = Field(
-        1, ge=1, le=64, description="Pods of the tuning Job. With peers, the proof is made on another pod than the cache."
+        default=1,
+        ge=1,
+        le=64,
+        description="Pods of the tuning Job. With peers, the proof is made on another pod than the cache.",
     )
     generation: int = Field(
-        1,
+        default=1,
         ge=1,
         le=1000000,
         description="Part of the key: raise it to tune again.",
         json_schema_extra=rules(("self >= oldSelf", "tuning.generation can't go down: raise it to tune again")),
     )
     timeout: Duration = Field(
-        "60m", description="How long all attempts together may take, from when ranks first run; then replicas start cold."
+        default="60m",
+        description="How long all attempts together may take, from when ranks first run; then replicas start cold.",
     )
     queue_timeout: Duration = Field(
-        "10m", description="How long to wait for capacity; then replicas start cold, and tuning goes on waiting."
+        default="10m",
+        description="How long to wait for capacity; then replicas start cold, and tuning goes on waiting.",
     )
-    attempts: int = Field(3, ge=1, le=10, description="Crashes after which tuning gives up. Disruptions aren't counted.")
+    attempts: int = Field(
+        default=3, ge=1, le=10, description="Crashes after which tuning gives up. Disruptions aren't counted."
+    )
     sweep: SweepReference | None = Field(
-        None, description="Extra requests to send to the engine before its caches are captured."
+        default=None, description="Extra requests to send to the engine before its caches are captured."
     )
 
     @property
@@ -65,19 +92,22 @@ class SecretReference(Model):
 
 class LayerSettings(Model):
     exclude: list[LayerName] = Field(
-        default_factory=list, max_length=32, description="Layers to leave out.", json_schema_extra={"x-kubernetes-list-type": "set"}
+        default_factory=list,
+        max_length=32,
+        description="Layers to leave out.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
 
 class CacheSettings(Model):
     credentials_secret: SecretReference | None = Field(
-        None,
-        description="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, read-only, for init containers. Absent: the identity of the pods' "
-        "service account.",
+        default=None,
+        description="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, read-only, for init containers. Absent: the identity "
+        "of the pods' service account.",
     )
     layers: LayerSettings = Field(default_factory=LayerSettings, description="Which layers take part.")
     on_failure: Literal["ServeCold", "Block"] = Field(
-        "ServeCold",
+        default="ServeCold",
         description="What a replica does without a bundle. ServeCold: start with an empty cache. Block: wait for one.",
     )
 
@@ -98,15 +128,19 @@ class InferenceDeploymentSpec(Model):
 
     model_config = ruled(_AGREE)
     replicas: int | None = Field(
-        None, ge=0, le=10000, description="Serving pods. Absent: the Deployment's own value is kept, so that others may scale it."
+        default=None,
+        ge=0,
+        le=10000,
+        description="Serving pods. Absent: the Deployment's own value is kept, so that others may scale it.",
     )
     model: ModelReference = Field(description="What is served.")
     engine: EngineSettings = Field(description="How it is served.")
     accelerator: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=63,
-        description="The GPU, as in the node label nvidia.com/gpu.product. Part of the key, and a node affinity of replicas and ranks.",
+        description="The GPU, as in the node label nvidia.com/gpu.product. Part of the key, and a node affinity of "
+        "replicas and ranks.",
     )
     parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
     resources: FreeObject = Field(
@@ -119,6 +153,6 @@ class InferenceDeploymentSpec(Model):
 
 
 __all__ = [
-    "CacheSettings", "EngineSettings", "InferenceDeploymentSpec", "LayerName", "ModelReference", "Parallelism", "PodSettings",
-    "SweepReference", "Tuning",
+    "CacheSettings", "EngineSettings", "InferenceDeploymentSpec", "LayerName", "ModelReference", "Parallelism",
+    "PodSettings", "SweepReference", "Tuning",
 ]  # fmt: skip

@@ -8,30 +8,45 @@ from pydantic import Field
 
 from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
 from tunecast_operator.api.inference_deployment import LayerName, SweepReference
-from tunecast_operator.api.model import Duration, FreeObject, Model, ruled, rules, seconds
+from tunecast_operator.api.model import (
+    Duration,
+    FreeObject,
+    Model,
+    ruled,
+    rules,
+    seconds,
+)
 from tunecast_operator.api.pod import RESOURCES, PodSettings
 
 
 class KernelCacheSpec(Model):
     """Made by the operator and never changed: another one is made instead."""
 
-    model_config = ruled(rules(("self == oldSelf", "a KernelCache never changes: raise tuning.generation to tune again")))
-    key: str = Field(pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod.")
+    model_config = ruled(
+        rules(("self == oldSelf", "a KernelCache never changes: raise tuning.generation to tune again"))
+    )
+    key: str = Field(
+        pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod."
+    )
     key_version: int = Field(ge=1, description="Which meaning of the key it was computed with.")
     model: ModelReference = Field(description="What is served.")
     engine: EngineSettings = Field(description="How it is served.")
-    accelerator: str | None = Field(None, max_length=63, description="The GPU it is tuned on.")
+    accelerator: str | None = Field(default=None, max_length=63, description="The GPU it is tuned on.")
     parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: FreeObject = Field(default_factory=dict, description="A rank's requests and limits.", json_schema_extra=RESOURCES)
+    resources: FreeObject = Field(
+        default_factory=dict, description="A rank's requests and limits.", json_schema_extra=RESOURCES
+    )
     pod: PodSettings = Field(default_factory=PodSettings, description="What else a rank's pod needs.")
-    workload: Literal["Engine", "Operators"] = Field("Engine", description="What a rank runs.")
-    ranks: int = Field(1, ge=1, le=64, description="Pods of the Job.")
-    generation: int = Field(1, ge=1, description="Of the tuning.")
-    timeout: Duration = Field("60m", description="Of all attempts together, from when ranks first run.")
-    queue_timeout: Duration = Field("10m", description="Of waiting for capacity before replicas start cold.")
-    attempts: int = Field(3, ge=1, le=10, description="Crashes after which tuning gives up.")
-    sweep: SweepReference | None = Field(None, description="Extra requests.")
-    exclude_layers: list[LayerName] = Field(default_factory=list, max_length=32, description="Layers that are left out.")
+    workload: Literal["Engine", "Operators"] = Field(default="Engine", description="What a rank runs.")
+    ranks: int = Field(default=1, ge=1, le=64, description="Pods of the Job.")
+    generation: int = Field(default=1, ge=1, description="Of the tuning.")
+    timeout: Duration = Field(default="60m", description="Of all attempts together, from when ranks first run.")
+    queue_timeout: Duration = Field(default="10m", description="Of waiting for capacity before replicas start cold.")
+    attempts: int = Field(default=3, ge=1, le=10, description="Crashes after which tuning gives up.")
+    sweep: SweepReference | None = Field(default=None, description="Extra requests.")
+    exclude_layers: list[LayerName] = Field(
+        default_factory=list, max_length=32, description="Layers that are left out."
+    )
 
     @property
     def timeout_seconds(self) -> float:

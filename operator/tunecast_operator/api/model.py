@@ -36,7 +36,9 @@ Duration = Annotated[
         pattern=DURATION,
         min_length=2,
         max_length=18,
-        json_schema_extra=rules(("duration(self) > duration('0s')", "a time must be longer than 0s: write it as 90s, 60m or 1h30m")),
+        json_schema_extra=rules(
+            ("duration(self) > duration('0s')", "a time must be longer than 0s: write it as 90s, 60m or 1h30m")
+        ),
     ),
 ]
 # What Kubernetes' own types hold. The API server checks them further when a Deployment is made of them.
@@ -45,14 +47,19 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-
 
 
 def seconds(duration: str) -> float:
-    """"1h30m" -> 5400."""
+    """Of a Duration: 5400 for 1h30m."""
     amounts = re.findall(r"(\d+)([hms])", duration)
     return float(sum(int(amount) * {"h": 3600, "m": 60, "s": 1}[unit] for amount, unit in amounts))
 
 
 def free(properties: Mapping[str, Any], *required: str) -> Object:
     """The schema of a Kubernetes object of which only ``properties`` are looked at."""
-    return {"type": "object", "properties": dict(properties), **({"required": list(required)} if required else {}), **FREE}
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        **({"required": list(required)} if required else {}),
+        **FREE,
+    }
 
 
 def text(limit: int, least: int = 1) -> Object:

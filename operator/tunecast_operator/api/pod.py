@@ -7,7 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_operator.api.model import FREE, FreeObject, LabelValue, Model, free, rules, ruled, text
+from tunecast_operator.api.model import (
+    FREE,
+    FreeObject,
+    LabelValue,
+    Model,
+    free,
+    ruled,
+    rules,
+    text,
+)
 
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
 _QUANTITIES = {
@@ -20,7 +29,9 @@ _QUANTITIES = {
     },
 }
 # The container's requests and limits, checked here already: a Deployment is made much later, maybe.
-RESOURCES = free({"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": {"type": "array", "items": {"type": "object", **FREE}}})
+RESOURCES = free(
+    {"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": {"type": "array", "items": {"type": "object", **FREE}}}
+)
 _OWN_NAMES = rules(
     (
         "self.all(k, !k.startsWith('tunecast.io/') && k != 'app.kubernetes.io/managed-by')",
@@ -28,8 +39,14 @@ _OWN_NAMES = rules(
     )
 )
 _OWN_VOLUMES = rules(
-    ("self.all(v, !v.name.startsWith('tunecast-'))", "volume names that begin with tunecast- are Tunecast's own: rename it"),
-    ("self.all(v, self.exists_one(w, w.name == v.name))", "pod.volumes has two volumes of one name: rename one of them"),
+    (
+        "self.all(v, !v.name.startsWith('tunecast-'))",
+        "volume names that begin with tunecast- are Tunecast's own: rename it",
+    ),
+    (
+        "self.all(v, self.exists_one(w, w.name == v.name))",
+        "pod.volumes has two volumes of one name: rename one of them",
+    ),
 )
 _OWN_PATHS = rules(
     (
@@ -41,9 +58,10 @@ _OWN_PATHS = rules(
         "pod.volumeMounts mounts two volumes at one path: move one of them",
     ),
 )
+_THERE = "has(self.volumes) && self.volumes.exists(v, v.name == m.name)"
 _MOUNTED = rules(
     (
-        "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+        f"!has(self.volumeMounts) || self.volumeMounts.all(m, {_THERE})",
         "pod.volumeMounts names a volume that isn't there: add it to pod.volumes",
     ),
     field=".volumeMounts",
@@ -64,13 +82,20 @@ class PodSettings(Model):
         default_factory=list,
         max_length=64,
         description="Where the engine's container has them.",
-        json_schema_extra={"items": free({"name": text(63), "mountPath": text(512)}, "name", "mountPath"), **_OWN_PATHS},
+        json_schema_extra={
+            "items": free({"name": text(63), "mountPath": text(512)}, "name", "mountPath"),
+            **_OWN_PATHS,
+        },
     )
-    node_selector: dict[str, LabelValue] = Field(default_factory=dict, max_length=64, description="Labels of nodes to run on.")
+    node_selector: dict[str, LabelValue] = Field(
+        default_factory=dict, max_length=64, description="Labels of nodes to run on."
+    )
     tolerations: list[FreeObject] = Field(default_factory=list, max_length=64, description="Tolerations, as in a pod.")
-    affinity: FreeObject | None = Field(None, description="Affinity, as in a pod; the accelerator's node affinity is added to it.")
+    affinity: FreeObject | None = Field(
+        default=None, description="Affinity, as in a pod; the accelerator's node affinity is added to it."
+    )
     service_account_name: str | None = Field(
-        None, max_length=253, description="The service account of replicas and ranks; ranks get no token of it."
+        default=None, max_length=253, description="The service account of replicas and ranks; ranks get no token of it."
     )
     image_pull_secrets: list[FreeObject] = Field(
         default_factory=list,
@@ -78,10 +103,12 @@ class PodSettings(Model):
         description="Secrets to pull the engine's image with, and Tunecast's own.",
         json_schema_extra={"items": free({"name": text(253)}, "name")},
     )
-    priority_class_name: str | None = Field(None, max_length=253, description="The pods' priority class.")
-    runtime_class_name: str | None = Field(None, max_length=253, description="The pods' runtime class. Part of the key.")
-    scheduler_name: str | None = Field(None, max_length=253, description="The scheduler that places the pods.")
-    security_context: FreeObject | None = Field(None, description="The pods' security context.")
+    priority_class_name: str | None = Field(default=None, max_length=253, description="The pods' priority class.")
+    runtime_class_name: str | None = Field(
+        default=None, max_length=253, description="The pods' runtime class. Part of the key."
+    )
+    scheduler_name: str | None = Field(default=None, max_length=253, description="The scheduler that places the pods.")
+    security_context: FreeObject | None = Field(default=None, description="The pods' security context.")
     labels: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=64,
@@ -89,5 +116,8 @@ class PodSettings(Model):
         json_schema_extra=_OWN_NAMES,
     )
     annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
-        default_factory=dict, max_length=64, description="Annotations of replicas and ranks.", json_schema_extra=_OWN_NAMES
+        default_factory=dict,
+        max_length=64,
+        description="Annotations of replicas and ranks.",
+        json_schema_extra=_OWN_NAMES,
     )

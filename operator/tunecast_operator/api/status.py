@@ -11,7 +11,7 @@ from tunecast_operator.api.model import Model
 
 def time(description: str) -> str | None:
     """A date-time field."""
-    found: str | None = Field(None, description=description, json_schema_extra={"format": "date-time"})
+    found: str | None = Field(default=None, description=description, json_schema_extra={"format": "date-time"})
     return found
 
 
@@ -19,13 +19,15 @@ class ConditionStatus(Model):
     type: str = Field(max_length=316, description="What it is about.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(max_length=1024, description="Why, in one stable word.")
-    message: str = Field("", max_length=32768, description="Why, in words.")
-    observed_generation: int | None = Field(None, description="The spec it was judged by.")
-    last_transition_time: str = Field(description="When its status changed last.", json_schema_extra={"format": "date-time"})
+    message: str = Field(default="", max_length=32768, description="Why, in words.")
+    observed_generation: int | None = Field(default=None, description="The spec it was judged by.")
+    last_transition_time: str = Field(
+        description="When its status changed last.", json_schema_extra={"format": "date-time"}
+    )
 
 
 class CommonStatus(Model):
-    observed_generation: int | None = Field(None, description="The spec that this status is about.")
+    observed_generation: int | None = Field(default=None, description="The spec that this status is about.")
     conditions: list[ConditionStatus] = Field(
         default_factory=list, description="Ready and its like.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
@@ -33,11 +35,11 @@ class CommonStatus(Model):
 
 
 class Rendered(Model):
-    key: str | None = Field(None, description="The key that the serving pods were made for.")
-    key_version: int | None = Field(None, description="Which meaning of the key.")
-    init_image: str | None = Field(None, description="Their init container's image.")
-    spec_digest: str | None = Field(None, description="Digest of the spec they were rendered from.")
-    pycache: bool | None = Field(None, description="Whether PYTHONPYCACHEPREFIX is set.")
+    key: str | None = Field(default=None, description="The key that the serving pods were made for.")
+    key_version: int | None = Field(default=None, description="Which meaning of the key.")
+    init_image: str | None = Field(default=None, description="Their init container's image.")
+    spec_digest: str | None = Field(default=None, description="Digest of the spec they were rendered from.")
+    pycache: bool | None = Field(default=None, description="Whether PYTHONPYCACHEPREFIX is set.")
 
 
 class ReasonCount(Model):
@@ -46,29 +48,33 @@ class ReasonCount(Model):
 
 
 class InitReports(Model):
-    counts: list[ReasonCount] = Field(default_factory=list, description="Serving pods by what their init container said.")
-    last_message: str | None = Field(None, description="Why one of them started cold.")
+    counts: list[ReasonCount] = Field(
+        default_factory=list, description="Serving pods by what their init container said."
+    )
+    last_message: str | None = Field(default=None, description="Why one of them started cold.")
 
 
 class InferenceDeploymentStatus(CommonStatus):
     """What is."""
 
-    replicas: int | None = Field(None, description="Serving pods.")
-    ready_replicas: int | None = Field(None, description="Those that are ready.")
-    desired_replicas: int | None = Field(None, description="Serving pods that are asked for.")
-    selector: str | None = Field(None, description="Of serving pods, for the scale subresource.")
-    cache: Literal["Hit", "Tuning", "Cold", "Failed"] | None = Field(None, description="How replicas start now.")
-    key: str | None = Field(None, description="The key of this spec.")
-    kernel_cache: str | None = Field(None, description="The KernelCache of that key.")
-    cold: str | None = Field(None, description="Seconds of a cold start, as the tuning Job measured it.")
-    warm: str | None = Field(None, description="Seconds of a warm start, likewise.")
-    rendered: Rendered | None = Field(None, description="What the serving pods were rendered with.")
-    init_reports: InitReports | None = Field(None, description="What their init containers said.")
+    replicas: int | None = Field(default=None, description="Serving pods.")
+    ready_replicas: int | None = Field(default=None, description="Those that are ready.")
+    desired_replicas: int | None = Field(default=None, description="Serving pods that are asked for.")
+    selector: str | None = Field(default=None, description="Of serving pods, for the scale subresource.")
+    cache: Literal["Hit", "Tuning", "Cold", "Failed"] | None = Field(
+        default=None, description="How replicas start now."
+    )
+    key: str | None = Field(default=None, description="The key of this spec.")
+    kernel_cache: str | None = Field(default=None, description="The KernelCache of that key.")
+    cold: str | None = Field(default=None, description="Seconds of a cold start, as the tuning Job measured it.")
+    warm: str | None = Field(default=None, description="Seconds of a warm start, likewise.")
+    rendered: Rendered | None = Field(default=None, description="What the serving pods were rendered with.")
+    init_reports: InitReports | None = Field(default=None, description="What their init containers said.")
 
 
 class StartStatus(Model):
-    total_seconds: float | None = Field(None, description="From process start to /health.")
-    init_seconds: float | None = Field(None, description='The engine\'s own "init engine" line.')
+    total_seconds: float | None = Field(default=None, description="From process start to /health.")
+    init_seconds: float | None = Field(default=None, description='The engine\'s own "init engine" line.')
     phases: dict[str, float] = Field(default_factory=dict, description="Seconds by phase.")
 
 
@@ -77,7 +83,7 @@ class LayerProofStatus(Model):
     verdict: Literal["Hit", "Partial", "Miss"]
     files: int = Field(description="Files that the layer brought.")
     made_again: int = Field(description="Files that the warm start wrote all the same.")
-    reason: str | None = Field(None, description="Why it is no Hit.")
+    reason: str | None = Field(default=None, description="Why it is no Hit.")
     examples: list[str] = Field(default_factory=list, description="Some of those files.")
 
 
@@ -100,7 +106,7 @@ class ProofStatus(Model):
 class Progress(Model):
     stage: str = Field(description="What rank 0 does.")
     seconds: int = Field(description="Since it began.")
-    bytes: int | None = Field(None, description="Of the bundle.")
+    bytes: int | None = Field(default=None, description="Of the bundle.")
 
 
 class LayerNoteStatus(Model):
@@ -119,11 +125,13 @@ class Failure(Model):
 class KernelCacheStatus(CommonStatus):
     """How far it is, and what was proved."""
 
-    state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed"] | None = Field(None, description="In one word.")
-    attempt: int | None = Field(None, description="The newest attempt.")
-    failures: int | None = Field(None, description="Attempts that failed and count.")
-    disruptions: int | None = Field(None, description="Attempts that were disrupted, which don't count.")
-    job: str | None = Field(None, description="The Job of the attempt under way.")
+    state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed"] | None = Field(
+        default=None, description="In one word."
+    )
+    attempt: int | None = Field(default=None, description="The newest attempt.")
+    failures: int | None = Field(default=None, description="Attempts that failed and count.")
+    disruptions: int | None = Field(default=None, description="Attempts that were disrupted, which don't count.")
+    job: str | None = Field(default=None, description="The Job of the attempt under way.")
     queued_since: str | None = time("When it was first wanted.")
     started_at: str | None = time("When ranks first ran.")
     finished_at: str | None = time("When it was decided.")
@@ -131,17 +139,17 @@ class KernelCacheStatus(CommonStatus):
     settings_renewed_at: str | None = time("When the ranks' upload URLs were made.")
     unwanted_since: str | None = time("Since when no InferenceDeployment refers to it.")
     referred_by: list[str] = Field(default_factory=list, description="InferenceDeployments that want it.")
-    progress: Progress | None = Field(None, description="Of the attempt under way.")
-    manifest: str | None = Field(None, description="Digest of the published manifest.")
-    signer: str | None = Field(None, description="Who signed it.")
-    size: str | None = Field(None, description="Of the bundle.")
-    size_bytes: int | None = Field(None, description="Of the bundle.", json_schema_extra={"format": "int64"})
-    cold: str | None = Field(None, description="Seconds of rank 0's cold start.")
-    warm: str | None = Field(None, description="Seconds of the slowest warm start.")
-    speedup: str | None = Field(None, description="Cold over warm.")
-    verdict: Literal["Hit", "Partial", "Miss"] | None = Field(None, description="Over all layers and ranks.")
-    outputs: str | None = Field(None, description="Whether greedy outputs agree: advisory.")
+    progress: Progress | None = Field(default=None, description="Of the attempt under way.")
+    manifest: str | None = Field(default=None, description="Digest of the published manifest.")
+    signer: str | None = Field(default=None, description="Who signed it.")
+    size: str | None = Field(default=None, description="Of the bundle.")
+    size_bytes: int | None = Field(default=None, description="Of the bundle.", json_schema_extra={"format": "int64"})
+    cold: str | None = Field(default=None, description="Seconds of rank 0's cold start.")
+    warm: str | None = Field(default=None, description="Seconds of the slowest warm start.")
+    speedup: str | None = Field(default=None, description="Cold over warm.")
+    verdict: Literal["Hit", "Partial", "Miss"] | None = Field(default=None, description="Over all layers and ranks.")
+    outputs: str | None = Field(default=None, description="Whether greedy outputs agree: advisory.")
     environment: dict[str, str] = Field(default_factory=dict, description="Variables that the bundle needs.")
-    proof: ProofStatus | None = Field(None, description="What was measured.")
+    proof: ProofStatus | None = Field(default=None, description="What was measured.")
     notes: list[LayerNoteStatus] = Field(default_factory=list, description="Why a layer is in the bundle, or isn't.")
-    last_failure: Failure | None = Field(None, description="How the last failed attempt ended.")
+    last_failure: Failure | None = Field(default=None, description="How the last failed attempt ended.")

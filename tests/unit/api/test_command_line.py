@@ -9,7 +9,11 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 
 
 def line(engine: dict[str, Any], model: dict[str, Any] | None = None, parallelism: dict[str, Any] | None = None) -> str:
-    spec = {"model": {"name": "org/m", **(model or {})}, "engine": {"image": "i", **engine}, "parallelism": parallelism or {}}
+    spec = {
+        "model": {"name": "org/m", **(model or {})},
+        "engine": {"image": "i", **engine},
+        "parallelism": parallelism or {},
+    }
     return " ".join(command_line(InferenceDeploymentSpec.model_validate(spec)))
 
 
@@ -20,7 +24,10 @@ def line(engine: dict[str, Any], model: dict[str, Any] | None = None, parallelis
         ({"args": ["--dtype=auto"]}, "vllm serve org/m --dtype=auto"),
         ({"command": ["python3", "serve.py", "--model", "$(MODEL)"]}, "python3 serve.py --model org/m"),
         ({"command": ["python3", "serve.py", "--model=$(MODEL)"], "args": ["-x"]}, "python3 serve.py --model=org/m -x"),
-        ({"command": ["python3", "serve.py"], "args": ["-x", "--model", "$(MODEL)"]}, "python3 serve.py -x --model org/m"),
+        (
+            {"command": ["python3", "serve.py"], "args": ["-x", "--model", "$(MODEL)"]},
+            "python3 serve.py -x --model org/m",
+        ),
         ({"port": 9000}, "vllm serve org/m --port=9000"),
         ({"port": 9000, "args": ["--port=9000"]}, "vllm serve org/m --port=9000"),
         ({"port": 9000, "args": ["--port", "9000"]}, "vllm serve org/m --port 9000"),
@@ -38,4 +45,7 @@ def test_what_other_fields_say_is_added_unless_it_is_the_default() -> None:
 
 
 def test_what_is_given_is_not_added_again() -> None:
-    assert line({"args": ["--tensor-parallel-size", "4"]}, None, {"tensor": 4}) == "vllm serve org/m --tensor-parallel-size 4"
+    assert (
+        line({"args": ["--tensor-parallel-size", "4"]}, None, {"tensor": 4})
+        == "vllm serve org/m --tensor-parallel-size 4"
+    )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from testcluster import engine, images, jail, lifecycle, processes, s3, supervisor
+from testcluster import engine, images, jail, lifecycle, node, processes, s3, supervisor
 from testcluster.cache import Cache, ClusterError, say
 from testcluster.state import BUCKET, S3_REGION, Cluster, default_name
 
@@ -99,6 +99,9 @@ def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     supervise = commands.add_parser("supervise")
     supervise.add_argument("state", type=Path)
     supervise.set_defaults(run=lambda options: supervisor.supervise(options.state.name))
+    mount = commands.add_parser("mount-node")
+    mount.add_argument("state", type=Path)
+    mount.set_defaults(run=lambda options: node.hold(Cluster.read(options.state.name)))
     inside = commands.add_parser("inside")
     inside.add_argument("root", type=Path)
     inside.add_argument("--bind", action="append", default=[])

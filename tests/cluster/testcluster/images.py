@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testcluster import builds
+from testcluster import builds, node
 from testcluster.cache import Cache, ClusterError, digest, locked, say
 from testcluster.jail import AUTHORITIES, in_root
 from testcluster.shell import Command, run
 from testcluster.state import Cluster, default_name
 
-PAUSE_TAG = "localhost/pause:1"
 BASE_TAG = "localhost/python:3"
 ENGINE_TAG = "localhost/engine-base:1"
 ARCHIVE = "image.tar"
@@ -41,15 +40,15 @@ def slug(tag: str) -> str:
 
 def stock_recipes(cache: Cache) -> list[Recipe]:
     """The images that every whole cluster has, each after those that it is built from."""
-    base, node = builds.base_root(cache), builds.node_root(cache)
+    base, node_root = builds.base_root(cache), builds.node_root(cache)
     recipes, engine = builds.HERE / "images", builds.HERE / "engine"
     pause_file, base_file = recipes / "pause.Dockerfile", recipes / "base.Dockerfile"
-    pause_key = digest(pause_file.read_bytes(), node.parent.name)
+    pause_key = digest(pause_file.read_bytes(), node_root.parent.name)
     base_key = digest(base_file.read_bytes(), base.parent.name)
     arguments = {"BASE": BASE_TAG}
     engine_key = digest(_inputs(engine / "Dockerfile", engine), base_key)
     return [
-        Recipe(PAUSE_TAG, pause_file, node / "usr/bin", pause_key),
+        Recipe(node.PAUSE_TAG, pause_file, node_root / "usr/bin", pause_key),
         Recipe(BASE_TAG, base_file, base, base_key),
         Recipe(ENGINE_TAG, engine / "Dockerfile", engine, engine_key, arguments=arguments),
     ]
@@ -89,9 +88,9 @@ def archive_of(cache: Cache, tag: str) -> Path:
 
 def load(cluster: Cluster, pid: int, archive: Path) -> None:
     """Import an archive into the containerd of the cluster whose supervisor is `pid`."""
-    place = cluster.state / "mnt/root"
-    enter: list[object] = ["nsenter", f"--target={pid}", "--mount", "--pid", "chroot", place]
-    run([*enter, "ctr", "--namespace=k8s.io", "images", "import", archive])
+    enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--"]
+    ctr = ["ctr", f"--address={node.socket(cluster)}", "--namespace=k8s.io"]
+    run([*enter, *node.inside([*ctr, "images", "import", archive])])
 
 
 def _note(cache: Cache, tag: str) -> Path:
@@ -112,7 +111,7 @@ def _build(cache: Cache, recipe: Recipe, folder: Path) -> None:
         command += [f"--target={recipe.target}"] if recipe.target else []
         command += ["--pull-never", f"--tag={recipe.tag}", f"--file={recipe.dockerfile}"]
         _buildah(cache, recipe, [*command, recipe.context], folder / "build.log")
-        out = f"oci-archive:{folder / ARCHIVE}:{recipe.tag}"
+        out = f"docker-archive:{folder / ARCHIVE}:{recipe.tag}"
         _buildah(cache, recipe, ["push", recipe.tag, out], folder / "push.log")
 
 

@@ -55,11 +55,18 @@ def enter(lower: Path, binds: Sequence[tuple[Path, Path]], command: Sequence[str
     root = mount_root(lower, lower.parent / "mnt")
     for source, target in [*binds, *_network_files()]:
         bind(source, root / target.relative_to("/"))
-    os.chroot(root)
-    os.chdir("/")
+    pivot(root)
     os.environ["PATH"] = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     os.environ.pop("PIP_FIND_LINKS", None)  # names a folder of the host
     os.execvp(command[0], list(command))
+
+
+def pivot(root: Path) -> None:
+    """Make `root` the namespace's own. A chroot would not do: runc's `exec` would leave it."""
+    os.chdir(root)
+    run(["pivot_root", ".", "mnt"])
+    os.chdir("/")
+    run(["umount", "--lazy", "/mnt"])
 
 
 def _network_files() -> list[tuple[Path, Path]]:

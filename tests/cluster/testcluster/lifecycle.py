@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from testcluster import builds, cgroups, controlplane, credentials, engine, images, network, node, processes, s3
+from testcluster import builds, cgroups, controlplane, credentials, engine, network, node, processes, s3, seed
 from testcluster.api import Api
 from testcluster.cache import Cache, ClusterError, locked, say
 from testcluster.shell import tail
@@ -19,7 +19,7 @@ def build(cache: Cache, *, control_plane_only: bool) -> None:
     for module in (*builds.CONTROL_PLANE_MODULES, *more):
         builds.programs(cache, module)
     if not control_plane_only:
-        images.ensure_stock(cache)
+        seed.ensure(cache)
 
 
 def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Cluster:
@@ -32,7 +32,7 @@ def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Clust
         started = time.monotonic()
         _clear(name)
         cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus)
-        _wait_until_ready(cache, cluster)
+        _wait_until_ready(cluster)
         (cluster.state / "ready").touch()
         say(f"{name} is up in {time.monotonic() - started:.1f} s")
         return cluster
@@ -68,6 +68,8 @@ def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> C
         chosen = network.choose(name)
         cluster = _describe(cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus)
         _write_state(cluster)
+        if not control_plane_only:
+            seed.plant(seed.ensure(cache), node.containerd_store(cluster))
         processes.launch(cluster)
         _wait(lambda: processes.has_own_network(name), 10, cluster, "the supervisor")
         network.connect(name, chosen, processes.supervisor_pid(name))
@@ -102,26 +104,19 @@ def _write_state(cluster: Cluster) -> None:
     cluster.write()
 
 
-def _wait_until_ready(cache: Cache, cluster: Cluster) -> None:
+def _wait_until_ready(cluster: Cluster) -> None:
     api = Api(cluster)
     _wait(api.ready, 60, cluster, "the API server")
     _wait(lambda: s3.ready(cluster), 30, cluster, "S3")
     s3.create_bucket(cluster)
     if cluster.control_plane_only:
         return
-    _wait(lambda: _has_containerd(cluster), 30, cluster, "containerd")
-    for archive in images.ensure_stock(cache):
-        images.load(cluster, processes.supervisor_pid(cluster.name), archive)
     _wait(lambda: api.node_ready(cluster.name), 90, cluster, "the node")
     _wait(lambda: _answers(f"http://{cluster.network.node}:8181/ready"), 30, cluster, "CoreDNS")
     if cluster.gpus:
-        capacity = {"status": {"capacity": {"nvidia.com/gpu": str(cluster.gpus)}}}
-        api.call("PATCH", f"/api/v1/nodes/{cluster.name}/status", capacity)
-
-
-def _has_containerd(cluster: Cluster) -> bool:
-    pid = processes.supervisor_pid(cluster.name)
-    return Path(f"/proc/{pid}/root{cluster.state}/mnt/root/run/containerd/containerd.sock").exists()
+        gpus = {"nvidia.com/gpu": str(cluster.gpus)}
+        status = {"status": {"capacity": gpus, "allocatable": gpus}}
+        api.call("PATCH", f"/api/v1/nodes/{cluster.name}/status", status)
 
 
 def _answers(address: str) -> bool:
@@ -136,8 +131,10 @@ def _answers(address: str) -> bool:
 def _wait(condition: Callable[[], bool], seconds: float, cluster: Cluster, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{what} of {cluster.name} is not ready after {seconds} s\n{_last_words(cluster)}")
+        if time.monotonic() > deadline or not processes.unshare_pids(cluster.name):
+            raise ClusterError(
+                f"{what} of {cluster.name} is not ready, after {seconds} s at most\n{_last_words(cluster)}"
+            )
         time.sleep(0.1)
 
 

@@ -1,26 +1,21 @@
 """The node: containerd, kubelet, kube-proxy and CoreDNS in a root file system of their own."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+from testcluster.cache import ClusterError
 from testcluster.controlplane import Component, flags
-from testcluster.images import PAUSE_TAG
-from testcluster.jail import bind, mount_root
-from testcluster.shell import run
+from testcluster.jail import PACKAGE_ROOT, bind, mount_root, pivot
+from testcluster.shell import Command, run
 from testcluster.state import Cluster
 
+NAMESPACE = 100  # the number of the supervisor's descriptor
+PAUSE_TAG = "localhost/pause:1"
 ENGINE_MOUNT = Path("/opt/vllm")
 GPU_PRODUCT = "NVIDIA-H100-80GB-HBM3"
-CONTAINERD = f"""\
-version = 2
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE_TAG}"
-  # runc can't lower the score where root lacks CAP_SYS_RESOURCE.
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
-"""
 # kubelet writes these, which belong to the whole machine, unless they hold its values already.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
@@ -39,30 +34,66 @@ def write_files(cluster: Cluster) -> None:
     files = {"kubelet.json": _kubelet(cluster), "proxy.json": _proxy(cluster), "cni.json": _cni(cluster)}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1))
-    (folder / "containerd.toml").write_text(CONTAINERD)
+    (folder / "containerd.toml").write_text(_containerd(cluster))
     (folder / "Corefile").write_text(_corefile(cluster))
     for setting, value in KERNEL_SETTINGS.items():
         (folder / "kernel" / setting.replace("/", ".")).write_text(value + "\n")
 
 
-def mount(cluster: Cluster) -> Path:
-    """Build the node's root; to be called in the cluster's own mount namespace."""
+def create(cluster: Cluster) -> None:
+    """Make the node's mount namespace, which the supervisor's descriptor then keeps alive."""
+    command = [sys.executable, str(PACKAGE_ROOT), "mount-node", str(cluster.state)]
+    with (cluster.logs / "node.log").open("ab") as log:
+        maker = subprocess.Popen(
+            ["unshare", "--mount", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        )
+    with maker:
+        if maker.stdout is None or not maker.stdout.readline():
+            raise ClusterError(f"the node's root could not be mounted: see {cluster.logs}/node.log")
+        found = os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY)
+        os.dup2(found, NAMESPACE, inheritable=False)
+        os.close(found)
+
+
+def hold(cluster: Cluster) -> None:
+    """Mount the node's root, say so, and stay until the supervisor has hold of the namespace."""
+    mount(cluster)
+    print("mounted", flush=True)
+    sys.stdin.read()
+
+
+def socket(cluster: Cluster) -> Path:
+    """In the state folder, which the host sees too."""
+    return cluster.state / "node/containerd.sock"
+
+
+def containerd_store(cluster: Cluster) -> Path:
+    return cluster.state / "node/containerd"
+
+
+def inside(command: Command) -> list[object]:
+    """Run `command` in the node; to be called in the supervisor's own namespaces."""
+    return ["nsenter", f"--mount=/proc/1/fd/{NAMESPACE}", "--", *command]
+
+
+def mount(cluster: Cluster) -> None:
+    """Build the node's root, in a mount namespace of its own."""
     folder = cluster.state / "node"
     root = mount_root(Path(cluster.node_root), cluster.state / "mnt")
     _mount_sys(root)
-    for setting in KERNEL_SETTINGS:
-        bind(folder / "kernel" / setting.replace("/", "."), root / "proc/sys" / setting)
     for same in (Path(cluster.cache), cluster.state):
         bind(same, root / same.relative_to("/"))
     # Pods can't leave bytecode in the engine, nor anything else in the builds.
     run(["mount", "-o", "remount,bind,ro", root / Path(cluster.cache).relative_to("/")])
     bind(folder / "kubelet", root / "var/lib/kubelet")
-    bind(folder / "containerd", root / "var/lib/containerd")
+    bind(containerd_store(cluster), root / "var/lib/containerd")
     bind(folder / "pods", root / "var/log/pods")
     bind(folder / "cni.json", root / "etc/cni/net.d/10-tunecast.conflist")
+    for setting in KERNEL_SETTINGS:
+        bind(folder / "kernel" / setting.replace("/", "."), root / "proc/sys" / setting)
     (root / ENGINE_MOUNT.relative_to("/")).symlink_to(cluster.engine)
-    run(["mount", "--make-rshared", root])
-    return root
+    pivot(root)
+    run(["mount", "--make-rshared", "/"])
 
 
 def _mount_sys(root: Path) -> None:
@@ -92,6 +123,21 @@ def components(cluster: Cluster) -> list[Component]:
     ]
 
 
+def _containerd(cluster: Cluster) -> str:
+    """Where root lacks CAP_SYS_RESOURCE, runc can't lower an OOM score."""
+    return f"""\
+version = 2
+[grpc]
+  address = "{socket(cluster)}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_TAG}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "/etc/cni/net.d"
+"""
+
+
 def _kubelet(cluster: Cluster) -> dict[str, object]:
     pki = cluster.state / "pki"
     return {
@@ -105,7 +151,7 @@ def _kubelet(cluster: Cluster) -> dict[str, object]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{pki}/node.crt",
         "tlsPrivateKeyFile": f"{pki}/node.key",
-        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+        "containerRuntimeEndpoint": f"unix://{socket(cluster)}",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cluster.cgroup}",
         "failCgroupV1": False,

@@ -34,7 +34,6 @@ class Supervisor:
         self._cluster = cluster
         self._api = Api(cluster)
         self._api_was_ready = False
-        self._root: Path | None = None
         self._slots = [Running(component) for component in controlplane.components(cluster)]
 
     def run(self) -> None:
@@ -42,7 +41,7 @@ class Supervisor:
         _wait_for_link()
         network.configure_inside(self._cluster.network)
         if not self._cluster.control_plane_only:
-            self._root = node.mount(self._cluster)
+            node.create(self._cluster)
             self._slots += [Running(part) for part in node.components(self._cluster)]
         while True:
             self._start_what_is_due()
@@ -59,7 +58,7 @@ class Supervisor:
     def _start(self, component: Component) -> subprocess.Popen[bytes]:
         command = list(component.command)
         if component.in_node:
-            command = ["chroot", str(self._root), *command]
+            command = [str(word) for word in node.inside(command)]
         environment = {"PATH": PATH, "HOME": "/root", **dict(component.environment)}
         with (self._cluster.logs / f"{component.name}.log").open("ab") as log:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

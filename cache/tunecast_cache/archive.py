@@ -105,7 +105,7 @@ def hostile(name: str) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         raise MalformedError(f"the archive of layer {name} is broken: {error}") from error
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise MalformedError(f"the archive of layer {name} has no index that can be read: {error}") from error
 
 
@@ -130,7 +130,7 @@ def _index_bytes(raw: BinaryIO, layer: str, files: int) -> bytes:
         header = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "strict")
         if header.name != INDEX:
             raise MalformedError(f"the archive of layer {layer} doesn't start with {INDEX}")
-        if header.size > limit:
+        if not 0 <= header.size <= limit:
             raise UnsafeArchiveError(
                 f"the archive of layer {layer} has an index of {header.size} bytes for {files} files"
             )

@@ -35,7 +35,7 @@ def pack(root: Path, paths: Sequence[str], destination: Path) -> Archive:
         BundleError: ``paths`` are none, of several layers, or a file changed meanwhile.
     """
     names = {layer.name if (layer := layer_of(path)) else "none" for path in paths}
-    if len(names) != 1:
+    if len(names) != 1 or "none" in names:
         raise BundleError(f"an archive holds the files of one layer, not of {', '.join(sorted(names)) or 'none'}")
     entries = [_entry(root, path) for path in sorted(paths)]
     with tempfile.TemporaryFile(dir=destination.parent) as body, destination.open("wb") as target:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.kubectl import Kubectl
+from support.kubernetes import control_plane
 from support.s3 import S3, serving
 
 
@@ -22,3 +24,10 @@ def s3_credentials(s3: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     return s3
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[Kubectl]:
+    """kubectl for a real API server with our CRDs, and no node; tests keep apart by namespace."""
+    with control_plane() as kubectl:
+        yield kubectl

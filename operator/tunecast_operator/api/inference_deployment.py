@@ -131,7 +131,8 @@ class InferenceDeploymentSpec(Model):
         default=None,
         ge=0,
         le=10000,
-        description="Serving pods. Absent: the Deployment's own value is kept, so that others may scale it.",
+        description="Serving pods. Absent: the Deployment's own value is kept, so that it can be scaled itself. An "
+        "autoscaler of this object needs a number to begin with.",
     )
     model: ModelReference = Field(description="What is served.")
     engine: EngineSettings = Field(description="How it is served.")

@@ -1,0 +1,32 @@
+"""A control plane of its own for tests that need a real API server, and no node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import deploy
+from harness.kubectl import Kubectl
+
+CRDS = Path(__file__).resolve().parents[2] / "charts" / "tunecast" / "files" / "crds"
+
+
+@contextmanager
+def control_plane() -> Iterator[Kubectl]:
+    """kubectl for an API server that knows our kinds; its ``environment`` has KUBECONFIG, S3's address and more."""
+    name = f"it-{os.getpid()}"
+    try:
+        deploy.cluster("up", "--control-plane", "--name", name)
+        kubectl = Kubectl(deploy.cluster_environment("--name", name))
+        install_crds(kubectl)
+        yield kubectl
+    finally:
+        deploy.cluster("down", "--name", name)
+
+
+def install_crds(kubectl: Kubectl) -> None:
+    """Applies the CRDs and waits until they are served."""
+    kubectl("apply", "-f", str(CRDS))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ranks.attempt import Rank, Staged, attempt, make_modules, staging
 from tunecast_cache import job
 from tunecast_cache.records import decode
@@ -52,7 +53,7 @@ def test_what_rank_0_stages(tmp_path: Path, staged: Staged) -> None:
     make_modules(tmp_path, 600)
     staged.refuse.add(job.archive_object("Triton"))  # an expired URL: it is read again and tried again
     with attempt(tmp_path, staged, 2, "--modules=600") as ranks:
-        assert all([rank.wait().succeeded for rank in ranks])
+        assert all(rank.wait().succeeded for rank in ranks)
         mount = ranks[0].mount
     result = result_of(staged, 0)
     assert {archive.layer: archive.size for archive in result.archives} == {
@@ -72,13 +73,14 @@ def test_an_image_with_bytecode_keeps_it(tmp_path: Path, staged: Staged) -> None
         assert rank.wait().succeeded
     result = result_of(staged, 0)
     assert result.environment == {}
-    assert [note.reason for note in result.notes if note.layer == "PythonBytecode"][0].startswith("the image holds bytecode")
+    [note] = [note for note in result.notes if note.layer == "PythonBytecode"]
+    assert (note.state, note.reason.startswith("the image holds bytecode")) == ("NotCacheable", True)
     assert "PythonBytecode" not in {archive.layer for archive in result.archives}
 
 
 def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, "--inert", "--drift") as ranks:
-        assert all([rank.wait().succeeded for rank in ranks])
+        assert all(rank.wait().succeeded for rank in ranks)
     proof = result_of(staged, 0).proof
     assert proof is not None
     verdicts = {layer.layer: layer for layer in proof.ranks[0].layers}
@@ -93,7 +95,9 @@ def test_the_engine_has_nothing_of_the_job_in_its_environment(tmp_path: Path, st
     with attempt(tmp_path, staged, 1, "--start-seconds=60") as [rank]:
         rank.says("init engine")
         [engine] = rank.engine_processes()
-        names = {entry.partition(b"=")[0].decode() for entry in Path(f"/proc/{engine}/environ").read_bytes().split(b"\0")}
+        names = {
+            entry.partition(b"=")[0].decode() for entry in Path(f"/proc/{engine}/environ").read_bytes().split(b"\0")
+        }
     added = {"VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "PYTHONPYCACHEPREFIX"}
     assert added <= names
     assert not {name for name in names if name.startswith(("MASTER_", "TORCH_", "JOB_", "TUNECAST", "AWS_", "GLOO_"))}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ranks.attempt import Rank, Staged, attempt, staging, until
 from tunecast_cache import job
 
@@ -93,7 +94,9 @@ def test_sigterm_while_ranks_wait_for_each_other(tmp_path: Path, staged: Staged)
         (("--crash-after=0.2",), job.ENGINE_CRASHED, "exited with status 9"),
     ],
 )
-def test_an_engine_that_exits(tmp_path: Path, staged: Staged, arguments: tuple[str, ...], reason: str, words: str) -> None:
+def test_an_engine_that_exits(
+    tmp_path: Path, staged: Staged, arguments: tuple[str, ...], reason: str, words: str
+) -> None:
     with attempt(tmp_path, staged, 2, *arguments) as ranks:
         result = ranks[0].wait()
         assert result.reason == reason
@@ -110,9 +113,14 @@ def test_an_engine_that_does_not_exist(tmp_path: Path, staged: Staged) -> None:
 
 @pytest.mark.parametrize(
     ("lie", "reason", "words"),
-    [("corrupted", job.PEER_LOST, "rank 1 ended: InstallFailed"), ("liar", job.INSTALL_FAILED, "rank 1 installed 0000")],
+    [
+        ("corrupted", job.PEER_LOST, "rank 1 ended: InstallFailed"),
+        ("liar", job.INSTALL_FAILED, "rank 1 installed 0000"),
+    ],
 )
-def test_a_corrupted_broadcast_is_never_proved(tmp_path: Path, staged: Staged, lie: str, reason: str, words: str) -> None:
+def test_a_corrupted_broadcast_is_never_proved(
+    tmp_path: Path, staged: Staged, lie: str, reason: str, words: str
+) -> None:
     with attempt(tmp_path, staged, 2, liars={1: lie}) as ranks:
         result = ranks[0].wait()
         assert (result.succeeded, result.reason) == (False, reason)

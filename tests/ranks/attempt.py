@@ -1,4 +1,4 @@
-"""One attempt as real processes on this host: a rank program each, with a settings directory and a mount path of its own."""
+"""One attempt as real processes: a rank program each, with a settings directory and a mount path of its own."""
 
 from __future__ import annotations
 
@@ -123,7 +123,11 @@ class Rank:
         (self.directory / "settings" / job.SETTINGS_FILE).write_bytes(canonical(settings))
         self.termination_log = self.directory / "termination-log"
         self.log = self.directory / "log"
-        flags = [f"--settings={self.directory / 'settings'}", f"--termination-log={self.termination_log}", "--silence=4"]
+        flags = [
+            f"--settings={self.directory / 'settings'}",
+            f"--termination-log={self.termination_log}",
+            "--silence=4",
+        ]
         program = [str(LYING), lying] if lying else [str(tools(directory))]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -226,5 +230,3 @@ def attempt(
     finally:
         for rank in started:
             rank.kill()
-
-

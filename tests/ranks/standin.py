@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from http import HTTPStatus
@@ -21,7 +20,9 @@ from typing import Any
 
 def main() -> None:
     options = _options()
-    print("(APIServer pid=1) INFO 11-23 15:37:45 [api_utils.py:286] non-default args: {'model': 'stand-in'}", flush=True)
+    print(
+        "(APIServer pid=1) INFO 11-23 15:37:45 [api_utils.py:286] non-default args: {'model': 'stand-in'}", flush=True
+    )
     for number in range(options.modules):
         importlib.import_module(f"tunecast_standin_{number}")
     helper = subprocess.Popen(["sleep", "600"]) if options.helper else None  # a worker of its own, as engines have
@@ -102,4 +103,4 @@ def _handler(options: argparse.Namespace) -> type[BaseHTTPRequestHandler]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

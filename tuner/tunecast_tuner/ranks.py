@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from tunecast_cache import job
 from tunecast_cache.records import canonical, decode
+from tunecast_tuner import transfer
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.heartbeat import Heartbeat, announce
 
 T = TypeVar("T")
-CHUNK = 8 * 2**20  # bytes of one broadcast; see bench/broadcast.py
-DEPTH = 3  # chunks in flight: one is read, one travels, one is written
 RECORD_LIMIT = 2**20
 CONNECT_SECONDS = 30.0
 LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
@@ -33,6 +31,7 @@ class Ranks:
 
     rank = 0
     world_size = 1
+    chunk = transfer.CHUNK  # bytes of one broadcast
 
     @property
     def peers(self) -> range:
@@ -97,7 +96,7 @@ class Group(Ranks):
             torch = self._join_gloo()
             for path in paths:
                 with path.open("rb") as file:
-                    _send(torch, file, path.stat().st_size)
+                    transfer.send(torch, file, path.stat().st_size, self.chunk)
 
         self._watched(work)
 
@@ -106,7 +105,7 @@ class Group(Ranks):
             torch = self._join_gloo()
             for path, size in files:
                 with path.open("wb") as file:
-                    _receive(torch, file, size)
+                    transfer.receive(torch, file, size, self.chunk)
 
         self._watched(work)
 
@@ -188,57 +187,3 @@ def _listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def chunk_lengths(size: int, chunk: int = CHUNK) -> Iterator[int]:
-    """The lengths that ``size`` bytes are sent in."""
-    for start in range(0, size, chunk):
-        yield min(chunk, size - start)
-
-
-def _buffers(torch: Any, size: int) -> list[tuple[memoryview, Any]]:
-    """Memory seen both as bytes and as a uint8 tensor of shape (length,), without numpy."""
-    arrays = [bytearray(min(CHUNK, size)) for _ in range(DEPTH)]
-    return [(memoryview(array), torch.frombuffer(array, dtype=torch.uint8)) for array in arrays]
-
-
-def _send(torch: Any, file: BinaryIO, size: int) -> None:
-    """Reads the next chunk while those before it travel."""
-    if not size:
-        return
-    buffers, flying = _buffers(torch, size), deque[Any]()
-    for number, length in enumerate(chunk_lengths(size)):
-        view, tensor = buffers[number % DEPTH]
-        if len(flying) == DEPTH:
-            flying.popleft().wait()
-        if _read_full(file, view[:length]) != length:
-            raise AttemptError(job.INTERNAL, f"{file.name} became shorter than its {size} bytes while it was sent")
-        flying.append(torch.distributed.broadcast(tensor[:length], src=0, async_op=True))
-    for work in flying:
-        work.wait()
-
-
-def _receive(torch: Any, file: BinaryIO, size: int) -> None:
-    """Writes one chunk while the next ones travel."""
-    if not size:
-        return
-    buffers, flying = _buffers(torch, size), deque[tuple[Any, memoryview]]()
-    for number, length in enumerate(chunk_lengths(size)):
-        view, tensor = buffers[number % DEPTH]
-        if len(flying) == DEPTH:
-            _write(file, *flying.popleft())
-        flying.append((torch.distributed.broadcast(tensor[:length], src=0, async_op=True), view[:length]))
-    for item in flying:
-        _write(file, *item)
-
-
-def _write(file: BinaryIO, work: Any, view: memoryview) -> None:
-    work.wait()
-    file.write(view)
-
-
-def _read_full(file: BinaryIO, view: memoryview) -> int:
-    done = 0
-    while done < len(view) and (count := file.readinto(view[done:])):  # type: ignore[attr-defined]
-        done += count
-    return done

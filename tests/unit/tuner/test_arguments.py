@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunecast_tuner.arguments import number, option
 
 
@@ -22,7 +23,8 @@ def test_option(command: list[str], value: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("512", 512), ("8k", 8000), ("8K", 8192), ("1.5k", 1500), ("auto", None), ("-1", None), ("0", None)]
+    ("text", "value"),
+    [("512", 512), ("8k", 8000), ("8K", 8192), ("1.5k", 1500), ("auto", None), ("-1", None), ("0", None)],
 )
 def test_number(text: str, value: int | None) -> None:
     assert number([f"--n={text}"], "--n") == value

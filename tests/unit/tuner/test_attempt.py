@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.failures import AttemptError
@@ -34,8 +35,8 @@ def test_its_deadline() -> None:
     "wait",
     [
         lambda attempt, forever: attempt.run(forever.wait),
-        lambda attempt, forever: attempt.sleep(50.0),
-        lambda attempt, forever: attempt.until(lambda: False),
+        lambda attempt, _: attempt.sleep(50.0),
+        lambda attempt, _: attempt.until(lambda: False),
     ],
     ids=["run", "sleep", "until"],
 )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tunecast_tuner import bytecode
 from tunecast_tuner.bytecode import Count
 from tunecast_tuner.interpreter import Interpreter
@@ -27,7 +28,9 @@ def cached(path: Path) -> Path:
     return Path(importlib.util.cache_from_source(str(path)))
 
 
-@pytest.mark.parametrize(("sources", "compiled", "missing"), [(10, 4, True), (10, 5, False), (0, 0, False), (1, 0, True)])
+@pytest.mark.parametrize(
+    ("sources", "compiled", "missing"), [(10, 4, True), (10, 5, False), (0, 0, False), (1, 0, True)]
+)
 def test_mostly_missing(sources: int, compiled: int, missing: bool) -> None:
     assert Count(sources, compiled).mostly_missing == missing
 
@@ -67,7 +70,11 @@ def test_imported_compares_with_the_images_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "excluded", "words"),
-    [({}, (), None), ({"PYTHONDONTWRITEBYTECODE": "1"}, (), "PYTHONDONTWRITEBYTECODE"), ({}, ("PythonBytecode",), "excluded")],
+    [
+        ({}, (), None),
+        ({"PYTHONDONTWRITEBYTECODE": "1"}, (), "PYTHONDONTWRITEBYTECODE"),
+        ({}, ("PythonBytecode",), "excluded"),
+    ],
 )
 def test_refusal(environment: dict[str, str], excluded: tuple[str, ...], words: str | None) -> None:
     said = bytecode.refusal(environment, excluded)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_tuner.diagnosis import diagnose
 
 CORE = "(EngineCore pid=798) ERROR 11-23 15:30:31 [core.py:1100] "
-GENERIC = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
+GENERIC = (
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
+)
 CASES = {
-    "usage": (2, ["usage: vllm serve", "vllm serve: error: unrecognized arguments: --frobnicate"], job.ENGINE_REJECTED, "--frobnicate"),
+    "usage": (
+        2,
+        ["usage: vllm serve", "vllm serve: error: unrecognized arguments: --frobnicate"],
+        job.ENGINE_REJECTED,
+        "--frobnicate",
+    ),
     "exit status of argparse alone": (2, ["usage: engine"], job.ENGINE_REJECTED, "usage: engine"),
     "pydantic": (
         1,
@@ -38,7 +46,10 @@ CASES = {
     ),
     "no room for the KV cache": (
         1,
-        [CORE + "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`", GENERIC],
+        [
+            CORE + "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+            GENERIC,
+        ],
         job.ENGINE_OUT_OF_MEMORY,
         "No available memory",
     ),

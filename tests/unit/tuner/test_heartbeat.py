@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.heartbeat import Ending, Ledger, adopted, announce

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_cache.manifest import Archive, LayerNote, Provenance
 from tunecast_cache.records import canonical, decode

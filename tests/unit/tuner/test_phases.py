@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tunecast_cache.layers import BY_NAME
 from tunecast_tuner import phases
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_cache.manifest import Archive, LayerProof, RankProof, Start, Verdict
 from tunecast_tuner.failures import AttemptError
@@ -10,7 +11,10 @@ COLD = Start(40.0)
 
 
 def rank_proof(number: int, *verdicts: Verdict, seconds: float = 20.0) -> RankProof:
-    layers = tuple(LayerProof(f"Layer{i}", v, 3, 0 if v == "Hit" else 1, "" if v == "Hit" else "why") for i, v in enumerate(verdicts))
+    layers = tuple(
+        LayerProof(f"Layer{i}", v, 3, 0 if v == "Hit" else 1, "" if v == "Hit" else "why")
+        for i, v in enumerate(verdicts)
+    )
     return RankProof(number, Start(seconds), layers, "Identical")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tunecast_tuner.client import Reply
 from tunecast_tuner.sweep import Limits, limits, plan, prompt, spelling
 
@@ -35,7 +36,16 @@ def test_only_the_repeated_prompt_shares_a_prefix() -> None:
 
 def test_features() -> None:
     requests = [request for batch in plan(TINY) for request in batch.requests]
-    for feature in ("top_k", "top_p", "min_p", "seed", "repetition_penalty", "n", "response_format", "structured_outputs"):
+    for feature in (
+        "top_k",
+        "top_p",
+        "min_p",
+        "seed",
+        "repetition_penalty",
+        "n",
+        "response_format",
+        "structured_outputs",
+    ):
         assert any(feature in request for request in requests), feature
     assert {0, 1, 20} <= {request.get("logprobs") for request in requests}
 
@@ -59,7 +69,11 @@ def test_prompts_stay_in_any_vocabulary() -> None:
     [
         ([], {}, Limits("", 2048, 256, 8192, 16)),
         (["--max-model-len=1k", "--max-num-seqs", "1024"], {}, Limits("", 1000, 256, 8192, 16)),
-        (["--max-num-batched-tokens=512", "--block-size=128"], {"data": [{"id": "m", "max_model_len": 99}]}, Limits("m", 99, 256, 512, 128)),
+        (
+            ["--max-num-batched-tokens=512", "--block-size=128"],
+            {"data": [{"id": "m", "max_model_len": 99}]},
+            Limits("m", 99, 256, 512, 128),
+        ),
         ([], {"data": ["odd"]}, Limits("", 2048, 256, 8192, 16)),
     ],
 )
@@ -71,8 +85,7 @@ def test_limits(command: list[str], body: dict[str, object], expected: Limits) -
     ("reply", "expected"),
     [
         (Reply(200, {"choices": [{"token_ids": [1, 2], "text": "ab"}]}), "[1, 2]"),
-        (Reply(200, {"choices": [{"logprobs": {"tokens": ["a"]}, "text": "a"}]}), "['a']"),
-        (Reply(200, {"choices": [{"text": "a", "logprobs": None}]}), "a"),
+        (Reply(200, {"choices": [{"text": "a", "token_ids": None}]}), "a"),
         (Reply(200, {"choices": [{"text": ""}]}), ""),
         (Reply(200, {}), ""),
         (Reply(500, {"choices": [{"text": "a"}]}), ""),

@@ -5,6 +5,7 @@ import urllib.error
 from email.message import Message
 
 import pytest
+
 from tunecast_cache import job
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.upload import TRIES, describe, upload, waits
@@ -36,5 +37,7 @@ def test_no_url() -> None:
 
 
 def test_what_s3_says_is_kept() -> None:
-    error = urllib.error.HTTPError("http://x?secret", 403, "Forbidden", Message(), io.BytesIO(b"<Code>\nExpired</Code>"))
+    error = urllib.error.HTTPError(
+        "http://x?secret", 403, "Forbidden", Message(), io.BytesIO(b"<Code>\nExpired</Code>")
+    )
     assert describe(error) == "HTTP 403 Forbidden <Code> Expired</Code>"

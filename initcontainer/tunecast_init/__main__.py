@@ -13,6 +13,7 @@ from tunecast_cache import report
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.records import canonical
 from tunecast_cache.report import InitReport
+from tunecast_cache.trust import Trust
 from tunecast_init import settings as s
 from tunecast_init.place import clear
 from tunecast_init.supervisor import cold, supervise
@@ -73,16 +74,20 @@ def _run(environment: Mapping[str, str]) -> InitReport:
     until = STARTED + trust.deadline_seconds
 
     def work() -> InitReport:
-        from tunecast_init.fetch import Phases, fetch  # noqa: PLC0415  # half a second: S3 client and cryptography
-
-        phases = Phases(time.monotonic, STARTED)
-        phases.seconds["start"] = time.monotonic() - STARTED
-        try:
-            return fetch(settings, trust, phases, until - MARGIN)
-        except TunecastError as error:
-            return cold(error, settings.key, phases.total())
+        return _never_raising(lambda: _fetch(settings, trust, until - MARGIN))
 
     return supervise(work, until)
+
+
+def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
+    from tunecast_init.fetch import Phases, fetch  # noqa: PLC0415  # half a second: S3 client and cryptography
+
+    phases = Phases(time.monotonic, STARTED)
+    phases.seconds["start"] = time.monotonic() - STARTED
+    try:
+        return fetch(settings, trust, phases, until)
+    except TunecastError as error:
+        return cold(error, settings.key, phases.total())
 
 
 def _say(outcome: InitReport, log: Path) -> None:

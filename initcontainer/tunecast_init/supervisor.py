@@ -66,10 +66,11 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _be_the_child(work: Callable[[], InitReport], writer: int) -> None:
     try:
+        data = canonical(work())
         with os.fdopen(writer, "wb") as pipe:
-            pipe.write(canonical(work()))
+            pipe.write(data)
     except BaseException:  # noqa: BLE001  # the parent says the rest
-        traceback.print_exc(file=sys.stderr)
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(0)

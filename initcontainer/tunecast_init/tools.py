@@ -9,10 +9,14 @@ SOURCE = "/opt/tunecast/tools"
 
 
 def copy_tools(source: Path, destination: Path) -> int:
-    """Copies a directory of Python files, for any user to read; returns how many. An earlier copy is overwritten."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-    shutil.copytree(source, destination, dirs_exist_ok=True, ignore=ignore, copy_function=shutil.copyfile)
-    files = [path for path in destination.rglob("*") if path.is_file()]
+    """Copies a directory of Python files, for any user to read; returns how many. An earlier copy is overwritten.
+
+    ``destination`` itself keeps its owner and mode: it is a volume's root, which the kubelet made.
+    """
+    files = sorted(path for path in source.rglob("*.py") if path.is_file())
     for path in files:
-        path.chmod(0o644)
+        target = destination / path.relative_to(source)
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        target.chmod(0o644)
     return len(files)

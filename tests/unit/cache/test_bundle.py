@@ -133,10 +133,7 @@ OUTSIDE = ("../x", "/x", "triton/../../x", "triton//x", "triton/./x", "triton/x/
 TOO_LONG = ("triton/" + "x" * 256, "triton/" + "x/" * 2000 + "x")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*OUTSIDE[:-1], "cuda/x", "elsewhere", "triton/x.lock", "triton/" + "x" * 256, "triton/" + "x/" * 2000 + "x"],
-)
+@pytest.mark.parametrize("path", [*OUTSIDE, *TOO_LONG, "cuda/x", "elsewhere", "triton/x.lock"])
 def test_paths_that_are_not_the_layers_are_refused(tmp_path: Path, root: Path, path: str) -> None:
     refused(forged(tmp_path / "archive", [entry("triton/good"), entry(path)]), tmp_path / "archive", root)
 

@@ -1,0 +1,300 @@
+"""Whole runs of the init container, as the kubelet would start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.archives import entry, forged
+from support.published import KEY, NAMESPACE, Bucket, bucket
+from support.s3 import S3
+from tunecast_cache import report
+from tunecast_cache.records import decode
+from tunecast_cache.report import InitReport
+from tunecast_cache.signing import Signer, generate
+from tunecast_cache.trust import StoreSettings
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parent.parent.parent
+FILES = {
+    "triton/abc/kernel.cubin": b"cubin" * 1000,
+    "vllm/torch_compile_cache/h/a.py": b"print()",
+    "pycache/usr/m.pyc": b"code",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    exit: int
+    report: InitReport
+    out: str
+    seconds: float
+    files: dict[str, bytes]  # everything below the mount path
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod's volumes and variables."""
+
+    folder: Path
+    bucket: Bucket
+
+    @property
+    def mount(self) -> Path:
+        return self.folder / "mount"
+
+    def start(self, environment: dict[str, str], **trust: Any) -> subprocess.Popen[str]:
+        self.mount.mkdir(exist_ok=True)
+        (self.folder / "log").write_bytes(b"")
+        variables = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+            **self.bucket.s3.environment,
+            "TUNECAST_KEY": KEY,
+            "TUNECAST_NAMESPACE": NAMESPACE,
+            "TUNECAST_MOUNT_PATH": str(self.mount),
+            "TUNECAST_TRUST": str(self.bucket.trust(self.folder / "trust", **trust)),
+            "TUNECAST_TERMINATION_LOG": str(self.folder / "log"),
+            "TUNECAST_PYCACHE": "true",
+            **environment,
+        }
+        command = [sys.executable, "-m", "tunecast_init", "fetch"]
+        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run(self, environment: dict[str, str] | None = None, **trust: Any) -> Ended:
+        started = time.monotonic()
+        with self.start(environment or {}, **trust) as process:
+            return self.end(process, started)
+
+    def end(self, process: subprocess.Popen[str], started: float) -> Ended:
+        out, _ = process.communicate(timeout=60)
+        seconds = time.monotonic() - started
+        log = (self.folder / "log").read_bytes()
+        assert len(log) <= report.LIMIT
+        files = {str(p.relative_to(self.mount)): p.read_bytes() for p in self.mount.rglob("*") if p.is_file()}
+        return Ended(process.returncode, decode(InitReport, log, out), out, seconds, files)
+
+
+@pytest.fixture
+def pod(s3_credentials: S3, tmp_path: Path, request: pytest.FixtureRequest) -> Pod:
+    return Pod(tmp_path, bucket(s3_credentials, request.node.name.replace("[", "-").rstrip("]")))
+
+
+@pytest.fixture
+def stalled() -> Iterator[str]:
+    """An endpoint that takes connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def cold(ended: Ended, reason: str, *, exit_code: int = 0) -> None:
+    assert (ended.report.result, ended.report.reason) == ("Cold", reason), ended.out
+    assert ended.exit == exit_code
+    assert ended.files == {}
+    assert reason in ended.out
+    assert ended.report.message in ended.out
+
+
+def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    ended = pod.run()
+    assert (ended.exit, ended.report.result, ended.report.reason) == (0, "Hit", "Installed"), ended.out
+    assert ended.files == FILES
+    assert ended.report.bytes == sum(archive.size for archive in archives)
+    assert set(ended.report.layers) == {"Triton", "TorchCompile", "PythonBytecode"}
+    assert ended.report.seconds.keys() >= {"start", "fetch", "unpack", "total"}
+    assert ended.report.key == KEY
+    for path in FILES:
+        assert (pod.mount / path).stat().st_mtime_ns == (pod.folder / "source" / path).stat().st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    ("environment", "missing"),
+    [
+        ({"TUNECAST_PYCACHE": "false"}, {"pycache/usr/m.pyc"}),
+        ({"TUNECAST_EXCLUDED_LAYERS": "Triton,CUDA"}, {"triton/abc/kernel.cubin"}),
+    ],
+)
+def test_layers_without_a_use_are_left_out(pod: Pod, environment: dict[str, str], missing: set[str]) -> None:
+    pod.bucket.publish(FILES, pod.folder)
+    assert pod.run(environment).files.keys() == FILES.keys() - missing
+
+
+def test_what_a_killed_predecessor_left_is_cleared(pod: Pod) -> None:
+    pod.bucket.publish(FILES, pod.folder)
+    (pod.mount / ".tunecast-staging/triton").mkdir(parents=True)
+    (pod.mount / "triton").mkdir()
+    (pod.mount / "triton/stale").write_bytes(b"stale")
+    assert pod.run().files == FILES
+    (pod.mount / "triton/stale").write_bytes(b"stale")
+    cold(pod.run({"TUNECAST_KEY": "other"}), "NoManifest")
+
+
+def test_nothing_published_serves_cold(pod: Pod) -> None:
+    cold(pod.run(), "NoManifest")
+
+
+def test_block_waits_for_a_hit(pod: Pod) -> None:
+    cold(pod.run({"TUNECAST_ON_FAILURE": "Block"}), "NoManifest", exit_code=1)
+    pod.bucket.publish(FILES, pod.folder)
+    assert pod.run({"TUNECAST_ON_FAILURE": "Block"}).exit == 0
+
+
+def test_a_store_that_is_down_serves_cold_soon(pod: Pod) -> None:
+    ended = pod.run(store=StoreSettings("bundles", endpoint="http://127.0.0.1:9"))
+    cold(ended, "StoreUnavailable")
+    assert "http://127.0.0.1:9" in ended.report.message
+    assert ended.seconds < 12
+
+
+def test_a_missing_bucket_serves_cold(pod: Pod) -> None:
+    cold(pod.run(store=replace(pod.bucket.s3.settings(), bucket="nowhere")), "NotFound")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_serve_cold(pod: Pod, variable: str) -> None:
+    cold(pod.run({variable: "wrong"}), "AccessDenied")
+
+
+def test_a_truncated_blob_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    pod.bucket.put_blob(archives[0], (pod.folder / archives[0].layer).read_bytes()[:-1])
+    cold(pod.run(), "DigestMismatch")
+
+
+def test_an_altered_blob_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    data = bytearray((pod.folder / archives[0].layer).read_bytes())
+    data[-1] ^= 1
+    pod.bucket.put_blob(archives[0], bytes(data))
+    cold(pod.run(), "DigestMismatch")
+
+
+def test_a_missing_blob_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    pod.bucket.put_manifest((*archives, replace(archives[0], layer="CUDA", digest="0" * 64)))
+    cold(pod.run(), "NotFound")
+
+
+def test_an_unknown_signer_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    pod.bucket.put_manifest(archives, Signer(generate()))
+    cold(pod.run(), "BadSignature")
+
+
+def test_garbage_for_a_manifest_serves_cold(pod: Pod) -> None:
+    pod.bucket.put(f"{pod.bucket.prefix}/v1/{NAMESPACE}/manifests/{KEY}/{pod.bucket.signer.signer}.json", b"\xff")
+    cold(pod.run(), "BadSignature")
+
+
+@pytest.mark.parametrize("changes", [{"key": "another"}, {"namespace": "another"}])
+def test_another_keys_manifest_serves_cold(pod: Pod, changes: dict[str, Any]) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    pod.bucket.put_manifest(archives, **changes)
+    cold(pod.run(), "WrongKey")
+
+
+def test_a_quarantined_manifest_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    cold(pod.run(quarantined=(pod.bucket.put_manifest(archives),)), "Quarantined")
+
+
+def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    evil = forged(pod.folder / "evil", [entry("triton/ok"), entry("../../evil")])
+    pod.bucket.put_blob(evil, (pod.folder / "evil").read_bytes())
+    pod.bucket.put_manifest((*(a for a in archives if a.layer != "Triton"), evil))
+    cold(pod.run(), "UnsafeArchive")
+    assert not (pod.folder / "../evil").exists()
+
+
+def test_no_trust_serves_cold(pod: Pod) -> None:
+    cold(pod.run(keys={}), "NoTrust")
+    cold(pod.run({"TUNECAST_TRUST": "/nowhere"}), "NoTrust")
+
+
+def test_missing_variables_serve_cold(pod: Pod) -> None:
+    cold(pod.run({"TUNECAST_KEY": ""}), "BadSettings")
+
+
+def test_a_stalled_store_ends_at_the_deadline(pod: Pod, stalled: str) -> None:
+    ended = pod.run(store=StoreSettings("bundles", endpoint=stalled), deadline_seconds=3.0)
+    cold(ended, "DeadlineExceeded")
+    assert ended.seconds < 4.5
+
+
+def test_a_name_server_that_stalls_ends_at_the_deadline(pod: Pod) -> None:
+    (pod.folder / "sitecustomize.py").write_text(
+        "import socket, threading\nsocket.getaddrinfo = lambda *a, **k: threading.Event().wait()\n"
+    )
+    path = f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"
+    settings = StoreSettings("bundles", endpoint="http://s3.example.com")
+    ended = pod.run({"PYTHONPATH": path}, store=settings, deadline_seconds=3.0)
+    cold(ended, "DeadlineExceeded")
+    assert 2.5 < ended.seconds < 4.5
+
+
+def test_a_bug_serves_cold_too(pod: Pod) -> None:
+    (pod.folder / "botocore").mkdir()
+    (pod.folder / "botocore/__init__.py").write_text("1 / 0")
+    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"})
+    cold(ended, "InternalError")
+    assert "ZeroDivisionError" in ended.report.message
+    assert "Traceback" in ended.out
+
+
+def test_a_mount_path_that_is_missing_is_named(pod: Pod) -> None:
+    pod.bucket.publish(FILES, pod.folder)
+    ended = pod.run({"TUNECAST_MOUNT_PATH": "/nowhere"})
+    cold(ended, "InstallFailed")
+    assert "/nowhere" in ended.report.message
+
+
+def test_a_termination_serves_cold(pod: Pod, stalled: str) -> None:
+    started = time.monotonic()
+    with pod.start({}, store=StoreSettings("bundles", endpoint=stalled)) as process:
+        wait_for_handler(process.pid)
+        process.send_signal(signal.SIGTERM)
+        ended = pod.end(process, started)
+    cold(ended, "Terminated")
+    assert ended.seconds < 10
+
+
+def wait_for_handler(pid: int) -> None:
+    """Waits until the process handles SIGTERM itself; it has its worker by then."""
+    until = time.monotonic() + 10
+    while not _caught(pid) & 1 << (signal.SIGTERM - 1):
+        assert time.monotonic() < until, "no handler"
+        time.sleep(0.01)
+
+
+def _caught(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+
+
+def test_tools_are_copied_for_any_user(tmp_path: Path) -> None:
+    (tmp_path / "source/pkg/__pycache__").mkdir(parents=True)
+    (tmp_path / "source/pkg/a.py").write_text("1")
+    (tmp_path / "source/pkg/__pycache__/a.cpython-311.pyc").write_text("1")
+    environment = {
+        "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+        "TUNECAST_TOOLS_SOURCE": str(tmp_path / "source"),
+    }
+    command = [sys.executable, "-m", "tunecast_init", "tools", str(tmp_path / "tools")]
+    for _ in range(2):
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "tools").rglob("*.py*")] == ["tools/pkg/a.py"]
+    assert (tmp_path / "tools/pkg/a.py").stat().st_mode & 0o777 == 0o644

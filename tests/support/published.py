@@ -1,0 +1,66 @@
+"""A bundle in a bucket, published as the operator would, or with something wrong about it."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.objects import manifest
+from support.s3 import S3
+from tunecast_cache import bundle, layout
+from tunecast_cache.manifest import Archive
+from tunecast_cache.records import canonical
+from tunecast_cache.s3 import connect
+from tunecast_cache.signing import Signer, generate
+from tunecast_cache.trust import FILE, Trust
+
+KEY, NAMESPACE = "k" * 52, "models"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Objects below one prefix. Credentials come from the environment."""
+
+    s3: S3
+    prefix: str
+    signer: Signer
+
+    def put(self, name: str, data: bytes) -> None:
+        with closing(connect(self.s3.settings())) as client:
+            client.put_object(Bucket=self.s3.bucket, Key=name, Body=data)
+
+    def put_blob(self, archive: Archive, data: bytes) -> None:
+        self.put(layout.blob_object(self.prefix, NAMESPACE, archive.digest), data)
+
+    def put_manifest(self, archives: tuple[Archive, ...], signer: Signer | None = None, **changes: Any) -> str:
+        """Writes a manifest where ``self.signer``'s belongs; returns its digest."""
+        payload = canonical(manifest(changes.pop("key", KEY), archives=archives, **changes))
+        envelope = (signer or self.signer).sign(payload)
+        self.put(layout.manifest_object(self.prefix, NAMESPACE, KEY, self.signer.signer), envelope)
+        return hashlib.sha256(payload).hexdigest()
+
+    def publish(self, files: dict[str, bytes], folder: Path) -> tuple[Archive, ...]:
+        """Packs ``files`` below ``folder`` into layers, and publishes them."""
+        for path, data in files.items():
+            (folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "source" / path).write_bytes(data)
+        archives = []
+        for layer, paths in bundle.capture(folder / "source", (), {}).layers.items():
+            archives.append(bundle.pack(folder / "source", paths, folder / layer))
+            self.put_blob(archives[-1], (folder / layer).read_bytes())
+        self.put_manifest(tuple(archives))
+        return tuple(archives)
+
+    def trust(self, folder: Path, **changes: Any) -> Path:
+        """Writes the trust ConfigMap's file to ``folder``."""
+        values = {"store": self.s3.settings(self.prefix), "keys": {self.signer.signer: self.signer.public_key}}
+        folder.mkdir(exist_ok=True)
+        (folder / FILE).write_bytes(canonical(Trust(**{**values, **changes})))
+        return folder
+
+
+def bucket(s3: S3, prefix: str) -> Bucket:
+    return Bucket(s3, prefix, Signer(generate()))

@@ -4,9 +4,9 @@ ARG BASE=python:3.12-slim
 # Dependencies of one extra of pyproject.toml, at the versions and hashes of the one lock file.
 FROM ${BASE} AS dependencies
 WORKDIR /build
-COPY pyproject.toml requirements.lock install-extra ./
-RUN sh install-extra operator /venvs/operator
-RUN sh install-extra init /venvs/init
+COPY pyproject.toml requirements.lock install_extra.py ./
+RUN python3 install_extra.py operator /venvs/operator
+RUN python3 install_extra.py init /venvs/init
 
 FROM ${BASE} AS common
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/tunecast/app PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin

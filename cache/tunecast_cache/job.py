@@ -12,6 +12,7 @@ from tunecast_cache.manifest import Archive, LayerNote, Proof, Provenance
 
 SETTINGS_DIRECTORY = "/run/tunecast/job"  # where the Job's Secret is mounted
 SETTINGS_FILE = "job.json"
+TEMPORARY_DIRECTORY = "/run/tunecast/tmp"  # writable, on a volume of its own
 TERMINATION_LOG = "/dev/termination-log"
 
 Stage = Literal["Joining", "ColdStart", "ColdSweep", "Capture", "Broadcast", "WarmStart", "WarmSweep", "Upload", "Done"]

@@ -32,10 +32,8 @@ def bring_up() -> tuple[Kubectl, dict[str, str]]:
     deploy.cluster("up")
     environment = deploy.cluster_environment()
     kubectl = Kubectl(environment)
-    say("images: operator, init container, engine")
-    deploy.build_images()
-    for image in (deploy.OPERATOR_IMAGE, deploy.INIT_IMAGE, deploy.ENGINE_IMAGE):
-        deploy.cluster("image", "load", f"{image}:dev")
+    say("images: operator and init container")
+    deploy.load_images()
     say("helm install tunecast")
     kubectl.apply(deploy.namespace(deploy.SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"}))
     kubectl.apply(deploy.s3_secret(deploy.SYSTEM_NAMESPACE, environment))

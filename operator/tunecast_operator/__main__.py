@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from typing import Any, cast
 
 import kopf
 
@@ -14,6 +15,7 @@ from tunecast_cache.store import Store
 from tunecast_operator import handlers, times
 from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, connect
 from tunecast_operator.controller import Controller
+from tunecast_operator.events import COMPONENT
 from tunecast_operator.installation import Installation, from_environment
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
@@ -21,6 +23,7 @@ from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
 from tunecast_operator.signing_key import load_signer
 from tunecast_operator.workqueue import Item, WorkQueue
 
+STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer
 LIVENESS = "http://0.0.0.0:8080/healthz"
 
 
@@ -52,6 +55,7 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
                 registry=registry,
                 settings=settings,
                 standalone=True,
+                identity=cast("Any", COMPONENT),  # else kopf looks its user up, whom the image doesn't name
                 clusterwide=not installation.watch_namespaces,
                 namespaces=installation.watch_namespaces,
                 liveness_endpoint=liveness,
@@ -66,8 +70,9 @@ def main() -> int:
     try:
         installation = from_environment(os.environ)
         logging.basicConfig(level=installation.log_level, format="%(asctime)s %(levelname)s %(message)s")
-        logging.getLogger("kopf.activities").setLevel(logging.WARNING)
-        run(installation, connect(installation.workers), Store(installation.store))
+        for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        run(installation, connect(installation.workers), Store(installation.store, seconds=STORE_SECONDS))
     except TunecastError as error:
         sys.stderr.write(f"tunecast: {error}\n")
         return 1

@@ -11,7 +11,8 @@ from typing import Any
 from harness.kubectl import Kubectl, Object
 
 ROOT = Path(__file__).resolve().parents[2]
-OPERATOR_IMAGE, INIT_IMAGE, ENGINE_IMAGE = "localhost/tunecast-operator", "localhost/tunecast-init", "localhost/engine-base"
+OPERATOR_IMAGE, INIT_IMAGE = "localhost/tunecast-operator", "localhost/tunecast-init"
+BASE = "BASE=localhost/python:3"
 SYSTEM_NAMESPACE = "tunecast-system"
 S3_SECRET = "tunecast-s3"
 
@@ -27,10 +28,11 @@ def cluster_environment(*name: str) -> dict[str, str]:
     return found
 
 
-def build_images(tag: str = "dev") -> None:
-    """Builds both of our images; unchanged inputs cost nothing."""
+def load_images(*name: str, tag: str = "dev") -> None:
+    """Builds both of our images, where their inputs changed, and loads them into the cluster."""
     for target, image in (("operator", OPERATOR_IMAGE), ("init", INIT_IMAGE)):
-        cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", str(ROOT))
+        cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", "--build-arg", BASE, str(ROOT))
+        cluster("image", "load", f"{image}:{tag}", *name)
 
 
 def values(environment: dict[str, str], tag: str = "dev", **more: Any) -> Object:
@@ -52,7 +54,7 @@ def install(kubectl: Kubectl, chart_values: Object, release: str = "tunecast") -
     """``helm upgrade --install``, and waits until the operator is ready."""
     command = [
         "upgrade", "--install", release, str(ROOT / "charts" / "tunecast"), "--namespace", SYSTEM_NAMESPACE,
-        "--values", "/dev/stdin", "--wait", "--timeout", "3m",
+        "--values", "/dev/stdin", "--wait", "--timeout", "2m",
     ]  # fmt: skip
     kubectl.command("helm", *command, stdin=json.dumps(chart_values))
 

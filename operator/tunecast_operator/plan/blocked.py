@@ -40,6 +40,6 @@ def _of_pod(pod: Mapping[str, Any]) -> Iterator[Blocked]:
 def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:
     """A ReplicaSet or a Deployment that can't even create its pods."""
     for condition in owner.get("status", {}).get("conditions", ()):
-        if condition["type"] in {"ReplicaFailure", "FailureTarget"} and condition["status"] == "True":
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             message = condition.get("message", "")
             yield Blocked(condition.get("reason", "FailedCreate"), message, "quota" in message)

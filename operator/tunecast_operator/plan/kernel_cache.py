@@ -26,6 +26,7 @@ FORGET_AFTER = timedelta(days=1)
 RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 STORE_RETRY_SECONDS = 15.0
+NEW_SECONDS = 30.0
 TERMINAL = {"Ready", "Ineffective", "Failed"}
 
 
@@ -115,7 +116,7 @@ class Observed:
 class Plan:
     actions: tuple[Action, ...]
     status: dict[str, Any]  # without conditions
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Condition, ...]  # none: status stays as it is
     requeue_seconds: float | None = None
 
 
@@ -175,6 +176,8 @@ def _still_ready(seen: Observed) -> Plan:
 
 def _unwanted(seen: Observed) -> Plan:
     """Its Job holds GPUs that nobody asks for any more, so it goes at once; what is known stays for a day."""
+    if not seen.status and times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now) < NEW_SECONDS:
+        return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and _still_there(seen):
         return Plan(_delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0)
     status = {**seen.status, "referredBy": [], "job": "", "progress": None}

@@ -20,6 +20,7 @@ JOB_DELETED = "JobDeleted"
 RANK_DIED = "RankDied"
 RESULT_MISSING = "ResultMissing"
 JOB_FAILED = "JobFailed"
+TOOLS_FAILED = "ToolsFailed"
 
 _REJECTED = {reasons.ENGINE_REJECTED, reasons.BAD_SETTINGS}
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
@@ -80,7 +81,7 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     for result in sorted(own_fault, key=lambda r: (r.reason not in _REJECTED, r.rank)):
         kind: Kind = "Rejected" if result.reason in _REJECTED else "Crashed"
         return Outcome(kind, result.reason, f"rank {result.rank}: {result.message}", result.rank)
-    return _disruption(pods) or _killed(pods) or _lost(results, job)
+    return _disruption(pods) or _tools_failed(pods) or _killed(pods) or _lost(results, job)
 
 
 def _success(results: Mapping[int, RankResult]) -> Outcome:
@@ -97,6 +98,18 @@ def _disruption(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
         if target or status.get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}:
             why = (target or {}).get("message") or status.get("message") or status.get("reason", "")
             return Outcome("Disrupted", DISRUPTED, f"rank {rank_of(pod)} was disrupted: {why}", rank_of(pod))
+    return None
+
+
+def _tools_failed(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+    """The init container, which brings the tools, ended before the engine's container began."""
+    for pod in pods:
+        for status in pod.get("status", {}).get("initContainerStatuses", ()):
+            ended = status.get("state", {}).get("terminated", {})
+            if ended.get("exitCode", 0):
+                why = ended.get("message") or f"{ended.get('reason')}, exit code {ended['exitCode']}: see its log"
+                text = f"rank {rank_of(pod)}, init container {status['name']}: {why}"
+                return Outcome("Crashed", TOOLS_FAILED, text, rank_of(pod))
     return None
 
 

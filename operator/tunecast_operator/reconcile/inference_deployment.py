@@ -30,7 +30,6 @@ from tunecast_operator.resources.deployment import INIT
 from tunecast_operator.resources.trust import trust_config_map
 
 RETRY_SECONDS = 15.0
-TOLD = frozenset({c.READY, c.CACHE_READY, c.STALLED})
 
 
 class InferenceDeploymentReconciler:
@@ -120,7 +119,7 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
-        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, plan.status, plan.conditions, TOLD, self._now())
+        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, plan.status, plan.conditions, _told, self._now())
         for cache in {before, after} - {None}:
             if before != after:
                 self._mark_cache(owner["metadata"]["namespace"], str(cache))
@@ -132,7 +131,14 @@ class InferenceDeploymentReconciler:
             Condition(c.STALLED, "True", reason, text, warning=True),
         )
         status = {k: v for k, v in (owner.get("status") or {}).items() if k not in {"conditions", "observedGeneration"}}
-        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, frozenset({c.STALLED}), self._now())
+        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, _told, self._now())
+
+
+def _told(condition: Condition) -> bool:
+    """The steps of tuning are told by the KernelCache; here, that it began and how it ended."""
+    if condition.type == c.CACHE_READY:
+        return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
+    return condition.type == c.READY or (condition.type == c.STALLED and condition.status == "True")
 
 
 class NameTakenError(ClusterError):

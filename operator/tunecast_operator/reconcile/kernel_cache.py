@@ -63,10 +63,9 @@ class KernelCacheReconciler:
         return plan.requeue_seconds
 
     def _write(self, cache: dict[str, Any], plan: plans.Plan) -> None:
-        if any(isinstance(action, plans.DeleteCache) for action in plan.actions):
+        if not plan.conditions or any(isinstance(action, plans.DeleteCache) for action in plan.actions):
             return
-        told = frozenset({c.READY})
-        write_status(self._cluster, KERNEL_CACHE, cache, plan.status, plan.conditions, told, self._now())
+        write_status(self._cluster, KERNEL_CACHE, cache, plan.status, plan.conditions, _told, self._now())
 
     # --- observe ------------------------------------------------------------------------------------------------------
 
@@ -175,6 +174,10 @@ def _failed(seen: plans.Observed, error: TunecastError) -> plans.Plan:
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
     return plans.Plan((), status, conditions, RETRY_SECONDS)
+
+
+def _told(condition: Condition) -> bool:
+    return condition.type == c.READY
 
 
 def _attempt_of(found: dict[str, Any]) -> int:

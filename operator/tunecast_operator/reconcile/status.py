@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +18,10 @@ def write_status(
     owner: dict[str, Any],
     status: dict[str, Any],
     conditions: Iterable[Condition],
-    told: frozenset[str],
+    told: Callable[[Condition], bool],
     now: datetime,
 ) -> None:
-    """Writes ``status`` with merged conditions, and an Event for each transition of a type in ``told``.
+    """Writes ``status`` with merged conditions, and an Event for each transition that is ``told``.
 
     An operator that dies in between writes the same Event again, under the same name.
 
@@ -35,6 +35,6 @@ def write_status(
     if new == old:
         return
     for transition in transitions:
-        if transition.condition.type in told:
+        if told(transition.condition):
             cluster.create(EVENT, event(owner, transition, now))
     cluster.update_status(kind, {**owner, "status": new})

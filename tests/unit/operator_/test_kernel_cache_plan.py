@@ -69,10 +69,18 @@ def test_a_miss_begins_the_first_attempt() -> None:
 
 
 def test_nothing_begins_while_nobody_wants_it() -> None:
-    plan = decide(seen(wanted_by=[]))
+    plan = decide(seen({"state": "Pending"}, wanted_by=[]))
     assert plan.actions == ()
     assert plan.status["unwantedSince"] == times.text(NOW)
     assert plan.requeue_seconds == 24 * 3600
+
+
+def test_a_new_cache_is_given_time_to_be_referred_to() -> None:
+    made = seen(wanted_by=[])
+    made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(seconds=1))
+    assert (decide(made).conditions, decide(made).status) == ((), {})
+    made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(minutes=1))
+    assert decide(made).status["unwantedSince"] == times.text(NOW)
 
 
 def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:

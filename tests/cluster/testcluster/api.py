@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -30,15 +29,19 @@ class Api:
             return json.loads(raw) if raw.startswith(b"{") else raw.decode()
 
     def ready(self) -> bool:
+        return bool(self._find("/readyz") == "ok")
+
+    def _find(self, path: str) -> Any:
         try:
-            return bool(self.call("GET", "/readyz") == "ok")
-        except (OSError, urllib.error.URLError):
-            return False
+            return self.call("GET", path)
+        except OSError:  # refused, no answer in time, or not found
+            return None
+
+    def takes_pods(self) -> bool:
+        """Without its service account a namespace refuses every pod."""
+        return self._find("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
     def node_ready(self, name: str) -> bool:
-        try:
-            node = self.call("GET", f"/api/v1/nodes/{name}")
-        except (OSError, urllib.error.URLError):
-            return False
+        node = self._find(f"/api/v1/nodes/{name}") or {}
         conditions = node.get("status", {}).get("conditions", [])
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

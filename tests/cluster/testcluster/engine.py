@@ -28,8 +28,9 @@ def folder(cache: Cache) -> Path:
 
 def build(cache: Cache) -> Path:
     base = builds.base_root(cache)
-    made = cache.ensure("engine", _key(), lambda target: _install(base, target))
-    return made / "venv"
+    venv = cache.ensure("engine", _key(), lambda target: _install(base, target)) / "venv"
+    _remove_bytecode(venv)
+    return venv
 
 
 def _key() -> str:
@@ -41,5 +42,9 @@ def _install(base: Path, target: Path) -> None:
     venv.mkdir()
     binds = {venv: MOUNT, SOURCE: Path("/tmp/engine")}
     run(in_root(base, binds, ["sh", "-c", INSTALL]), log=target / "install.log")
+
+
+def _remove_bytecode(venv: Path) -> None:
+    """Pods can't write there, but a process of the host may have left some."""
     for compiled in list(venv.rglob("__pycache__")):
-        shutil.rmtree(compiled)
+        shutil.rmtree(compiled, ignore_errors=True)

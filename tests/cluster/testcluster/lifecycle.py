@@ -109,6 +109,7 @@ def _wait_until_ready(cluster: Cluster) -> None:
     _wait(api.ready, 60, cluster, "the API server")
     _wait(lambda: s3.ready(cluster), 30, cluster, "S3")
     s3.create_bucket(cluster)
+    _wait(api.takes_pods, 30, cluster, "the service account of the default namespace")
     if cluster.control_plane_only:
         return
     _wait(lambda: api.node_ready(cluster.name), 90, cluster, "the node")

@@ -1,0 +1,197 @@
+"""What the test cluster promises: it comes up whole, and nothing is left of it, however it ends.
+
+It takes root and what `python3 tests/cluster build` needs. It has a cluster of its own name, and looks
+for what bears that name, because other clusters may come and go on the machine meanwhile.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLUSTER = Path(__file__).resolve().parent
+NAME = f"updown-{os.getpid()}"
+STATE = Path(os.environ.get("TUNECAST_STATE") or "/var/tmp/tunecast") / NAME
+KERNEL = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and a kubelet take root")
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, str(CLUSTER), *words]
+
+
+def cluster(*words: str) -> str:
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    values: dict[str, str] = json.loads(cluster("env", "--json", "--name", NAME))
+    return values
+
+
+def kubectl(*words: str, stdin: str = "") -> str:
+    done = subprocess.run(
+        ["kubectl", *words], env=environment(), input=stdin, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def supervisors() -> list[int]:
+    """The supervisor as the host sees it, unshare before PID 1 of the cluster."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_text().split("\0")[:-1]
+            if words[-2:] == ["supervise", str(STATE)]:
+                found.append((words[0] != "unshare", int(entry.name)))
+    return [pid for _, pid in sorted(found)]
+
+
+def processes() -> list[str]:
+    """Whatever names this cluster's state folder: shims and containers do too."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_text().replace("\0", " ")
+            found += [words] if f"{STATE}" in words else []
+    return found
+
+
+def output(*words: str) -> list[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def leftovers(number: int) -> dict[str, list[str]]:
+    """Everything by which this cluster could be noticed on the machine."""
+    addresses = [f"10.{block}.{number}." for block in (213, 214, 215)]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found = {
+        "processes": processes(),
+        "mounts": [line for line in mounts if str(STATE) in line],
+        "addresses": [line for line in output("ip", "address") if any(a in line for a in addresses)],
+        "routes": [line for line in output("ip", "route") if any(a in line for a in addresses)],
+        "namespaces": [line for line in output("ip", "netns") if NAME in line],
+        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/tunecast-{NAME}")],
+        "state": [str(path) for path in STATE.parent.glob(NAME)],
+    }
+    return {what: names for what, names in found.items() if names}
+
+
+def settings() -> list[str]:
+    """What belongs to the whole machine, and which a kubelet or kube-proxy would like to change."""
+    return [Path("/proc/sys", name).read_text() for name in KERNEL]
+
+
+def firewall(description: dict[str, Any]) -> list[str]:
+    """The host's rules, by the node's own iptables: the host may have none."""
+    lines = output("chroot", description["node_root"], "iptables-save")
+    return [line for line in lines if not line.startswith("#")]
+
+
+def describe() -> dict[str, Any]:
+    description: dict[str, Any] = json.loads((STATE / "cluster.json").read_text())
+    return description
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    yield NAME
+    cluster("down", "--name", NAME)
+
+
+def test_down_of_a_cluster_that_is_not_there(name: str) -> None:
+    cluster("down", "--name", name)
+
+
+def test_control_plane_has_an_api_server_a_bucket_and_an_audit_log(name: str) -> None:
+    cluster("up", "--control-plane", "--name", name)
+    values = environment()
+    kubectl("create", "configmap", "audited")
+    log = Path(values["TUNECAST_AUDIT_LOG"]).read_text().splitlines()
+    written = [json.loads(line) for line in log if "configmaps" in line and '"audited"' in line]
+    assert [(entry["verb"], entry["user"]["username"]) for entry in written] == [("create", "admin")]
+    with pytest.raises(urllib.error.HTTPError, match="403") as refusal:
+        urllib.request.urlopen(f"{values['TUNECAST_S3_ENDPOINT']}/{values['TUNECAST_BUCKET']}", timeout=5)
+    refusal.value.close()
+
+
+def test_down_leaves_nothing(name: str) -> None:
+    before = settings()
+    cluster("up", "--name", name)
+    description = describe()
+    number = description["network"]["number"]
+    rules = firewall(description)
+    run_a_pod()
+    assert leftovers(number)
+    assert settings() == before
+    cluster("down", "--name", name)
+    assert leftovers(number) == {}
+    assert firewall(description) == rules
+    assert settings() == before
+
+
+@pytest.mark.parametrize("which", ["unshare", "PID 1"])
+def test_nothing_runs_on_after_a_kill_of_the_supervisor(name: str, which: str) -> None:
+    cluster("up", "--name", name)
+    number = describe()["network"]["number"]
+    run_a_pod()
+    os.kill(supervisors()[which == "PID 1"], signal.SIGKILL)
+    eventually(lambda: not processes(), 20)
+    cluster("down", "--name", name)
+    assert leftovers(number) == {}
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.2, 3.0])
+def test_up_after_an_up_that_was_killed(name: str, seconds: float) -> None:
+    cluster("build")
+    first = subprocess.Popen(command("up", "--name", name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    first.kill()
+    first.wait()
+    cluster("up", "--name", name)
+    number = describe()["network"]["number"]
+    run_a_pod()
+    cluster("down", "--name", name)
+    assert leftovers(number) == {}
+
+
+def test_what_is_killed_is_started_again(name: str) -> None:
+    cluster("up", "--control-plane", "--name", name)
+    log = STATE / "logs/supervisor.log"
+    (etcd,) = [pid for pid in map(int, output("pgrep", "--full", f"data-dir={STATE}/etcd")) if pid != os.getpid()]
+    os.kill(etcd, signal.SIGKILL)
+    eventually(lambda: "etcd ended" in log.read_text())
+    eventually(lambda: api_answers())
+    kubectl("create", "configmap", "after")
+
+
+def api_answers() -> bool:
+    words = ["kubectl", "get", "--raw", "/readyz", "--request-timeout=2s"]
+    return subprocess.run(words, env=environment(), capture_output=True, check=False).returncode == 0
+
+
+def run_a_pod() -> None:
+    """A container, with a shim and mounts of its own, that ignores the signal to stop."""
+    kubectl("run", "sleeper", "--image=localhost/python:3", "--command", "--", "sleep", "inf")
+    kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")

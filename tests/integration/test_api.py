@@ -192,10 +192,8 @@ def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
     assert spec["engine"] | {"image": ""} == {"image": "", "command": ["vllm", "serve"], "args": [], "port": 8000}
     assert spec["model"]["revision"] == "main"
     assert spec["parallelism"] == {"tensor": 1, "pipeline": 1, "data": 1, "nodes": 1}
-    assert spec["tuning"] == {
-        "policy": "TuneFirst", "workload": "Engine", "ranks": 1, "generation": 1, "timeout": "60m", "queueTimeout": "10m",
-        "attempts": 3,
-    }  # fmt: skip
+    words = {"policy": "TuneFirst", "workload": "Engine", "timeout": "60m", "queueTimeout": "10m"}
+    assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3}
     assert spec["cache"] == {"layers": {}, "onFailure": "ServeCold"}
 
 

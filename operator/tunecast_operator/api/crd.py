@@ -164,16 +164,19 @@ def crds() -> dict[str, Schema]:
     return {"inferencedeployments.json": inference_deployments(), "kernelcaches.json": kernel_caches()}
 
 
-def main(arguments: list[str]) -> int:
+def text(found: Schema) -> str:
+    """A CRD as its file has it."""
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
+def main(arguments: list[str], directory: Path = DIRECTORY) -> int:
     """``--write`` writes the files; ``--check`` returns 1 where they are stale."""
-    stale = []
-    for name, found in crds().items():
-        path, text = DIRECTORY / name, json.dumps(found, indent=1, sort_keys=True) + "\n"
-        if arguments == ["--write"]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        elif not path.exists() or path.read_text() != text:
-            stale.append(name)
+    files = {directory / name: text(found) for name, found in crds().items()}
+    if arguments == ["--write"]:
+        for path, content in files.items():
+            path.write_text(content)
+        return 0
+    stale = [path.name for path, content in files.items() if not path.exists() or path.read_text() != content]
     if stale:
         sys.stderr.write(f"stale CRDs: {', '.join(stale)}; run `make crds`\n")
     return 1 if stale else 0

@@ -43,8 +43,8 @@ class Rendered(Model):
 
 
 class ReasonCount(Model):
-    reason: str
-    count: int
+    reason: str = Field(description="A reason, in one stable word.")
+    count: int = Field(description="Serving pods that gave it.")
 
 
 class InitReports(Model):
@@ -79,8 +79,8 @@ class StartStatus(Model):
 
 
 class LayerProofStatus(Model):
-    layer: str
-    verdict: Literal["Hit", "Partial", "Miss"]
+    layer: str = Field(description="Which layer.")
+    verdict: Literal["Hit", "Partial", "Miss"] = Field(description="What the warm start made of it.")
     files: int = Field(description="Files that the layer brought.")
     made_again: int = Field(description="Files that the warm start wrote all the same.")
     reason: str | None = Field(default=None, description="Why it is no Hit.")
@@ -88,19 +88,19 @@ class LayerProofStatus(Model):
 
 
 class RankProofStatus(Model):
-    rank: int
-    outputs: str
-    warm: StartStatus
-    layers: list[LayerProofStatus] = Field(default_factory=list)
+    rank: int = Field(description="Which rank.")
+    outputs: str = Field(description="Whether its greedy outputs agree with rank 0's.")
+    warm: StartStatus = Field(description="Its warm start.")
+    layers: list[LayerProofStatus] = Field(default_factory=list, description="What it made of each layer.")
 
 
 class ProofStatus(Model):
     mode: str = Field(description="Peer: made on another pod than the cache. SamePod: with one rank.")
-    verdict: str
-    outputs: str
-    reason: str | None = None
-    cold: StartStatus
-    ranks: list[RankProofStatus] = Field(default_factory=list)
+    verdict: str = Field(description="Hit, Partial or Miss, over all layers and ranks.")
+    outputs: str = Field(description="Whether greedy outputs agree: advisory.")
+    reason: str | None = Field(default=None, description="Why the verdict is no Hit.")
+    cold: StartStatus = Field(description="Rank 0's start on an empty cache.")
+    ranks: list[RankProofStatus] = Field(default_factory=list, description="The warm starts.")
 
 
 class Progress(Model):
@@ -110,16 +110,16 @@ class Progress(Model):
 
 
 class LayerNoteStatus(Model):
-    layer: str
-    state: Literal["Cached", "NotCacheable", "Unsafe"]
-    reason: str | None = None
+    layer: str = Field(description="Which layer.")
+    state: Literal["Cached", "NotCacheable", "Unsafe"] = Field(description="Whether it is in the bundle.")
+    reason: str | None = Field(default=None, description="Why it isn't.")
 
 
 class Failure(Model):
-    reason: str
-    message: str
-    rank: int | None = None
-    attempt: int
+    reason: str = Field(description="Why, in one stable word.")
+    message: str = Field(description="Why, in words.")
+    rank: int | None = Field(default=None, description="The rank that failed first.")
+    attempt: int = Field(description="Which attempt.")
 
 
 class KernelCacheStatus(CommonStatus):

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from support.objects import NOW, inference_deployment, manifest, spec_of
+from tunecast_cache.job import Progress
+from tunecast_cache.report import InitReport
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.model import seconds
+from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.plan import inference_deployment as deployment_plan
+from tunecast_operator.plan import kernel_cache as cache_plan
+
+OWNER = inference_deployment(replicas=2, accelerator="NVIDIA-H100-80GB-HBM3", tuning={"sweep": {"name": "more"}})
+SPEC = spec_of(OWNER)
+KEY = key_of(SPEC, 1)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("60m", 3600), ("1h30m", 5400), ("90s", 90), ("1h0m5s", 3605)])
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+def test_a_spec_is_read_with_its_defaults_and_cannot_be_changed() -> None:
+    assert (SPEC.tuning.timeout_seconds, SPEC.tuning.queue_timeout_seconds) == (3600, 600)
+    assert SPEC.tuning.sweep is not None
+    assert SPEC.tuning.sweep.key == "sweep.jsonl"
+    with pytest.raises(ValidationError):
+        SPEC.replicas = 3
+
+
+def test_fields_of_a_later_release_are_ignored() -> None:
+    later = {**OWNER["spec"], "plans": {"big": True}}
+    assert InferenceDeploymentSpec.model_validate(later) == SPEC
+
+
+def test_a_snapshot_is_read_as_it_was_written() -> None:
+    snapshot = cache_spec(SPEC, KEY, 1)
+    again = KernelCacheSpec.model_validate(snapshot).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert {name: again[name] for name in snapshot if name != "pod"} == {
+        k: v for k, v in snapshot.items() if k != "pod"
+    }
+
+
+def undeclared(model: Any, value: Any, path: str = "status") -> list[str]:
+    """Fields of ``value`` that a model doesn't have: the API server would drop them in silence."""
+    dumped = model.model_validate(value).model_dump(mode="json", by_alias=True)
+    return list(_missing(value, dumped, path))
+
+
+def _missing(value: Any, kept: Any, path: str) -> list[str]:
+    if isinstance(value, dict):
+        lost = [f"{path}.{name}" for name in value if name not in kept]
+        return lost + [
+            p for name in value.keys() & kept.keys() for p in _missing(value[name], kept[name], f"{path}.{name}")
+        ]
+    if isinstance(value, list):
+        return [p for i, item in enumerate(value) for p in _missing(item, kept[i], f"{path}[{i}]")]
+    return []
+
+
+def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> cache_plan.Observed:
+    cache = {
+        "apiVersion": "tunecast.io/v1alpha1",
+        "kind": "KernelCache",
+        "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
+        "status": status or {},
+    }
+    spec = KernelCacheSpec.model_validate(cache_spec(SPEC, KEY, 1))
+    return cache_plan.Observed(cache, spec, ["qwen3"], NOW, **changes)
+
+
+JOB = {"metadata": {"name": "kc-1", "uid": "u", "labels": {"tunecast.io/attempt": "1"}}, "status": {"conditions": []}}
+POD = {
+    "metadata": {"name": "kc-1-0-x"},
+    "status": {"phase": "Running", "containerStatuses": [{"name": "engine", "state": {"running": {}}}]},
+}
+FAILED = {**JOB, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+PUBLISHED = cache_plan.Published(manifest(KEY), "d" * 64, "s")
+UNDER_WAY = {"state": "Tuning", "attempt": 1, "job": "kc-1"}
+CACHE_STATUSES = {
+    "new": cache_seen(),
+    "running": cache_seen(UNDER_WAY, job=JOB, pods=[POD], progress=Progress("WarmStart", 12.5, 1000)),
+    "failed": cache_seen(UNDER_WAY, job=FAILED, pods=[POD]),
+    "ready": cache_seen(UNDER_WAY, published=PUBLISHED),
+    "unwanted": cache_seen({"state": "Ready"}, published=PUBLISHED),
+}
+
+
+@pytest.mark.parametrize("name", CACHE_STATUSES)
+def test_the_crd_has_every_field_of_a_kernel_caches_status(name: str) -> None:
+    assert undeclared(KernelCacheStatus, cache_plan.decide(CACHE_STATUSES[name]).status) == []
+
+
+def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:
+    cache = {
+        "metadata": {"name": "kc"},
+        "spec": {"key": KEY},
+        "status": {"state": "Ready", "cold": "60s", "warm": "20s"},
+    }
+    reports = [(KEY, InitReport("Cold", "StoreUnavailable", "no answer", KEY))]
+    seen = deployment_plan.Observed(OWNER, SPEC, None, [cache], [], reports, NOW)
+    status = deployment_plan.decide(seen, "init:1", "IfNotPresent", 1).status
+    assert {"cold", "warm", "initReports", "rendered"} <= status.keys()
+    assert undeclared(InferenceDeploymentStatus, status) == []

@@ -182,7 +182,7 @@ def test_what_is_killed_is_started_again(name: str) -> None:
     (etcd,) = [pid for pid in map(int, output("pgrep", "--full", f"data-dir={STATE}/etcd")) if pid != os.getpid()]
     os.kill(etcd, signal.SIGKILL)
     eventually(lambda: "etcd ended" in log.read_text())
-    eventually(lambda: api_answers())
+    eventually(api_answers)
     kubectl("create", "configmap", "after")
 
 

@@ -22,7 +22,7 @@ def make(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    for hierarchy in _hierarchies():
+    for hierarchy in (*_hierarchies(), ROOT / "unified"):  # runc makes one there too
         for folder, _, _ in os.walk(hierarchy / cgroup_name(name), topdown=False):
             _remove_one(Path(folder))
 

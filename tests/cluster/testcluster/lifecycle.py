@@ -56,7 +56,7 @@ def _lock_path(name: str) -> Path:
 
 
 def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
-    if not (state_dir(name) / "ready").exists() or not processes.unshare_pids(name):
+    if not (state_dir(name) / "ready").exists() or not processes.is_alive(name):
         return False
     cluster = Cluster.read(name)
     wanted = (control_plane_only, gpus)
@@ -71,7 +71,7 @@ def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> C
         if not control_plane_only:
             seed.plant(seed.ensure(cache), node.containerd_store(cluster))
         processes.launch(cluster)
-        _wait(lambda: processes.has_own_network(name), 10, cluster, "the supervisor")
+        _wait(lambda: processes.has_own_network(name), 30, cluster, "the supervisor")
         network.connect(name, chosen, processes.supervisor_pid(name))
     return cluster
 
@@ -132,10 +132,10 @@ def _answers(address: str) -> bool:
 def _wait(condition: Callable[[], bool], seconds: float, cluster: Cluster, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > deadline or not processes.unshare_pids(cluster.name):
-            raise ClusterError(
-                f"{what} of {cluster.name} is not ready, after {seconds} s at most\n{_last_words(cluster)}"
-            )
+        if not processes.is_alive(cluster.name):
+            raise ClusterError(f"{cluster.name} ended while it waited for {what}\n{_last_words(cluster)}")
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{what} of {cluster.name} is not ready after {seconds} s\n{_last_words(cluster)}")
         time.sleep(0.1)
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import ipaddress
 import json
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +73,14 @@ def connect(name: str, network: Network, pid: int) -> None:
 
 
 def disconnect(name: str) -> None:
-    """The kernel removes a dead namespace's links in its own time; this is at once."""
-    link = link_name(name)
-    if Path("/sys/class/net", link).exists():
-        run(["ip", "link", "delete", link])
+    """The kernel removes a dead namespace's links in its own time, perhaps while this asks for it."""
+    link = Path("/sys/class/net", link_name(name))
+    deadline = time.monotonic() + 10
+    while link.exists():
+        with suppress(ClusterError):
+            run(["ip", "link", "delete", link.name])
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the link {link.name} can't be removed: try 'ip link delete {link.name}'")
 
 
 def configure_inside(network: Network) -> None:

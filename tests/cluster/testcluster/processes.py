@@ -40,6 +40,10 @@ def has_own_network(name: str) -> bool:
     return theirs != Path("/proc/self/ns/net").readlink()
 
 
+def is_alive(name: str) -> bool:
+    return bool(_members(name))
+
+
 def unshare_pids(name: str) -> list[int]:
     return [pid for pid in _members(name) if _command_line(pid)[:1] == ["unshare"]]
 

@@ -1,12 +1,15 @@
 """Run a command, and say what went wrong where it fails."""
 
+import ctypes
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from testcluster.cache import ClusterError
 
+LIBC = ctypes.CDLL(None)
 Command = Sequence[object]  # text, paths: what str() makes a word of
 
 
@@ -16,25 +19,36 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
-    stdin: str | None = None,
 ) -> str:
     """Run to the end and return stdout. With `log`, all output goes to that file instead."""
     words = [str(word) for word in command]
-    full = {**os.environ, **(env or {})}
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if log is None:
-            done = subprocess.run(words, cwd=cwd, env=full, input=stdin, capture_output=True, text=True, check=False)
-            output, errors = done.stdout, done.stderr
-        else:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("w") as sink:
-                done = subprocess.run(words, cwd=cwd, env=full, stdout=sink, stderr=sink, text=True, check=False)
-            output, errors = "", f"the whole log is {log}\n{tail(log)}"
+        with (log or Path(os.devnull)).open("w") as sink:
+            done = subprocess.run(
+                words,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=sink if log else subprocess.PIPE,
+                stderr=sink if log else subprocess.PIPE,
+                text=True,
+                check=False,
+                preexec_fn=_die_with_parent,
+            )
     except FileNotFoundError:
         raise ClusterError(f"{words[0]} is not on PATH: install it first") from None
+    errors = f"the whole log is {log}\n{tail(log)}" if log else done.stderr + done.stdout
     if done.returncode:
-        raise ClusterError(f"{' '.join(words)}\nended with {done.returncode}: {errors}{output}")
-    return output
+        raise ClusterError(f"{' '.join(words)}\nended with {done.returncode}: {errors}")
+    return done.stdout or ""
+
+
+def _die_with_parent() -> None:
+    """A killed `up` must not leave a copy running that the next one trips over."""
+    set_death_signal = 1
+    LIBC.prctl(set_death_signal, signal.SIGKILL)
 
 
 def tail(path: Path, lines: int = 20) -> str:

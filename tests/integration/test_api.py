@@ -259,4 +259,4 @@ def test_examples_are_accepted(kubernetes: Kubectl, path: Path) -> None:
     for found in yaml.safe_load_all(path.read_text()):
         name = found["metadata"].get("namespace", "default")
         kubernetes.apply(deploy.namespace(name))
-        accepted(kubernetes, found)
+        kubernetes("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(found))

@@ -1,0 +1,254 @@
+"""The chart on a real API server: what it renders, what it may do, and that it passes Pod Security."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import deploy
+from harness.kubectl import CommandError, Kubectl, Object
+from support.objects import spec_of
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.resources.deployment import Revision, serving_pod
+from tunecast_operator.resources.job import rank_pod
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = str(ROOT / "charts" / "tunecast")
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+EVERYTHING = {
+    "s3": {"bucket": "bundles", "prefix": "p", "endpoint": "https://s3", "region": "eu", "credentialsSecret": "keys"},
+    "image": {"repository": "registry/operator", "tag": "v1", "pullPolicy": "Always"},
+    "initImage": {"repository": "registry/init", "tag": "v2", "pullPolicy": "Never"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "watchNamespaces": ["one", "two"],
+    "initDeadlineSeconds": 30.5,
+    "logLevel": "DEBUG",
+    "crds": {"enabled": True, "keep": False},
+    "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "reader"}},
+    "podAnnotations": {"a": "1"},
+    "podLabels": {"b": "2"},
+    "priorityClassName": "high",
+    "nodeSelector": {"kind": "cpu"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "resources": {"limits": {"memory": "1Gi"}},
+    "networkPolicy": {"enabled": True},
+}
+
+
+def render(kubectl: Kubectl, **values: Any) -> dict[tuple[str, str], Object]:
+    """What the chart makes of ``values``, by kind and name."""
+    chosen = {"s3": {"bucket": "bundles"}, **values}
+    arguments = ["template", "t", CHART, "--namespace", "tunecast-system", "--kube-version", "1.35.0", "--values", "-"]
+    objects = yaml.safe_load_all(kubectl.command("helm", *arguments, stdin=json.dumps(chosen)))
+    return {(found["kind"], found["metadata"]["name"]): found for found in objects if found}
+
+
+def operator_pod(objects: dict[tuple[str, str], Object]) -> Object:
+    pod: Object = objects["Deployment", "t"]["spec"]["template"]["spec"]
+    return pod
+
+
+def environment(pod: Object) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+
+
+def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
+    kubernetes.command("helm", "lint", "--strict", CHART, "--values", "-", stdin=json.dumps(EVERYTHING))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"s3": {}}, "/s3"),
+        ({"s3": {"bucket": ""}}, "/s3/bucket"),
+        ({"s3": {"bucket": "bundles", "endpoint": "s3:9000"}}, "/s3/endpoint"),
+        ({"nonsense": 1}, "'nonsense' not allowed"),
+        ({"image": {"name": "x"}}, "'name' not allowed"),
+        ({"logLevel": "LOUD"}, "/logLevel"),
+        ({"initDeadlineSeconds": 0}, "/initDeadlineSeconds"),
+        ({"watchNamespaces": "one"}, "/watchNamespaces"),
+    ],
+)
+def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        render(kubernetes, **values)
+    assert message in str(caught.value)
+
+
+def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes)
+    pod = operator_pod(objects)
+    assert pod["containers"][0]["image"] == "tunecast/operator:0.1.0"
+    assert environment(pod)["TUNECAST_INIT_IMAGE"] == "tunecast/init:0.1.0"
+    assert environment(pod)["TUNECAST_BUCKET"] == "bundles"
+    assert "envFrom" not in pod["containers"][0]
+    kept = objects["CustomResourceDefinition", "inferencedeployments.tunecast.io"]["metadata"]["annotations"]
+    assert kept == {"helm.sh/resource-policy": "keep"}
+    assert ("ClusterRole", "t") in objects
+    assert ("NetworkPolicy", "t") not in objects
+
+
+def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes, **EVERYTHING)
+    pod = operator_pod(objects)
+    container = pod["containers"][0]
+    assert (container["image"], container["imagePullPolicy"]) == ("registry/operator:v1", "Always")
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+    assert environment(pod) == {
+        "TUNECAST_NAMESPACE": None,
+        "TUNECAST_BUCKET": "bundles",
+        "TUNECAST_PREFIX": "p",
+        "TUNECAST_ENDPOINT": "https://s3",
+        "TUNECAST_REGION": "eu",
+        "TUNECAST_INIT_IMAGE": "registry/init:v2",
+        "TUNECAST_INIT_PULL_POLICY": "Never",
+        "TUNECAST_INIT_DEADLINE_SECONDS": "30.5",
+        "TUNECAST_WATCH_NAMESPACES": "one,two",
+        "TUNECAST_LOG_LEVEL": "DEBUG",
+    }
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("robot", "high")
+    assert objects["CustomResourceDefinition", "kernelcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
+    assert not [name for kind, name in objects if kind.startswith("ClusterRole")]
+    assert objects["NetworkPolicy", "t"]["spec"]["ingress"] == []
+
+
+def test_crds_can_be_left_out(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes, crds={"enabled": False})
+    assert not [name for kind, name in objects if kind == "CustomResourceDefinition"]
+
+
+# --- installed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(kubernetes: Kubectl) -> Iterator[Kubectl]:
+    """One release for the whole cluster, and one for the namespace `tenant` alone. No node: nothing runs."""
+    kubernetes.apply(*(deploy.namespace(name) for name in ("tenant", "other")))
+    kubernetes.apply(*(deploy.namespace(name, RESTRICTED) for name in ("wide", "narrow")))
+    for name, watched in (("wide", []), ("narrow", ["tenant"])):
+        values = {"s3": {"bucket": "bundles"}, "watchNamespaces": watched, "crds": {"enabled": False}}
+        arguments = ["upgrade", "--install", name, CHART, "--namespace", name, "--values", "-"]
+        kubernetes.command("helm", *arguments, stdin=json.dumps(values))
+    yield kubernetes
+    for name in ("wide", "narrow"):
+        kubernetes.command("helm", "uninstall", name, "--namespace", name)
+
+
+def table(**verbs: str) -> list[tuple[str, str]]:
+    """(verb, resource); names are resource__group__subresource."""
+    rows = []
+    for name, words in verbs.items():
+        resource, group, subresource = [*name.split("__"), "", ""][:3]
+        full = {"tunecast": "tunecast.io", "rbac": "rbac.authorization.k8s.io"}.get(group, group)
+        rows += [(verb, f"{resource}.{full}/{subresource}".replace("./", "/").rstrip("./")) for verb in words.split()]
+    return rows
+
+
+ALLOWED = table(
+    inferencedeployments__tunecast="get list watch",
+    inferencedeployments__tunecast__status="update",
+    kernelcaches__tunecast="get list watch create delete",
+    kernelcaches__tunecast__status="update",
+    deployments__apps="get list watch create patch",
+    deployments__apps__scale="patch",
+    jobs__batch="list watch create delete",
+    pods="list watch",
+    services="get create patch delete",
+    configmaps="get create patch",
+    secrets="create patch delete",
+    events="create",
+)
+FORBIDDEN = table(
+    inferencedeployments__tunecast="create update patch delete",
+    kernelcaches__tunecast="update patch",
+    deployments__apps="delete",
+    pods="create delete",
+    pods____exec="create",
+    secrets="get list watch",
+    configmaps="list delete",
+    nodes="get",
+    namespaces="list",
+    serviceaccounts____token="create",
+    users="impersonate",
+    rolebindings__rbac="create",
+)
+
+
+def can(kubectl: Kubectl, release: str, verb: str, resource: str, namespace: str) -> bool:
+    """``resource`` is plural.group/subresource."""
+    plural, _, subresource = resource.partition("/")
+    name, _, group = plural.partition(".")
+    attributes = {"verb": verb, "resource": name, "group": group, "subresource": subresource, "namespace": namespace}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": f"system:serviceaccount:{release}:{release}", "resourceAttributes": attributes},
+    }
+    text = kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(review))
+    return bool(json.loads(text)["status"]["allowed"])
+
+
+@pytest.mark.parametrize(("verb", "resource"), ALLOWED)
+def test_what_it_may_do_in_its_namespaces_alone(installed: Kubectl, verb: str, resource: str) -> None:
+    assert can(installed, "wide", verb, resource, "other")
+    assert can(installed, "narrow", verb, resource, "tenant")
+    assert not can(installed, "narrow", verb, resource, "other")
+
+
+@pytest.mark.parametrize(("verb", "resource"), FORBIDDEN)
+def test_what_it_may_not_do(installed: Kubectl, verb: str, resource: str) -> None:
+    assert not can(installed, "wide", verb, resource, "tenant")
+
+
+def test_it_reads_its_signing_key_and_no_other_secret(installed: Kubectl) -> None:
+    as_operator = ["--as", "system:serviceaccount:narrow:narrow", "--namespace", "narrow"]
+    installed("create", "secret", "generic", "tunecast-signing-key", "--namespace", "narrow")
+    installed("get", "secret", "tunecast-signing-key", *as_operator)
+    with pytest.raises(CommandError, match="Forbidden"):
+        installed("get", "secret", "another", *as_operator)
+
+
+def test_our_pods_are_restricted(installed: Kubectl) -> None:
+    """The namespace enforces it, and refuses a pod with the one setting taken away."""
+    pod = installed.get("deployment", "wide", "--namespace", "wide")["spec"]["template"]["spec"]
+    admit(installed, pod, "wide")
+    hooks = yaml.safe_load_all(installed.command("helm", "get", "hooks", "wide", "--namespace", "wide"))
+    admit(installed, next(iter(hooks))["spec"], "wide")
+    del pod["containers"][0]["securityContext"]["capabilities"]
+    with pytest.raises(CommandError, match='violates PodSecurity "restricted'):
+        admit(installed, pod, "wide")
+
+
+def test_replicas_and_ranks_can_be_restricted(installed: Kubectl) -> None:
+    """As examples/restricted-namespace.yaml has them."""
+    documents = yaml.safe_load_all((ROOT / "examples" / "restricted-namespace.yaml").read_text())
+    owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
+    spec = spec_of(owner)
+    key = key_of(spec, 1)
+    revision = Revision("digest", key, 1, "tunecast/init:0.1.0", pycache=False, held=False)
+    admit(installed, serving_pod(spec, revision, "IfNotPresent"), "wide")
+    cache = {"metadata": {"name": "kc", "namespace": "wide", "uid": "u"}}
+    snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key, 1))
+    admit(
+        installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, "tunecast/init:0.1.0", "Always")}, "wide"
+    )
+
+
+def admit(kubectl: Kubectl, pod: Object, namespace: str) -> None:
+    """Raises CommandError where the API server doesn't take the pod."""
+    account = {"serviceAccountName": pod.get("serviceAccountName", "wide")}
+    found = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": namespace},
+        "spec": {**pod, **account},
+    }
+    kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(found))

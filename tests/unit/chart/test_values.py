@@ -1,0 +1,81 @@
+"""The chart's values, their schema, their table and what the operator reads must be the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunecast_operator.installation import from_environment
+
+CHART = Path(__file__).resolve().parents[3] / "charts" / "tunecast"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+HELPERS = (CHART / "templates" / "_helpers.tpl").read_text()
+FREE = {"resources", "podAnnotations", "podLabels", "nodeSelector", "affinity", "annotations"}  # any keys below
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        here = f"{path}.{name}".lstrip(".")
+        if isinstance(value, dict) and name not in FREE:
+            yield from leaves(value, here)
+        else:
+            yield here
+
+
+def schema_leaves(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, found in schema["properties"].items():
+        here = f"{path}.{name}".lstrip(".")
+        field = SCHEMA["definitions"][found["$ref"].rsplit("/", 1)[-1]] if "$ref" in found else found
+        if "properties" in field:
+            assert field["additionalProperties"] is False, here
+            yield from schema_leaves(field, here)
+        else:
+            yield here
+
+
+def test_the_schema_has_every_value_and_no_other() -> None:
+    assert set(schema_leaves(SCHEMA)) - {"global"} == set(leaves(VALUES))
+
+
+def test_the_readme_tells_of_every_value() -> None:
+    rows = [line for line in (CHART / "README.md").read_text().splitlines() if line.startswith("| `")]
+    told = {name for row in rows for name in re.findall(r"`([A-Za-z0-9.]+)`", row.split("|")[1])}
+    assert told == set(leaves(VALUES))
+
+
+def test_every_value_is_used() -> None:
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
+    groups = {"image", "initImage"}  # passed as a whole
+    unused = [n for n in leaves(VALUES) if f".Values.{n}" not in templates and n.split(".")[0] not in groups]
+    assert unused == []
+
+
+class Recorder(dict[str, str]):
+    """An environment that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return default or "1"
+
+
+def test_the_operator_reads_what_the_chart_sets() -> None:
+    environment = Recorder()
+    from_environment(environment)
+    set_by_chart = set(re.findall(r"TUNECAST_[A-Z_]+", HELPERS))
+    assert environment.asked - {"TUNECAST_SIGNING_SECRET"} == set_by_chart
+
+
+def test_the_operator_may_read_the_one_secret_that_it_reads() -> None:
+    required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}
+    name = from_environment(required).signing_secret
+    assert f"verbs: [get], resourceNames: [{name}]" in (CHART / "templates" / "rbac.yaml").read_text()

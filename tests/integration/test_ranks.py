@@ -91,6 +91,17 @@ def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Sta
     assert proof.outputs == "Different"
 
 
+def test_a_miss_names_the_variable_that_differs(tmp_path: Path, staged: Staged) -> None:
+    variables = {rank: {"VLLM_SIDE_CHANNEL_HOST": f"10.0.0.{rank}"} for rank in range(2)}
+    with attempt(tmp_path, staged, 2, variables=variables) as ranks:
+        assert all(rank.wait().succeeded for rank in ranks)
+    proof = result_of(staged, 0).proof
+    assert proof is not None
+    [layer] = [layer for layer in proof.ranks[0].layers if layer.layer == "TorchCompile"]
+    assert layer.verdict == "Miss"
+    assert "VLLM_SIDE_CHANNEL_HOST" in layer.reason.partition("set otherwise than on rank 0: ")[2]
+
+
 def test_the_engine_has_nothing_of_the_job_in_its_environment(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 1, "--start-seconds=60") as [rank]:
         rank.says("init engine")

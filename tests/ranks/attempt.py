@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,7 +114,9 @@ def staging() -> Iterator[Staged]:
 class Rank:
     """One rank program."""
 
-    def __init__(self, directory: Path, number: int, settings: job.JobSettings, lying: str = "") -> None:
+    def __init__(
+        self, directory: Path, number: int, settings: job.JobSettings, lying: str = "", **variables: str
+    ) -> None:
         self.directory = directory / f"rank-{number}"
         self.mount = Path(settings.mount_path)
         self.temporary = self.directory / "tmp"
@@ -132,7 +134,7 @@ class Rank:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [interpreter(), "-B", *program, *flags],
-                env=self._environment(directory, number),
+                env={**self._environment(directory, number), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -203,7 +205,13 @@ def make_modules(directory: Path, count: int) -> None:
 
 @contextlib.contextmanager
 def attempt(
-    directory: Path, staged: Staged, ranks: int, *arguments: str, liars: dict[int, str] | None = None, **changes: Any
+    directory: Path,
+    staged: Staged,
+    ranks: int,
+    *arguments: str,
+    liars: dict[int, str] | None = None,
+    variables: Mapping[int, dict[str, str]] | None = None,
+    **changes: Any,
 ) -> Iterator[list[Rank]]:
     """Starts all ranks of an attempt; whatever is left of them is killed at the end."""
     (directory / "modules").mkdir(exist_ok=True)
@@ -225,7 +233,15 @@ def attempt(
                 timeout_seconds=120.0,
                 uploads=staged.urls(ranks),
             )
-            started.append(Rank(directory, number, replace(settings, **changes), (liars or {}).get(number, "")))
+            started.append(
+                Rank(
+                    directory,
+                    number,
+                    replace(settings, **changes),
+                    (liars or {}).get(number, ""),
+                    **(variables or {}).get(number, {}),
+                )
+            )
         yield started
     finally:
         for rank in started:

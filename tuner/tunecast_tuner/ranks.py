@@ -23,6 +23,7 @@ from tunecast_tuner.heartbeat import Heartbeat, announce
 T = TypeVar("T")
 RECORD_LIMIT = 2**20
 CONNECT_SECONDS = 30.0
+CHUNK_SECONDS = 300.0  # longer than any chunk takes: ends what heartbeats can't see, such as addresses that don't route
 LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
 
 
@@ -88,7 +89,7 @@ class Group(Ranks):
 
     def collect(self, name: str, rank: int, kind: type[T]) -> T:
         key = f"{name}/{rank}"
-        self._attempt.until(lambda: bool(self._watched(lambda: self._store.check([key]))))
+        self._attempt.until(lambda: bool(self._watched(lambda: self._store.check([key]))), every=0.25)
         return decode(kind, self._watched(lambda: self._store.get(key)), f"{name} of rank {rank}", RECORD_LIMIT)
 
     def send(self, paths: Sequence[Path]) -> None:
@@ -152,7 +153,7 @@ class Group(Ranks):
             from torch import distributed  # noqa: PLC0415
 
             store = distributed.PrefixStore("gloo", self._store)
-            timeout = timedelta(seconds=max(1.0, self._attempt.remaining))
+            timeout = timedelta(seconds=CHUNK_SECONDS)
             distributed.init_process_group(
                 "gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=timeout
             )

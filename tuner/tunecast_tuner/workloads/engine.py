@@ -13,7 +13,7 @@ from tunecast_cache import bundle, job, snapshot
 from tunecast_cache.errors import BundleError
 from tunecast_cache.layers import BY_NAME
 from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, Start
-from tunecast_tuner import bytecode, interpreter, outputs, phases
+from tunecast_tuner import bytecode, interpreter, keyfactors, outputs, phases
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.proof import assemble, check_installed
@@ -31,6 +31,7 @@ class Offer:
     excluded: tuple[str, ...]
     batches: int  # of the sweep
     answers: tuple[tuple[str, ...], ...]  # two rounds of the cold engine's
+    variables: dict[str, str]  # digests of the cold engine's environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _staging(context: Context) -> Iterator[Path]:
 
 
 def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
-    python = interpreter.ask(interpreter.locate(context.settings.command, context.environ), context.environment)
+    python = context.attempt.run(lambda: _interpreter(context))
     hoped = _hope_for_bytecode(context, python)
     cold = measure(context, {**context.environment, **hoped.environment}, ("ColdStart", "ColdSweep"), rounds=2)
     decided = _decide_on_bytecode(context, hoped)
@@ -83,7 +84,8 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     context.progress.enter("Capture", f"reading {context.root}")
     excluded = (*context.settings.excluded_layers, *decided.excluded)
     archives, notes = context.attempt.run(lambda: _capture(context, excluded, staging))
-    offer = Offer(archives, dict(decided.environment), excluded, cold.batches, cold.answers)
+    variables = keyfactors.fingerprints(context.environ)
+    offer = Offer(archives, dict(decided.environment), excluded, cold.batches, cold.answers, variables)
 
     proofs = _prove_on_peers(context, ranks, offer, staging) if ranks.peers else [_prove_here(context, offer, staging)]
     proof = assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs)
@@ -104,7 +106,7 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
         environment=dict(decided.environment),
         notes=(*notes, *decided.notes),
         proof=proof,
-        provenance=interpreter.provenance(python),
+        provenance=context.attempt.run(lambda: interpreter.provenance(python)),
     )
 
 
@@ -175,7 +177,10 @@ def _prove(context: Context, offer: Offer, rank: int) -> RankProof:
     environment = {**context.environment, **offer.environment}
     warm = measure(context, environment, ("WarmStart", "WarmSweep"), rounds=1, batches=offer.batches)
     again = snapshot.made_again(before, snapshot.take(context.root), offer.excluded)
-    judged = tuple(_judge(archive, again.get(archive.layer, ()), warm) for archive in offer.archives)
+    strange = keyfactors.differing(offer.variables, keyfactors.fingerprints(context.environ))
+    judged = tuple(
+        keyfactors.explained(_judge(archive, again.get(archive.layer, ()), warm), strange) for archive in offer.archives
+    )
     cold, cold_again = offer.answers
     return RankProof(rank, warm.start, judged, outputs.compare(cold, cold_again, warm.answers[0]))
 
@@ -183,6 +188,10 @@ def _prove(context: Context, offer: Offer, rank: int) -> RankProof:
 def _judge(archive: Archive, again: Sequence[str], warm: Measured) -> LayerProof:
     words = phases.engine_words(warm.lines, BY_NAME[archive.layer].engine_says)
     return snapshot.judge(archive.layer, archive.files, again, words)
+
+
+def _interpreter(context: Context) -> interpreter.Interpreter | None:
+    return interpreter.ask(interpreter.locate(context.settings.command, context.environ), context.environment)
 
 
 def _hope_for_bytecode(context: Context, python: interpreter.Interpreter | None) -> _Bytecode:

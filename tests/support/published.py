@@ -43,13 +43,17 @@ class Bucket:
         return hashlib.sha256(payload).hexdigest()
 
     def publish(self, files: dict[str, bytes], folder: Path) -> tuple[Archive, ...]:
-        """Packs ``files`` below ``folder`` into layers, and publishes them."""
+        """Writes ``files`` to a mount path below ``folder``, and publishes that."""
         for path, data in files.items():
             (folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / path).write_bytes(data)
+        return self.publish_tree(folder / "source", folder)
+
+    def publish_tree(self, source: Path, folder: Path) -> tuple[Archive, ...]:
+        """Packs a mount path's layers to archives in ``folder``, and publishes them."""
         archives = []
-        for layer, paths in bundle.capture(folder / "source", (), {}).layers.items():
-            archives.append(bundle.pack(folder / "source", paths, folder / layer))
+        for layer, paths in bundle.capture(source, (), {}).layers.items():
+            archives.append(bundle.pack(source, paths, folder / layer))
             self.put_blob(archives[-1], (folder / layer).read_bytes())
         self.put_manifest(tuple(archives))
         return tuple(archives)

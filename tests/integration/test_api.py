@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from harness import deploy
-from harness.kubectl import CommandError, Kubectl, Object, wait_for
+from harness.kubectl import CommandError, Kubectl, Object
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").rglob("*.yaml"))
 CACHE = "/var/cache/tunecast"
@@ -240,7 +240,6 @@ def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: 
 
 def test_columns_and_names(kubernetes: Kubectl) -> None:
     kubernetes.apply(inference_deployment("columns"), kernel_cache("columns"))
-    wait_for(lambda: "infd" in kubernetes("api-resources", "--categories=tunecast"), "short names are known", 30)
     header = kubernetes("get", "infd", "columns").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
     header = kubernetes("get", "kc", "columns").splitlines()[0].split()

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import deploy
-from harness.kubectl import Kubectl
+from harness.kubectl import Kubectl, wait_for
+from tunecast_operator.api.groups import GROUP, VERSION
 
 CRDS = Path(__file__).resolve().parents[2] / "charts" / "tunecast" / "files" / "crds"
 
@@ -30,3 +31,6 @@ def install_crds(kubectl: Kubectl) -> None:
     """Applies the CRDs and waits until they are served."""
     kubectl("apply", "-f", str(CRDS))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 30)
+    path = f"apis/{GROUP}/{VERSION}"
+    wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 30)

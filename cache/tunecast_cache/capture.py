@@ -61,11 +61,14 @@ def walk(root: Path) -> list[str]:
 
 
 def _objection(root: Path, paths: Sequence[str], secrets: Mapping[str, bytes]) -> str:
+    for variable, value in secrets.items():
+        if any(value in os.fsencode(path) for path in paths):
+            return f"the name of a file holds the value of {variable}"  # so no name may be shown
     for path in paths:
         if not sound(path):
             return f"the name {path!r} can't travel"
         for variable, value in secrets.items():
-            if value in os.fsencode(path) or _contains(root / path, value):
+            if _contains(root / path, value):
                 return f"{path} holds the value of {variable}"
     return ""
 

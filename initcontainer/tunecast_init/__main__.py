@@ -107,10 +107,10 @@ def _figures(outcome: InitReport) -> str:
 
 def encode(outcome: InitReport) -> bytes:
     """The report as JSON of at most LIMIT bytes; the message is cut where it must be."""
-    data = canonical(outcome)
-    if len(data) > report.LIMIT:
-        kept = max(0, len(outcome.message.encode()) - (len(data) - report.LIMIT) - 4)
-        data = canonical(replace(outcome, message=outcome.message.encode()[:kept].decode(errors="ignore") + "..."))
+    data, text = canonical(outcome), outcome.message[: report.LIMIT]
+    while len(data) > report.LIMIT and text:
+        text = text[: len(text) * 9 // 10]
+        data = canonical(replace(outcome, message=text + "..."))
     return data
 
 

@@ -1,0 +1,75 @@
+"""Records survive the trip through JSON, and nothing else gets in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.objects import manifest
+from tunecast_cache.errors import MalformedError
+from tunecast_cache.job import JobSettings, Progress, RankResult
+from tunecast_cache.manifest import Archive, LayerProof, Manifest
+from tunecast_cache.records import canonical, decode
+from tunecast_cache.report import InitReport
+from tunecast_cache.trust import StoreSettings, Trust
+
+RECORDS = [Manifest, LayerProof, RankResult, JobSettings, Progress, Trust, InitReport]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@pytest.mark.parametrize("kind", [LayerProof, RankResult, Progress, Trust, InitReport])
+def test_every_record_survives(kind: Any) -> None:
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.from_type(kind))
+    def check(record: Any) -> None:
+        assert decode(kind, canonical(record), "it") == record
+
+    st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+    check()
+
+
+def test_a_manifest_survives() -> None:
+    assert decode(Manifest, canonical(manifest("key")), "it") == manifest("key")
+
+
+@given(st.sampled_from(RECORDS), st.binary(max_size=200))
+def test_bytes_raise_only_our_error(kind: Any, data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode(kind, data, "it")
+
+
+@given(value=JSON)
+def test_values_of_other_types_raise_only_our_error(value: Any) -> None:
+    with pytest.raises(MalformedError):
+        decode(Archive, canonical({"layer": value, "digest": "", "size": value, "unpacked": 0, "files": 0}), "it")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no JSON"),
+        (b"[" * 10_000, "no JSON"),
+        (b"[]", "type dict"),
+        (b"{}", "lacks the field bucket"),
+        (b'{"bucket": 1}', "it.bucket should be of type str"),
+        (b'{"bucket": "b", "prefix": null}', "it.prefix should be of type str"),
+        (b" " * 101, "more than the 100"),
+    ],
+)
+def test_errors_say_where(data: bytes, said: str) -> None:
+    with pytest.raises(MalformedError, match=said):
+        decode(StoreSettings, data, "it", limit=20_000 if data.startswith(b"[[") else 100)
+
+
+def test_unknown_fields_are_ignored_and_missing_ones_have_defaults() -> None:
+    assert decode(StoreSettings, b'{"bucket": "b", "later": 1}', "it") == StoreSettings("b")
+
+
+def test_one_spelling() -> None:
+    assert canonical({"b": (1, None), "a": "é"}) == '{"a":"é","b":[1,null]}'.encode()

@@ -1,0 +1,39 @@
+"""What the pod template says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunecast_cache.manifest import Archive
+from tunecast_init.settings import SettingsError, from_environment
+
+MINIMAL = {"TUNECAST_KEY": "k", "TUNECAST_NAMESPACE": "n"}
+
+
+@pytest.mark.parametrize("missing", MINIMAL)
+def test_key_and_namespace_are_needed(missing: str) -> None:
+    with pytest.raises(SettingsError, match=missing):
+        from_environment({name: value for name, value in MINIMAL.items() if name != missing})
+
+
+def test_the_rest_has_defaults() -> None:
+    found = from_environment(MINIMAL)
+    assert (found.mount_path, found.trust) == (Path("/var/cache/tunecast"), Path("/etc/tunecast/trust"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "layer", "wanted"),
+    [
+        ({}, "Triton", True),
+        ({"TUNECAST_EXCLUDED_LAYERS": ""}, "Triton", True),
+        ({"TUNECAST_EXCLUDED_LAYERS": "CUDA,Triton"}, "Triton", False),
+        ({}, "PythonBytecode", False),
+        ({"TUNECAST_PYCACHE": "false"}, "PythonBytecode", False),
+        ({"TUNECAST_PYCACHE": "true"}, "PythonBytecode", True),
+        ({}, "ALayerOfLater", False),
+    ],
+)
+def test_which_archives_are_wanted(environment: dict[str, str], layer: str, *, wanted: bool) -> None:
+    assert from_environment({**MINIMAL, **environment}).wants(Archive(layer, "", 0, 0, 0)) is wanted

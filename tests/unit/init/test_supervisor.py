@@ -1,0 +1,73 @@
+"""Whatever becomes of the worker, there is a report, and the worker is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunecast_cache.report import InitReport
+from tunecast_init.supervisor import supervise
+
+HIT = InitReport("Hit", "Installed", "done", "key")
+
+
+@pytest.fixture(autouse=True)
+def same_handler() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def soon() -> float:
+    return time.monotonic() + 0.3
+
+
+def hang() -> InitReport:
+    while True:
+        signal.pause()
+
+
+def hang_and_ignore() -> InitReport:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return hang()
+
+
+def test_the_report_comes_back() -> None:
+    assert supervise(lambda: HIT, time.monotonic() + 10) == HIT
+
+
+@pytest.mark.parametrize("work", [hang, hang_and_ignore])
+def test_a_worker_that_hangs_is_killed_at_the_deadline(work: object, tmp_path: Path) -> None:
+    def noted() -> InitReport:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        return work()  # type: ignore[operator,no-any-return]
+
+    started = time.monotonic()
+    assert supervise(noted, soon()).reason == "DeadlineExceeded"
+    assert time.monotonic() - started < 2
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: 1 / 0])
+def test_a_worker_that_dies_is_reported(end: object) -> None:
+    def work() -> InitReport:
+        end()  # type: ignore[operator]
+        return HIT
+
+    assert supervise(work, time.monotonic() + 10).reason == "InternalError"
+
+
+def test_a_signal_ends_it() -> None:
+    def work() -> InitReport:
+        os.kill(os.getppid(), signal.SIGTERM)
+        return hang()
+
+    parent = os.fork()
+    if parent == 0:  # a process of its own, since the signal goes to the whole of it
+        os._exit(0 if supervise(work, time.monotonic() + 10).reason == "Terminated" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tarfile
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.archives import entry, forged, plain, special
 from tunecast_cache import bundle
-from tunecast_cache.archive import CUT, END, Entry, deflate, sound
+from tunecast_cache.archive import CUT, END, Entry, deflate, read_index, sound
 from tunecast_cache.errors import BundleError, DigestMismatchError, InstallError, MalformedError, UnsafeArchiveError
 from tunecast_cache.manifest import Archive
 
@@ -225,7 +226,18 @@ def test_a_tar_that_ends_early_is_broken(tmp_path: Path, root: Path, cut: int) -
 def test_an_index_of_another_shape_is_broken(tmp_path: Path, root: Path, index: bytes) -> None:
     header = Entry(".tunecast-index.json", len(index), 0, executable=False)
     (tmp_path / "archive").write_bytes(deflate(plain(header, index)))
+    with pytest.raises(MalformedError, match=r"no index that can be read|is broken"):
+        read_index(io.BytesIO(deflate(plain(header, index))), "Triton", 1)
     broken(resigned(tmp_path / "archive", [entry("triton/a", b"")]), tmp_path / "archive", root)
+
+
+@pytest.mark.parametrize("size", [-1, 2**40])
+def test_an_index_is_never_read_beyond_its_limit(size: int) -> None:
+    info = tarfile.TarInfo(".tunecast-index.json")
+    info.size = size
+    bomb = deflate(info.tobuf(tarfile.GNU_FORMAT) + bytes(CUT))
+    with pytest.raises(UnsafeArchiveError, match="index of"):
+        read_index(io.BytesIO(bomb), "Triton", 1)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

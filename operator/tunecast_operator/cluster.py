@@ -164,13 +164,15 @@ def _translated(error: client.ApiException, what: str) -> ClusterError:
     return ClusterError(f"{what}: {error.status} {message}")
 
 
-def connect(workers: int) -> Cluster:
-    """From inside a cluster by the service account, else by the kubeconfig."""
+def connect(workers: int, kubeconfig: str | None = None) -> Cluster:
+    """By ``kubeconfig`` where one is given; else by the service account of the pod, else by the user's kubeconfig."""
     settings = client.Configuration()
     try:
+        if kubeconfig:
+            raise config.ConfigException
         config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
-        config.load_kube_config(client_configuration=settings)
+        config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
     settings.retries = False
     settings.connection_pool_maxsize = workers + 1
     return Cluster(client.ApiClient(settings))

@@ -31,6 +31,16 @@ def install_crds(kubectl: Kubectl) -> None:
     """Applies the CRDs and waits until they are served."""
     kubectl("apply", "-f", str(CRDS))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    wait_for(lambda: _listed(kubectl), "the kinds are served", 30)
+
+
+def _listed(kubectl: Kubectl) -> bool:
+    """An established kind's storage may still be on its way: the API server answers 429 then."""
+    try:
+        kubectl("get", "inferencedeployments,kernelcaches", "-A")
+    except CommandError:
+        return False
+    return True
     wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 30)
     path = f"apis/{GROUP}/{VERSION}"
     wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 30)

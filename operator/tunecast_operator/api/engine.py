@@ -11,7 +11,11 @@ from tunecast_cache.layers import RESERVED_VARIABLES
 from tunecast_operator.api.model import FREE, FreeObject, Model, free, rules, text
 
 _RESERVED = sorted(RESERVED_VARIABLES)
-_VARIABLE = free({"name": text(256), "value": text(32768, least=0), "valueFrom": {"type": "object", **FREE}}, "name")
+_SOURCE = {"type": "object", "description": "Where its value comes from, as in a container.", **FREE}
+_VARIABLE = free(
+    {"name": text("The variable's name.", 256), "value": text("Its value.", 32768, least=0), "valueFrom": _SOURCE},
+    "name",
+)
 Argument = Annotated[str, Field(max_length=4096)]
 
 

@@ -62,6 +62,6 @@ def free(properties: Mapping[str, Any], *required: str) -> Object:
     }
 
 
-def text(limit: int, least: int = 1) -> Object:
+def text(description: str, limit: int, least: int = 1) -> Object:
     """The schema of a string of ``least`` to ``limit`` characters."""
-    return {"type": "string", "minLength": least, "maxLength": limit}
+    return {"type": "string", "description": description, "minLength": least, "maxLength": limit}

@@ -7,30 +7,26 @@ from typing import Annotated
 from pydantic import Field
 
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_operator.api.model import (
-    FREE,
-    FreeObject,
-    LabelValue,
-    Model,
-    free,
-    ruled,
-    rules,
-    text,
-)
+from tunecast_operator.api.model import FreeObject, LabelValue, Model, Object, free, ruled, rules, text
 
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
-_QUANTITIES = {
-    "type": "object",
-    "maxProperties": 32,
-    "additionalProperties": {
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "x-kubernetes-int-or-string": True,
-        "pattern": r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$",
-    },
+_QUANTITY = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "x-kubernetes-int-or-string": True,
+    "pattern": r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$",
 }
+
+
+def _quantities(description: str) -> Object:
+    return {"type": "object", "description": description, "maxProperties": 32, "additionalProperties": _QUANTITY}
+
+
 # The container's requests and limits, checked here already: a Deployment is made much later, maybe.
 RESOURCES = free(
-    {"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": {"type": "array", "items": {"type": "object", **FREE}}}
+    {
+        "limits": _quantities("The most it gets. GPUs belong here, and are part of the key."),
+        "requests": _quantities("What it is sure to get."),
+    }
 )
 _OWN_NAMES = rules(
     (
@@ -58,6 +54,11 @@ _OWN_PATHS = rules(
         "pod.volumeMounts mounts two volumes at one path: move one of them",
     ),
 )
+_MOUNT = free(
+    {"name": text("The volume's name.", 63), "mountPath": text("Where it is in the container.", 512)},
+    "name",
+    "mountPath",
+)
 _THERE = "has(self.volumes) && self.volumes.exists(v, v.name == m.name)"
 _MOUNTED = rules(
     (
@@ -76,14 +77,14 @@ class PodSettings(Model):
         default_factory=list,
         max_length=64,
         description="Volumes, as in a pod. They are part of the key, since an engine or a model may live there.",
-        json_schema_extra={"items": free({"name": text(63)}, "name"), **_OWN_VOLUMES},
+        json_schema_extra={"items": free({"name": text("The volume's name.", 63)}, "name"), **_OWN_VOLUMES},
     )
     volume_mounts: list[FreeObject] = Field(
         default_factory=list,
         max_length=64,
         description="Where the engine's container has them.",
         json_schema_extra={
-            "items": free({"name": text(63), "mountPath": text(512)}, "name", "mountPath"),
+            "items": _MOUNT,
             **_OWN_PATHS,
         },
     )
@@ -101,7 +102,7 @@ class PodSettings(Model):
         default_factory=list,
         max_length=16,
         description="Secrets to pull the engine's image with, and Tunecast's own.",
-        json_schema_extra={"items": free({"name": text(253)}, "name")},
+        json_schema_extra={"items": free({"name": text("The Secret's name.", 253)}, "name")},
     )
     priority_class_name: str | None = Field(default=None, max_length=253, description="The pods' priority class.")
     runtime_class_name: str | None = Field(

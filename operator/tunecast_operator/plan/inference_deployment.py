@@ -216,7 +216,7 @@ def _conditions(
     seen: Observed, wanted: Wanted, *, held: bool, keeps_old: bool, tunes: bool
 ) -> tuple[Condition, ...]:
     cache = _cache_condition(wanted, tunes=tunes)
-    ready = _ready_condition(seen, wanted, held=held)
+    ready = _ready_condition(seen, held=held)
     rolling = ready.status == "False" or keeps_old or (tunes and not _decided(wanted.cache))
     reason = cache.reason if keeps_old or held else c.ROLLING_OUT
     message = cache.message if keeps_old or held else ready.message
@@ -240,14 +240,15 @@ def _cache_condition(wanted: Wanted, *, tunes: bool) -> Condition:
     return Condition(c.CACHE_READY, "False", reason, message, warning=_decided(wanted.cache))
 
 
-def _ready_condition(seen: Observed, wanted: Wanted, *, held: bool) -> Condition:
+def _ready_condition(seen: Observed, *, held: bool) -> Condition:
     if held:
         text = "replicas start when the cache is ready, or tuning gives up"
         return Condition(c.READY, "False", c.HELD, text)
     live = seen.deployment or {}
     status, spec = live.get("status") or {}, live.get("spec") or {}
-    desired, ready = int(spec.get("replicas", 1)), int(status.get("readyReplicas", 0))
-    current = status.get("observedGeneration", 0) >= live.get("metadata", {}).get("generation", 1)
+    desired, ready = _desired(seen), int(status.get("readyReplicas", 0))
+    observed = status.get("observedGeneration", 0) >= live.get("metadata", {}).get("generation", 1)
+    current = observed and spec.get("replicas", 1) == desired
     why = blocked(seen.pods, live)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
         return Condition(c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}")

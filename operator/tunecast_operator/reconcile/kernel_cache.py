@@ -104,7 +104,8 @@ class KernelCacheReconciler:
 
     def _perform_all(self, seen: plans.Observed, plan: plans.Plan) -> None:
         for action in plan.actions:
-            log.info("KernelCache %s/%s: %s", seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"], action)
+            namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
+            log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, seen.attempt)
             self._perform(seen, action)
 
     def _perform(self, seen: plans.Observed, action: plans.Action) -> None:  # one line per action

@@ -1,0 +1,251 @@
+"""Both reconcilers on a real API server and a real S3 server; only the node is played."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from harness.kubectl import Kubectl
+from support.driver import Driver, Killed, Writes
+from support.kubelet import as_text
+from support.objects import inference_deployment, proof
+from support.s3 import S3
+from tunecast_cache import signing
+from tunecast_cache.layout import staging_prefix
+from tunecast_operator.cluster import DEPLOYMENT, EVENT, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, SECRET, SERVICE
+
+pytestmark = pytest.mark.integration
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
+    namespace = f"operator-{next(NUMBERS)}"
+    kubernetes("create", "namespace", namespace)
+    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
+
+
+def create(driver: Driver, name: str = "qwen3", **spec: Any) -> None:
+    owner = inference_deployment(**{"replicas": 2, "tuning": {"ranks": 2}, **spec})
+    owner["metadata"] = {"name": name, "namespace": driver.namespace}
+    driver.plain.create(INFERENCE_DEPLOYMENT, owner)
+
+
+def change(driver: Driver, name: str = "qwen3", **spec: Any) -> None:
+    found = driver.plain.get(INFERENCE_DEPLOYMENT, driver.namespace, name)
+    assert found
+    patch = {**inference_deployment(**{"replicas": 2, "tuning": {"ranks": 2}, **spec}), "metadata": found["metadata"]}
+    patch["metadata"].pop("managedFields", None)
+    driver.plain.apply(INFERENCE_DEPLOYMENT, patch)
+
+
+def replicas(driver: Driver, name: str = "qwen3") -> Any:
+    found = driver.plain.get(DEPLOYMENT, driver.namespace, name)
+    return found and found["spec"]["replicas"]
+
+
+def staged(driver: Driver) -> list[tuple[str, str]]:
+    return driver.store.staged_jobs(driver.namespace)
+
+
+def warm(driver: Driver) -> bool:
+    return driver.deployment_status().get("cache") == "Hit" and replicas(driver) == 2
+
+
+def test_apply_tune_publish_serve(driver: Driver) -> None:
+    create(driver)
+    driver.step()
+    assert replicas(driver) == 0, "held until the cache is ready"
+    driver.until(lambda: warm(driver), "replicas are let go")
+    [cache] = driver.caches("Ready")
+    assert (cache["status"]["cold"], cache["status"]["warm"]) == ("60.0s", "20.0s")
+    assert staged(driver) == []
+    assert driver.plain.list(JOB, driver.namespace)[0]["status"]["succeeded"] == 2
+    assert driver.plain.get(SECRET, driver.namespace, f"{cache['metadata']['name']}-1") is None
+
+
+def test_a_quiet_cluster_sees_no_write(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    for _ in range(3):
+        driver.step()
+    driver.restart(Writes())
+    for _ in range(10):
+        driver.step()
+    assert driver.writes.names == []
+
+
+def test_events_read_like_a_log_without_repeats(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    events = driver.plain.list(EVENT, driver.namespace)
+    ours = [(e["involvedObject"]["kind"], e["reason"]) for e in events if e["source"].get("component") == "tunecast"]
+    assert {"Queued", "Tuning", "Publishing", "Published"} <= {reason for kind, reason in ours if kind == "KernelCache"}
+    assert max(Counter(ours).values()) == 1
+
+
+def describe(driver: Driver) -> str:
+    """All that a finished run leaves, without identities and moments."""
+    kinds = (INFERENCE_DEPLOYMENT, KERNEL_CACHE, DEPLOYMENT, SERVICE, JOB)
+    found = {kind.name: driver.plain.list(kind, driver.namespace) for kind in kinds}
+    jobs = [{"name": job["metadata"]["name"], "spec": job["spec"]["completions"]} for job in found.pop("Job")]
+    for owner in found["InferenceDeployment"]:
+        owner["metadata"].pop("annotations", None)
+    services = [service["metadata"]["name"] for service in found.pop("Service")]
+    text = as_text({**found, "jobs": jobs, "services": services, "staged": staged(driver)})
+    for cache in driver.caches():
+        text = text.replace(cache["status"]["manifest"], "<digest>")
+    text = re.sub(r"made [0-9TZ:-]+", "made <moment>", re.sub(r"qwen3-[0-9a-f]+-[0-9a-z]{5}", "<pod>", text))
+    return text.replace(driver.namespace, "<namespace>")
+
+
+def run_to_the_end(driver: Driver) -> None:
+    driver.until(lambda: warm(driver), "replicas are let go")
+    for _ in range(3):
+        driver.step()
+
+
+def test_killed_after_any_write_it_ends_the_same(kubernetes: Kubectl, s3_credentials: S3) -> None:
+    """For every n: the operator ends right after its nth write, another one starts, and the end is always the same."""
+    expected, names, private = "", list[str](), signing.generate()
+    killed_after: set[str] = set()
+    for last in itertools.count():
+        namespace = f"killed-{last}"
+        kubernetes("create", "namespace", namespace)
+        driver = Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace, private)
+        create(driver)
+        driver.restart(Writes(last or None))
+        try:
+            run_to_the_end(driver)
+        except Killed:
+            driver.restart(Writes())
+            run_to_the_end(driver)
+            assert describe(driver) == expected, f"killed after write {last}: {names[last - 1]}"
+            continue
+        if last:
+            break
+        expected, names = describe(driver), driver.writes.names
+    assert killed_after == set(names)
+    assert {"POST Job", "put the manifest", "PUT KernelCache/status"} <= killed_after
+
+
+def test_two_with_the_same_key_share_one_job_and_one_deleted_harms_nobody(driver: Driver) -> None:
+    create(driver, "first")
+    create(driver, "second")
+    driver.kubelet.running_only = True
+    driver.until(lambda: driver.caches("Tuning"), "it tunes")
+    driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "first")
+    driver.kubelet.running_only = False
+    driver.until(lambda: driver.deployment_status("second").get("cache") == "Hit", "the other one is warm")
+    assert len(driver.plain.list(JOB, driver.namespace)) == 1
+
+
+def test_the_job_of_a_cache_that_nobody_wants_goes_at_once(driver: Driver) -> None:
+    create(driver)
+    driver.kubelet.running_only = True
+    driver.until(lambda: driver.caches("Tuning"), "it tunes")
+    driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
+    driver.until(lambda: not driver.plain.list(JOB, driver.namespace), "its Job is gone")
+
+
+def test_replicas_and_labels_tune_nothing_and_an_argument_does_while_the_old_serves(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    change(driver, replicas=3, pod={"labels": {"team": "a"}})
+    driver.until(lambda: replicas(driver) == 3, "three replicas")
+    assert len(driver.caches()) == 1
+    driver.kubelet.running_only = True
+    change(driver, replicas=4, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")
+    driver.until(lambda: replicas(driver) == 4, "the old revision scales")
+    live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
+    assert live
+    assert "--max-model-len=8192" not in live["spec"]["template"]["spec"]["containers"][0]["command"]
+    driver.kubelet.running_only = False
+    driver.until(lambda: len(driver.caches("Ready")) == 2, "the new cache is ready")
+    driver.until(lambda: "--max-model-len=8192" in command(driver), "the new revision rolls out")
+
+
+def command(driver: Driver) -> list[str]:
+    live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
+    found: list[str] = (live or {})["spec"]["template"]["spec"]["containers"][0]["command"]
+    return found
+
+
+def test_generation_tunes_again(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    change(driver, tuning={"ranks": 2, "generation": 2})
+    driver.until(lambda: len(driver.caches("Ready")) == 2, "tuned again")
+    assert len(driver.plain.list(JOB, driver.namespace)) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "state", "reason", "jobs"),
+    [
+        ("EngineRejectedArguments", "Failed", "EngineRejectedArguments", 1),
+        ("EngineCrashed", "Failed", "AttemptsExhausted", 3),
+    ],
+)
+def test_tuning_that_fails_lets_replicas_start_cold(
+    driver: Driver, failure: str, state: str, reason: str, jobs: int
+) -> None:
+    driver.kubelet.failure = failure
+    create(driver)
+    driver.until(lambda: driver.caches(state), state)
+    driver.until(lambda: replicas(driver) == 2, "replicas are let go")
+    status = driver.deployment_status()
+    assert status["cache"] == "Failed"
+    assert next(c for c in status["conditions"] if c["type"] == "CacheReady")["reason"] == reason
+    assert len(driver.plain.list(JOB, driver.namespace)) == jobs
+    assert staged(driver) == []
+
+
+def test_an_inert_bundle_is_not_shipped(driver: Driver) -> None:
+    driver.kubelet.proved = proof(cold=10, warm=11)
+    create(driver)
+    [cache] = driver.until(lambda: driver.caches("Ineffective"), "Ineffective")
+    driver.until(lambda: replicas(driver) == 2, "replicas are let go")
+    assert driver.deployment_status()["cache"] == "Cold"
+    assert driver.store.list_manifests(driver.namespace, cache["spec"]["key"]) == []
+
+
+def test_other_bytes_than_rank_0_promised_are_never_published(driver: Driver) -> None:
+    driver.kubelet.staged = b"another archive!!"
+    create(driver, tuning={"ranks": 2, "attempts": 1})
+    [cache] = driver.until(lambda: driver.caches("Failed"), "Failed")
+    assert cache["status"]["lastFailure"]["reason"] == "DigestMismatch"
+    assert driver.store.list_manifests(driver.namespace, cache["spec"]["key"]) == []
+    assert staged(driver) == []
+
+
+def test_an_object_of_that_name_that_is_not_ours_is_left_alone(driver: Driver, kubernetes: Kubectl) -> None:
+    kubernetes("create", "deployment", "qwen3", "--image=other", "-n", driver.namespace)
+    create(driver)
+    driver.until(lambda: stalled(driver) == "NameTaken", "it says so")
+    live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
+    assert live
+    assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "other"
+
+
+def stalled(driver: Driver) -> str:
+    conditions = driver.deployment_status().get("conditions", [])
+    return next((str(c["reason"]) for c in conditions if c["type"] == "Stalled" and c["status"] == "True"), "")
+
+
+def test_a_deleted_namespace_of_objects_leaves_nothing_staged(driver: Driver) -> None:
+    create(driver)
+    driver.kubelet.running_only = True
+    driver.until(lambda: driver.caches("Tuning"), "it tunes")
+    [cache] = driver.caches()
+    driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
+    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"])
+    prefix = staging_prefix("", driver.namespace, cache["spec"]["key"], f"{cache['metadata']['uid']}-1")
+    assert prefix
+    driver.until(lambda: not driver.caches(), "it is gone")
+    driver._caches.reconcile(driver.namespace, cache["metadata"]["name"])
+    assert staged(driver) == []

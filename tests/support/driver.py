@@ -1,0 +1,133 @@
+"""Runs the real reconcilers against a real API server and a real S3 server, step by step, without kopf's watching.
+
+The clock is the driver's own, so that backoffs cost no time; a kill is an exception after a write that took effect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from support.kubelet import Kubelet
+from tunecast_cache import signing
+from tunecast_cache.manifest import Archive
+from tunecast_cache.store import Store
+from tunecast_cache.trust import StoreSettings
+from tunecast_operator import times
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, ConflictError, Kind, Object, connect
+from tunecast_operator.installation import Installation
+from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
+from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+
+DEADLINE_SECONDS = 60.0
+
+
+class Killed(BaseException):
+    """The operator ends here, as by SIGKILL: nothing of it catches this."""
+
+
+class Writes:
+    """Counts the operator's writes, and kills it after one of them."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.count, self._last = 0, last
+        self.names: list[str] = []
+
+    def happened(self, name: str) -> None:
+        self.count += 1
+        self.names.append(name)
+        if self.count == self._last:
+            raise Killed
+
+
+class CountedCluster(Cluster):
+    """The real cluster; every write is counted after it took effect."""
+
+    writes: Writes
+
+    def _call(self, method: str, kind: Kind, namespace: str, name: str = "", **more: Any) -> Object | None:
+        found = super()._call(method, kind, namespace, name, **more)
+        if method != "GET":
+            self.writes.happened(f"{method} {kind.name}{'/' + more['subresource'] if more.get('subresource') else ''}")
+        return found
+
+
+class CountedStore(Store):
+    """The real store, likewise."""
+
+    writes: Writes
+
+    def publish(self, namespace: str, key: str, job: str, name: str, archive: Archive) -> None:
+        super().publish(namespace, key, job, name, archive)
+        self.writes.happened("copy a blob")
+
+    def put_manifest(self, namespace: str, key: str, signer: str, envelope: bytes) -> bool:
+        done = super().put_manifest(namespace, key, signer, envelope)
+        self.writes.happened("put the manifest")
+        return done
+
+    def delete_staged(self, namespace: str, key: str, job: str) -> None:
+        super().delete_staged(namespace, key, job)
+        self.writes.happened("delete what was staged")
+
+
+class Driver:
+    """One namespace's operator and node."""
+
+    def __init__(self, kubeconfig: str, settings: StoreSettings, namespace: str, private: bytes | None = None) -> None:
+        api = connect(1, kubeconfig)._api
+        self.plain = connect(1, kubeconfig)
+        self.cluster, self.store = CountedCluster(api), CountedStore(settings, seconds=5)
+        self.installation = Installation(settings, "tunecast-system", "init:1")
+        self.namespace, self.now = namespace, times.utc_now()
+        self.kubelet = Kubelet(self.plain, namespace)
+        self.private = private or signing.generate()
+        self.restart(Writes())
+
+    def restart(self, writes: Writes) -> None:
+        """A new operator process, with nothing in memory."""
+        self.writes = self.cluster.writes = self.store.writes = writes
+        signer = signing.Signer(self.private)
+        publisher = Publisher(self.store, signer, {signer.signer: signer.public_key})
+        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time)
+        self._deployments = InferenceDeploymentReconciler(
+            self.cluster, self.installation, publisher.trusted, self._time, lambda _namespace, _name: None
+        )
+
+    def _time(self) -> datetime:
+        return self.now
+
+    def step(self) -> None:
+        """Looks at every object once, then lets the node do its part; twenty seconds go by."""
+        for kind, reconcile in ((INFERENCE_DEPLOYMENT, self._deployments.reconcile), (KERNEL_CACHE, self._caches.reconcile)):
+            for found in self.plain.list(kind, self.namespace):
+                try:
+                    reconcile(self.namespace, found["metadata"]["name"])
+                except ConflictError:
+                    continue
+        self._node()
+        self.now += timedelta(seconds=20)
+
+    def _node(self) -> None:
+        try:
+            self.kubelet.step()
+        except ConflictError:
+            return
+
+    def until(self, seen: Callable[[], Any], what: str) -> Any:
+        """Steps until ``seen`` returns something truthy, which is returned."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (found := seen()):
+            assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS:.0f} s"
+            self.step()
+        return found
+
+    def caches(self, state: str = "") -> list[Object]:
+        found = self.plain.list(KERNEL_CACHE, self.namespace)
+        return [cache for cache in found if not state or (cache.get("status") or {}).get("state") == state]
+
+    def deployment_status(self, name: str = "qwen3") -> Object:
+        return (self.plain.get(INFERENCE_DEPLOYMENT, self.namespace, name) or {}).get("status") or {}

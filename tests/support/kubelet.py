@@ -1,0 +1,101 @@
+"""Plays the node of a control plane that has none: starts the pods of tuning Jobs, and stages what ranks would.
+
+Everything else is real: the API server, the controllers, the S3 server, and every upload goes through a presigned URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import urllib.request
+from typing import Any
+
+from support.objects import proof
+from tunecast_cache.job import JobSettings, RankResult, archive_object, result_object
+from tunecast_cache.manifest import Archive, Proof, Provenance
+from tunecast_cache.records import canonical, decode
+from tunecast_operator.cluster import JOB, POD, SECRET, Cluster
+from tunecast_operator.identity import CACHE_LABEL
+from tunecast_operator.plan.outcome import rank_of
+
+BYTES = b"a layer's archive"
+ARCHIVE = Archive("TorchCompile", hashlib.sha256(BYTES).hexdigest(), len(BYTES), 100, 1)
+
+
+class Kubelet:
+    """``failure`` is what rank 1 says, where ranks are to fail; ``proved`` is rank 0's proof."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self.failure: str | None = None
+        self.proved: Proof = proof()
+        self.staged: bytes = BYTES
+        self.running_only = False
+
+    def step(self) -> None:
+        """Moves every pod of every Job one phase on; a Job whose settings are missing waits, as a real pod would."""
+        for job in self._cluster.list(JOB, self._namespace, CACHE_LABEL):
+            settings = self._settings(job["metadata"]["name"])
+            if settings:
+                for pod in self._cluster.list(POD, self._namespace, f"job-name={job['metadata']['name']}"):
+                    self._step(pod, settings)
+
+    def _settings(self, name: str) -> JobSettings | None:
+        secret = self._cluster.get(SECRET, self._namespace, name)
+        if secret is None:
+            return None
+        return decode(JobSettings, base64.b64decode(secret["data"]["job.json"]), name)
+
+    def _step(self, pod: dict[str, Any], settings: JobSettings) -> None:
+        phase = pod["status"]["phase"]
+        if phase == "Pending":
+            self._set(pod, "Running", {"running": {}})
+        elif phase == "Running" and not self.running_only:
+            self._end(pod, settings)
+
+    def _end(self, pod: dict[str, Any], settings: JobSettings) -> None:
+        rank = rank_of(pod)
+        result = self._result(rank)
+        if rank == 0 and result.succeeded:
+            _put(settings.uploads[archive_object(ARCHIVE.layer)], self.staged)
+        _put(settings.uploads[result_object(rank)], canonical(result))
+        code = 0 if result.succeeded else 1
+        self._set(pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "reason": "x", "message": ""}})
+
+    def _result(self, rank: int) -> RankResult:
+        if self.failure:
+            reason = self.failure if rank == 1 else "PeerLost"
+            return RankResult(rank, succeeded=False, reason=reason, message="rank 1 said so", lost_rank=1)
+        if rank:
+            return RankResult(rank, succeeded=True, reason="Proved", message="")
+        return RankResult(
+            0, succeeded=True, reason="Proved", message="", archives=(ARCHIVE,), proof=self.proved,
+            provenance=Provenance("3.12.3"),
+        )  # fmt: skip
+
+    def _set(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
+        status = {"name": "engine", "state": state, "ready": False, "image": "x", "imageID": "", "restartCount": 0}
+        conditions = [{"type": "PodScheduled", "status": "True"}]
+        self._cluster.update_status(
+            POD, {**pod, "status": {"phase": phase, "containerStatuses": [status], "conditions": conditions}}
+        )
+
+
+def _put(url: str, data: bytes) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, data=data, method="PUT"), timeout=10):
+        pass
+
+
+def end_state(value: Any) -> Any:
+    """JSON without what differs from run to run: identities, versions and moments."""
+    dropped = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "observedGeneration"}
+    if isinstance(value, dict):
+        return {k: end_state(v) for k, v in value.items() if k not in dropped and not k.endswith(("Time", "At", "Since"))}
+    if isinstance(value, list):
+        return [end_state(item) for item in value]
+    return value
+
+
+def as_text(value: Any) -> str:
+    return json.dumps(end_state(value), sort_keys=True, indent=1)

@@ -1,0 +1,1 @@
+"""The real cluster, our images, Helm, and a real vLLM on the CPU."""

@@ -1,0 +1,85 @@
+"""The demo's InferenceDeployment with changes, and what a user would look at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.deploy import ROOT
+from harness.kubectl import Kubectl, Object, condition, wait_for
+
+EXAMPLE = ROOT / "examples" / "demo" / "tiny-qwen3.yaml"
+TUNE_SECONDS = 600.0
+
+
+def tiny(name: str, namespace: str, **changes: Any) -> Object:
+    """The demo's object under another name, with parts of its spec replaced; ``engine`` and ``tuning`` are merged."""
+    found: Object = json.loads(_as_json(EXAMPLE.read_text()))
+    found["metadata"] = {"name": name, "namespace": namespace}
+    for field, value in changes.items():
+        old = found["spec"].get(field)
+        found["spec"][field] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    return found
+
+
+def _as_json(text: str) -> str:
+    import yaml  # noqa: PLC0415 - the demo shares this package's harness, and has no PyYAML
+
+    return json.dumps(yaml.safe_load(text))
+
+
+def environment_without(name: str) -> list[Object]:
+    return [v for v in tiny("x", "x")["spec"]["engine"]["env"] if v["name"] != name]
+
+
+def until_ready(kubectl: Kubectl, name: str, namespace: str, seconds: float = TUNE_SECONDS) -> Object:
+    """As ``kubectl wait --for=condition=Ready``; returns the object."""
+    kubectl("wait", "--for=condition=Ready", f"infd/{name}", "-n", namespace, f"--timeout={seconds:.0f}s", timeout=seconds + 30)
+    return kubectl.get("infd", name, "-n", namespace)
+
+
+def until_cache(kubectl: Kubectl, name: str, namespace: str, reasons: set[str], seconds: float = TUNE_SECONDS) -> Object:
+    """Waits until the InferenceDeployment's CacheReady has one of ``reasons``; returns the condition."""
+
+    def look() -> Object | None:
+        found = condition(kubectl.find("infd", name, "-n", namespace), "CacheReady")
+        return found if found.get("reason") in reasons else None
+
+    return wait_for(look, f"{namespace}/{name} has CacheReady={'|'.join(sorted(reasons))}", seconds)
+
+
+def cache_of(kubectl: Kubectl, name: str, namespace: str) -> Object:
+    owner = kubectl.get("infd", name, "-n", namespace)
+    return kubectl.get("kc", owner["status"]["kernelCache"], "-n", namespace)
+
+
+def serving_pods(kubectl: Kubectl, name: str, namespace: str) -> list[Object]:
+    return kubectl.items("pods", "-n", namespace, "-l", f"tunecast.io/inference-deployment={name}")
+
+
+def rank_pods(kubectl: Kubectl, namespace: str) -> list[Object]:
+    return kubectl.items("pods", "-n", namespace, "-l", "tunecast.io/kernel-cache")
+
+
+def init_report(pod: Object) -> Object:
+    status = next(s for s in pod["status"]["initContainerStatuses"] if s["name"] == "tunecast-init")
+    report: Object = json.loads(status["state"]["terminated"]["message"])
+    return report
+
+
+def our_events(kubectl: Kubectl, namespace: str) -> list[tuple[str, str, str]]:
+    """(kind, name, reason) of every Event that Tunecast wrote."""
+    found = kubectl.items("events", "-n", namespace)
+    ours = (e for e in found if (e.get("source") or {}).get("component") == "tunecast")
+    return [(e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"]) for e in ours]
+
+
+def operator_writes(environment: dict[str, str]) -> int:
+    """Writes of the operator so far, as the API server's audit log has them."""
+    user = "system:serviceaccount:tunecast-system:tunecast"
+    with open(environment["TUNECAST_AUDIT_LOG"]) as log:  # noqa: PTH123
+        entries = (json.loads(line) for line in log if user in line)
+        writes = {"create", "update", "patch", "delete", "deletecollection"}
+        return sum(entry["verb"] in writes and entry["user"]["username"] == user for entry in entries)
+
+

@@ -1,0 +1,140 @@
+"""The main job: apply, tune on two ranks, prove, publish, serve warm, scale out warm without the operator."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.conftest import World
+from e2e.steps import (
+    cache_of, environment_without, init_report, operator_writes, our_events, rank_pods, serving_pods, until_cache, until_ready,
+)  # fmt: skip
+from harness import deploy
+from harness.kubectl import Object, condition, wait_for
+
+pytestmark = pytest.mark.e2e
+NAMESPACE, NAME = "warm", "tiny"
+
+
+@pytest.fixture(scope="module")
+def served(world: World) -> Iterator[World]:
+    """An InferenceDeployment that is tuned and serves."""
+    world.namespace(NAMESPACE)
+    world.apply(NAME, NAMESPACE)
+    until_cache(world.kubectl, NAME, NAMESPACE, {"Published", "Ineffective", "AttemptsExhausted"})
+    until_ready(world.kubectl, NAME, NAMESPACE)
+    yield world
+    world.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def test_the_proof(served: World) -> None:
+    """A peer's warm start against rank 0's cold one, layer by layer, as the Job measured them."""
+    proof = cache_of(served.kubectl, NAME, NAMESPACE)["status"]["proof"]
+    [rank] = proof["ranks"]
+    assert proof["mode"] == "Peer"
+    assert rank["warm"]["totalSeconds"] <= 0.55 * proof["cold"]["totalSeconds"]
+    assert rank["warm"]["initSeconds"] <= 0.35 * proof["cold"]["initSeconds"]
+    assert {layer["layer"]: (layer["verdict"], layer["madeAgain"]) for layer in rank["layers"]} == {
+        "PythonBytecode": ("Hit", 0),
+        "TorchCompile": ("Hit", 0),
+        "VllmMeta": ("Hit", 0),
+    }
+    assert proof["outputs"] == "Identical"
+
+
+def test_the_columns_tell_the_story(served: World) -> None:
+    columns = served.kubectl("get", "inferencedeployments", "-n", NAMESPACE).splitlines()
+    assert columns[0].split() == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
+    assert columns[1].split()[1:5] == ["/models/tiny", "1", "1", "Hit"]
+    caches = served.kubectl("get", "kernelcaches", "-n", NAMESPACE)
+    assert re.search(r"/models/tiny +Ready +[0-9.]+ MiB +[0-9.]+s +[0-9.]+s +[0-9.]+x", caches)
+
+
+def test_events_read_like_a_log(served: World) -> None:
+    events = our_events(served.kubectl, NAMESPACE)
+    assert max(Counter(events).values()) == 1
+    assert {"Queued", "Tuning", "Publishing", "Published"} <= {reason for kind, _, reason in events if kind == "KernelCache"}
+
+
+def test_the_replica_started_warm(served: World) -> None:
+    [pod] = serving_pods(served.kubectl, NAME, NAMESPACE)
+    report = init_report(pod)
+    assert (report["result"], report["reason"]) == ("Hit", "Installed")
+    assert set(report["layers"]) == {"PythonBytecode", "TorchCompile", "VllmMeta"}
+    cold = cache_of(served.kubectl, NAME, NAMESPACE)["status"]["proof"]["cold"]
+    assert own_init_seconds(served, pod) <= 0.5 * cold["initSeconds"]
+
+
+def own_init_seconds(world: World, pod: Object) -> float:
+    log = world.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "engine")
+    found = re.search(r"init engine \(.*\) took ([0-9.]+) s", log)
+    assert found, log[-2000:]
+    return float(found[1])
+
+
+def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:
+    for pod in rank_pods(served.kubectl, NAMESPACE):
+        assert "tunecast.io/inference-deployment" not in pod["metadata"]["labels"]
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        names = [v["name"] for c in pod["spec"]["containers"] for v in c.get("env", [])]
+        assert not [name for name in names if name.startswith(("AWS_", "TUNECAST_"))]
+
+
+def test_a_quiet_cluster_sees_no_write(served: World) -> None:
+    """A minute here; ten by hand, see bench/results."""
+    before = operator_writes(served.environment)
+    assert before > 0
+    end = time.monotonic() + 60
+    wait_for(lambda: time.monotonic() > end, "a minute", 70, every=1)
+    assert operator_writes(served.environment) == before
+
+
+def test_scale_out_is_warm_while_the_operator_is_off(served: World) -> None:
+    kubectl, system = served.kubectl, deploy.SYSTEM_NAMESPACE
+    kubectl("scale", "deployment", "tunecast", "-n", system, "--replicas=0")
+    try:
+        kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=tunecast", "-n", system, "--timeout=60s")
+        kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=2")
+        kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=300s", timeout=330)
+        reports = [init_report(pod)["result"] for pod in serving_pods(kubectl, NAME, NAMESPACE)]
+    finally:
+        kubectl("scale", "deployment", "tunecast", "-n", system, "--replicas=1")
+        kubectl("rollout", "status", "deployment/tunecast", "-n", system, "--timeout=120s")
+    assert reports == ["Hit", "Hit"]
+    wait_for(lambda: kubectl.get("infd", NAME, "-n", NAMESPACE)["status"].get("readyReplicas") == 2, "status follows", 60)
+
+
+def test_another_with_the_same_key_tunes_nothing(served: World) -> None:
+    before = len(served.kubectl.items("jobs", "-n", NAMESPACE))
+    served.apply("twin", NAMESPACE, replicas=0)
+    until_cache(served.kubectl, "twin", NAMESPACE, {"Published"}, 60)
+    assert len(served.kubectl.items("jobs", "-n", NAMESPACE)) == before
+    served.kubectl("delete", "infd", "twin", "-n", NAMESPACE)
+
+
+def test_deleting_it_leaves_nothing_but_the_cache(served: World) -> None:
+    served.kubectl("delete", "infd", NAME, "-n", NAMESPACE)
+    mine = f"tunecast.io/inference-deployment={NAME}"
+
+    def gone() -> bool:
+        return not served.kubectl.items("deployments,replicasets,services,pods", "-n", NAMESPACE, "-l", mine)
+
+    wait_for(gone, "its children are gone", 120)
+    assert len(served.kubectl.items("kernelcaches", "-n", NAMESPACE)) == 1
+
+
+def test_an_artefact_that_does_not_load_is_found_and_said(world: World) -> None:
+    """vLLM's default on a CPU: its AOT artefact is made again at every start. The proof finds that by itself."""
+    namespace = world.namespace("aot")
+    world.apply("tiny", namespace, engine={"env": environment_without("VLLM_USE_AOT_COMPILE")}, replicas=0)
+    until_cache(world.kubectl, "tiny", namespace, {"Published", "Ineffective", "AttemptsExhausted"})
+    [rank] = cache_of(world.kubectl, "tiny", namespace)["status"]["proof"]["ranks"]
+    verdicts = {layer["layer"]: layer for layer in rank["layers"]}
+    assert verdicts["TorchCompile"]["verdict"] == "Partial"
+    assert "load failure" in verdicts["TorchCompile"]["reason"]
+    assert "load failure" in world.kubectl("describe", "kernelcaches", "-n", namespace)
+    assert condition(world.kubectl.get("infd", "tiny", "-n", namespace), "CacheReady")["status"] == "True"

@@ -68,7 +68,7 @@ def demo(tree: Path) -> Path:
     compiling = [sys.executable, "-m", "compileall", "-qq", sysconfig.get_paths()["purelib"]]
     subprocess.run(compiling, env={**os.environ, "PYTHONPYCACHEPREFIX": str(pycache)}, check=False)
     size = sum(p.stat().st_size for p in pycache.rglob("*.pyc"))
-    for copy in range(1, round(BYTECODE / size)):
+    for copy in range(1, BYTECODE // size):
         shutil.copytree(pycache, tree / f"pycache/copy-{copy}")
     (tree / "torchinductor").mkdir()
     for i in range(64):

@@ -62,7 +62,7 @@ def from_json(kind: type[T], value: Any, what: str) -> T:
     return typing.cast("T", _convert(kind, value, what))
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:  # noqa: PLR0911  # a table
+def _convert(kind: Any, value: Any, where: str) -> Any:  # a table
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, where)

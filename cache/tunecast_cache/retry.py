@@ -37,7 +37,7 @@ class Retries:
         for tried in range(1, self.tries):
             try:
                 return work()
-            except StoreUnavailableError:  # noqa: PERF203  # that is what the loop is for
+            except StoreUnavailableError:  # that is what the loop is for
                 pause = self.random() * min(self.most, self.first * 2 ** (tried - 1))
                 if self.clock() + pause >= until:
                     raise

@@ -7,8 +7,9 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 
 def main(extra: str, venv: Path) -> None:

@@ -18,6 +18,7 @@ from harness.kubectl import Kubectl, Object, condition, wait_for
 HERE = Path(__file__).resolve().parent
 NAMESPACE, NAME = "demo", "tiny-qwen3"
 BEGIN = time.monotonic()
+SHOWN_SECONDS = 0.05  # shorter phases are left out of the table
 
 
 def say(text: str) -> None:
@@ -51,7 +52,9 @@ def watch_until_ready(kubectl: Kubectl, seconds: float) -> None:
         nonlocal shown
         found = kubectl.get("inferencedeployment", NAME, "-n", NAMESPACE)
         ready, cache = condition(found, "Ready"), condition(found, "CacheReady")
-        line = f"CACHE={found.get('status', {}).get('cache', '-')}  {cache.get('reason', '-')}: {cache.get('message', '')}"
+        line = (
+            f"CACHE={found.get('status', {}).get('cache', '-')}  {cache.get('reason', '-')}: {cache.get('message', '')}"
+        )
         line += f" | Ready={ready.get('status', '-')} {ready.get('message', '')}" + progress(kubectl)
         if line != shown:
             say(line)
@@ -92,19 +95,30 @@ def tables(kubectl: Kubectl) -> str:
     ranks = [[f"rank {r['rank']}", "warm", *start_columns(r["warm"])] for r in proof["ranks"]]
     starts = table(["WHO", "START", "TO /health s", "INIT ENGINE s", "PHASES s"], [cold, *ranks])
     layers = [
-        [f"rank {r['rank']}", layer["layer"], layer["verdict"], str(layer["files"]), str(layer["madeAgain"]), layer.get("reason", "")]
+        [
+            f"rank {r['rank']}",
+            layer["layer"],
+            layer["verdict"],
+            str(layer["files"]),
+            str(layer["madeAgain"]),
+            layer.get("reason", ""),
+        ]
         for r in proof["ranks"]
         for layer in r["layers"]
     ]
     proved = table(["WHO", "LAYER", "VERDICT", "FILES", "MADE AGAIN", "REASON"], layers)
-    replicas = [replica(pod) for pod in kubectl.items("pods", "-n", NAMESPACE, "-l", f"tunecast.io/inference-deployment={NAME}")]
+    replicas = [
+        replica(pod) for pod in kubectl.items("pods", "-n", NAMESPACE, "-l", f"tunecast.io/inference-deployment={NAME}")
+    ]
     served = table(["REPLICA", "INIT REPORT", "FETCHED", "INIT s", "POD TO READY s"], replicas)
-    verdict = f"bundle {status['size']}, speed-up {status['speedup']}, verdict {status['verdict']}, outputs {status['outputs']}"
+    verdict = "bundle {size}, speed-up {speedup}, verdict {verdict}, outputs {outputs}".format(**status)
     return f"\n{starts}\n\n{proved}\n\n{served}\n\n{verdict}\n"
 
 
 def start_columns(start: Object) -> list[str]:
-    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in start.get("phases", {}).items() if seconds >= 0.05)
+    phases = ", ".join(
+        f"{name} {seconds:.1f}" for name, seconds in start.get("phases", {}).items() if seconds >= SHOWN_SECONDS
+    )
     init = start.get("initSeconds")
     return [f"{start['totalSeconds']:.1f}", "-" if init is None else f"{init:.1f}", phases]
 
@@ -125,7 +139,10 @@ def moment(text: str) -> float:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows])
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    )
     return "\n".join(lines)
 
 
@@ -140,9 +157,12 @@ def main() -> None:
     print(tables(kubectl), flush=True)
     say("done")
     if environment:
-        print(f"Look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={environment['PATH'].split(':')[0]}:$PATH")
-    print(f"  kubectl describe kernelcaches -n {NAMESPACE}\n  kubectl get events -n {NAMESPACE} --sort-by=.lastTimestamp\n"
-          f"  kubectl logs -n {NAMESPACE} deployment/{NAME} -c tunecast-init\n  make demo-down removes the cluster")  # fmt: skip
+        tools = environment["PATH"].split(":", maxsplit=1)[0]
+        print(f"Look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={tools}:$PATH")
+    print(f"  kubectl describe kernelcaches -n {NAMESPACE}")
+    print(f"  kubectl get events -n {NAMESPACE} --sort-by=.lastTimestamp")
+    print(f"  kubectl logs -n {NAMESPACE} deployment/{NAME} -c tunecast-init")
+    print("  make demo-down removes the cluster")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -167,11 +168,9 @@ def _translated(error: client.ApiException, what: str) -> ClusterError:
 def connect(workers: int, kubeconfig: str | None = None) -> Cluster:
     """By ``kubeconfig`` where one is given; else by the service account of the pod, else by the user's kubeconfig."""
     settings = client.Configuration()
-    try:
-        if kubeconfig:
-            raise config.ConfigException
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(client_configuration=settings)
-    except config.ConfigException:
+    else:
         config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
     settings.retries = False
     settings.connection_pool_maxsize = workers + 1

@@ -46,7 +46,9 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         init_pull_policy=environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
         init_deadline_seconds=float(environment.get("TUNECAST_INIT_DEADLINE_SECONDS") or 60),
         signing_secret=environment.get("TUNECAST_SIGNING_SECRET") or "tunecast-signing-key",
-        watch_namespaces=tuple(n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()),
+        watch_namespaces=tuple(
+            n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()
+        ),
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-_EMPTY = (None, "", [], {}, False, 0)
+_EMPTY: tuple[Any, ...] = (None, "", [], {}, False, 0)
 
 
 def matches(desired: Any, live: Any) -> bool:
@@ -25,7 +25,7 @@ def _same(desired: Any, live: Any) -> bool:
 
 
 def _same_quantity(desired: Any, live: Any) -> bool:
-    """"1000m" is kept as "1"."""
+    """The API server keeps "1000m" as "1"."""
     first, second = _quantity(desired), _quantity(live)
     return first is not None and first == second
 

@@ -105,7 +105,9 @@ class Publisher:
         except MalformedError:
             return None
 
-    def publish(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, result: RankResult, now: datetime) -> None:
+    def publish(
+        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, result: RankResult, now: datetime
+    ) -> None:
         """Takes the staged archives over, then writes the signed manifest, unless one is there already.
 
         Raises:
@@ -148,7 +150,10 @@ def check_archives(archives: tuple[Archive, ...], job: str) -> None:
     names = [archive.layer for archive in archives]
     if not names or len(set(names)) != len(names) or not set(names) <= layers.BY_NAME.keys():
         raise BundleError(f"{job} staged no bundle: its layers are {names}")
-    if any(a.size < 0 or a.unpacked < 0 or a.files < 1 for a in archives) or sum(a.size for a in archives) > BUNDLE_LIMIT:
+    if (
+        any(a.size < 0 or a.unpacked < 0 or a.files < 1 for a in archives)
+        or sum(a.size for a in archives) > BUNDLE_LIMIT
+    ):
         raise BundleError(f"{job} staged archives of impossible sizes")
 
 
@@ -156,7 +161,9 @@ def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str
     """A proof may ask for one variable, with one value: nothing that a rank says reaches a pod template otherwise."""
     allowed = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"}
     if not environment.items() <= allowed.items():
-        raise BundleError(f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken")
+        raise BundleError(
+            f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken"
+        )
     return dict(environment)
 
 

@@ -34,11 +34,21 @@ def environment_without(name: str) -> list[Object]:
 
 def until_ready(kubectl: Kubectl, name: str, namespace: str, seconds: float = TUNE_SECONDS) -> Object:
     """As ``kubectl wait --for=condition=Ready``; returns the object."""
-    kubectl("wait", "--for=condition=Ready", f"infd/{name}", "-n", namespace, f"--timeout={seconds:.0f}s", timeout=seconds + 30)
+    kubectl(
+        "wait",
+        "--for=condition=Ready",
+        f"infd/{name}",
+        "-n",
+        namespace,
+        f"--timeout={seconds:.0f}s",
+        timeout=seconds + 30,
+    )
     return kubectl.get("infd", name, "-n", namespace)
 
 
-def until_cache(kubectl: Kubectl, name: str, namespace: str, reasons: set[str], seconds: float = TUNE_SECONDS) -> Object:
+def until_cache(
+    kubectl: Kubectl, name: str, namespace: str, reasons: set[str], seconds: float = TUNE_SECONDS
+) -> Object:
     """Waits until the InferenceDeployment's CacheReady has one of ``reasons``; returns the condition."""
 
     def look() -> Object | None:
@@ -81,5 +91,3 @@ def operator_writes(environment: dict[str, str]) -> int:
         entries = (json.loads(line) for line in log if user in line)
         writes = {"create", "update", "patch", "delete", "deletecollection"}
         return sum(entry["verb"] in writes and entry["user"]["username"] == user for entry in entries)
-
-

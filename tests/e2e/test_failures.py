@@ -23,7 +23,9 @@ def test_a_wrong_argument_is_not_retried(world: World) -> None:
     found = until_cache(world.kubectl, "tiny", namespace, {"EngineRejectedArguments"}, 180)
     assert "--no-such-argument" in found["message"]
     assert len(world.kubectl.items("jobs", "-n", namespace)) == 1
-    assert ("KernelCache", "EngineRejectedArguments") in {(kind, reason) for kind, _, reason in our_events(world.kubectl, namespace)}
+    assert ("KernelCache", "EngineRejectedArguments") in {
+        (kind, reason) for kind, _, reason in our_events(world.kubectl, namespace)
+    }
     wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas start all the same", 30)
     world.kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -52,9 +54,17 @@ def test_a_rank_that_is_killed_ends_the_attempt_and_the_next_begins(world: World
     namespace = world.namespace(f"killed-rank-{rank}")
     world.apply("tiny", namespace)
     wait_for(lambda: running(world, namespace) == 2, "both ranks run", 120)
-    victim = next(p for p in rank_pods(world.kubectl, namespace) if p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == str(rank))
+    victim = next(
+        p
+        for p in rank_pods(world.kubectl, namespace)
+        if p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == str(rank)
+    )
     world.kubectl("delete", "pod", victim["metadata"]["name"], "-n", namespace, "--grace-period=0", "--force")
-    wait_for(lambda: cache_of(world.kubectl, "tiny", namespace)["status"].get("disruptions") == 1, "a disruption, not a failure", 60)
+    wait_for(
+        lambda: cache_of(world.kubectl, "tiny", namespace)["status"].get("disruptions") == 1,
+        "a disruption, not a failure",
+        60,
+    )
     status = cache_of(world.kubectl, "tiny", namespace)["status"]
     assert "failures" not in status
     wait_for(lambda: cache_of(world.kubectl, "tiny", namespace)["status"].get("attempt") == 2, "the next attempt", 60)

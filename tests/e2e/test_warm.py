@@ -11,7 +11,15 @@ import pytest
 
 from e2e.conftest import World
 from e2e.steps import (
-    cache_of, environment_without, init_report, operator_writes, our_events, rank_pods, serving_pods, until_cache, until_ready,
+    cache_of,
+    environment_without,
+    init_report,
+    operator_writes,
+    our_events,
+    rank_pods,
+    serving_pods,
+    until_cache,
+    until_ready,
 )  # fmt: skip
 from harness import deploy
 from harness.kubectl import Object, condition, wait_for
@@ -57,7 +65,9 @@ def test_the_columns_tell_the_story(served: World) -> None:
 def test_events_read_like_a_log(served: World) -> None:
     events = our_events(served.kubectl, NAMESPACE)
     assert max(Counter(events).values()) == 1
-    assert {"Queued", "Tuning", "Publishing", "Published"} <= {reason for kind, _, reason in events if kind == "KernelCache"}
+    assert {"Queued", "Tuning", "Publishing", "Published"} <= {
+        reason for kind, _, reason in events if kind == "KernelCache"
+    }
 
 
 def test_the_replica_started_warm(served: World) -> None:
@@ -105,7 +115,9 @@ def test_scale_out_is_warm_while_the_operator_is_off(served: World) -> None:
         kubectl("scale", "deployment", "tunecast", "-n", system, "--replicas=1")
         kubectl("rollout", "status", "deployment/tunecast", "-n", system, "--timeout=120s")
     assert reports == ["Hit", "Hit"]
-    wait_for(lambda: kubectl.get("infd", NAME, "-n", NAMESPACE)["status"].get("readyReplicas") == 2, "status follows", 60)
+    wait_for(
+        lambda: kubectl.get("infd", NAME, "-n", NAMESPACE)["status"].get("readyReplicas") == 2, "status follows", 60
+    )
 
 
 def test_another_with_the_same_key_tunes_nothing(served: World) -> None:

@@ -102,7 +102,10 @@ class Driver:
 
     def step(self) -> None:
         """Looks at every object once, then lets the node do its part; twenty seconds go by."""
-        for kind, reconcile in ((INFERENCE_DEPLOYMENT, self._deployments.reconcile), (KERNEL_CACHE, self._caches.reconcile)):
+        for kind, reconcile in (
+            (INFERENCE_DEPLOYMENT, self._deployments.reconcile),
+            (KERNEL_CACHE, self._caches.reconcile),
+        ):
             for found in self.plain.list(kind, self.namespace):
                 try:
                     reconcile(self.namespace, found["metadata"]["name"])

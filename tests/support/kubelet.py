@@ -61,7 +61,9 @@ class Kubelet:
             _put(settings.uploads[archive_object(ARCHIVE.layer)], self.staged)
         _put(settings.uploads[result_object(rank)], canonical(result))
         code = 0 if result.succeeded else 1
-        self._set(pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "reason": "x", "message": ""}})
+        self._set(
+            pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "reason": "x", "message": ""}}
+        )
 
     def _result(self, rank: int) -> RankResult:
         if self.failure:
@@ -91,7 +93,9 @@ def end_state(value: Any) -> Any:
     """JSON without what differs from run to run: identities, versions and moments."""
     dropped = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "observedGeneration"}
     if isinstance(value, dict):
-        return {k: end_state(v) for k, v in value.items() if k not in dropped and not k.endswith(("Time", "At", "Since"))}
+        return {
+            k: end_state(v) for k, v in value.items() if k not in dropped and not k.endswith(("Time", "At", "Since"))
+        }
     if isinstance(value, list):
         return [end_state(item) for item in value]
     return value

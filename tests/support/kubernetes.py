@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import deploy
-from harness.kubectl import Kubectl, wait_for
+from harness.kubectl import CommandError, Kubectl, wait_for
 from tunecast_operator.api.groups import GROUP, VERSION
 
 CRDS = Path(__file__).resolve().parents[2] / "charts" / "tunecast" / "files" / "crds"
@@ -32,6 +32,9 @@ def install_crds(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", str(CRDS))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
     wait_for(lambda: _listed(kubectl), "the kinds are served", 30)
+    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 30)
+    path = f"apis/{GROUP}/{VERSION}"
+    wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 30)
 
 
 def _listed(kubectl: Kubectl) -> bool:
@@ -41,6 +44,3 @@ def _listed(kubectl: Kubectl) -> bool:
     except CommandError:
         return False
     return True
-    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 30)
-    path = f"apis/{GROUP}/{VERSION}"
-    wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 30)

@@ -55,7 +55,7 @@ def upload(
                 )
             with open_body() as body:
                 put(url, body, size)
-        except OSError as error:  # noqa: PERF203 - retrying is what the loop is for
+        except OSError as error:
             pause = next(pauses, None)
             if pause is None:
                 raise AttemptError(

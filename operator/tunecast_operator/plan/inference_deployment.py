@@ -134,7 +134,7 @@ def _deployment(
 
 
 def _replicas(seen: Observed, live: Revision | None) -> int | None:
-    """The spec's; else the live value while it is ours, 1 when a held revision is let go; None where another owns it."""
+    """The spec's; else the live value while it is ours, 1 when held ones are let go; None where another owns it."""
     if seen.spec.replicas is not None:
         return seen.spec.replicas
     if live is None or live.held:
@@ -209,12 +209,10 @@ def _init_reports(reports: Sequence[tuple[str, InitReport]]) -> dict[str, Any]:
     counts = Counter(report.reason for _, report in reports)
     summary: dict[str, Any] = {"counts": [{"reason": r, "count": n} for r, n in sorted(counts.items())]}
     cold = [report.message for _, report in reports if report.result == "Cold"]
-    return {"initReports": summary | ({"lastMessage": sorted(cold)[0]} if cold else {})}
+    return {"initReports": summary | ({"lastMessage": min(cold)} if cold else {})}
 
 
-def _conditions(
-    seen: Observed, wanted: Wanted, *, held: bool, keeps_old: bool, tunes: bool
-) -> tuple[Condition, ...]:
+def _conditions(seen: Observed, wanted: Wanted, *, held: bool, keeps_old: bool, tunes: bool) -> tuple[Condition, ...]:
     cache = _cache_condition(wanted, tunes=tunes)
     ready = _ready_condition(seen, held=held)
     rolling = ready.status == "False" or keeps_old or (tunes and not _decided(wanted.cache))
@@ -222,7 +220,9 @@ def _conditions(
     message = cache.message if keeps_old or held else ready.message
     if keeps_old:
         message = f"the old revision serves until the new one's cache is ready: {message}"
-    reconciling = Condition(c.RECONCILING, "True", reason, message) if rolling else Condition(c.RECONCILING, "False", c.IDLE, "")
+    reconciling = (
+        Condition(c.RECONCILING, "True", reason, message) if rolling else Condition(c.RECONCILING, "False", c.IDLE, "")
+    )
     return ready, cache, reconciling, Condition(c.STALLED, "False", c.IDLE, "")
 
 
@@ -251,7 +251,9 @@ def _ready_condition(seen: Observed, *, held: bool) -> Condition:
     current = observed and spec.get("replicas", 1) == desired
     why = blocked(seen.pods, live)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
-        return Condition(c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}")
+        return Condition(
+            c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}"
+        )
     detail = f": {why.reason}: {why.message}" if why else ""
     return Condition(c.READY, "False", c.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}")
 

@@ -149,7 +149,12 @@ def _wanted_status(seen: Observed) -> dict[str, Any]:
 
 
 def _ready(seen: Observed, published: Published) -> Plan:
-    status = {**seen.status, **bundle_status(published.manifest), "state": "Ready", "referredBy": sorted(seen.wanted_by)}
+    status = {
+        **seen.status,
+        **bundle_status(published.manifest),
+        "state": "Ready",
+        "referredBy": sorted(seen.wanted_by),
+    }
     status |= {"manifest": published.digest, "signer": published.signer, "job": "", "progress": None}
     status.setdefault("finishedAt", times.text(seen.now))
     message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
@@ -179,7 +184,9 @@ def _unwanted(seen: Observed) -> Plan:
     if not seen.status and times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now) < NEW_SECONDS:
         return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and _still_there(seen):
-        return Plan(_delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0)
+        return Plan(
+            _delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0
+        )
     status = {**seen.status, "referredBy": [], "job": "", "progress": None}
     if status.get("state") not in TERMINAL:
         status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
@@ -263,7 +270,11 @@ def _attempt_running(seen: Observed) -> Plan:
         status["startedAt"] = times.text(seen.now)
     status["state"] = "Tuning" if running else "Pending"
     if seen.progress:
-        status["progress"] = {"stage": seen.progress.stage, "seconds": round(seen.progress.seconds), "bytes": seen.progress.bytes}
+        status["progress"] = {
+            "stage": seen.progress.stage,
+            "seconds": round(seen.progress.seconds),
+            "bytes": seen.progress.bytes,
+        }
     actions: tuple[Action, ...] = ()
     if times.seconds_since(status.get("settingsRenewedAt"), seen.now) > RENEW_AFTER.total_seconds():
         actions, status["settingsRenewedAt"] = (RenewSettings(seen.attempt),), times.text(seen.now)
@@ -289,7 +300,9 @@ def _no_pods(seen: Observed) -> Blocked | None:
     if seen.pods or times.seconds_since(created, seen.now) < POLL_SECONDS:
         return None
     name = attempt_name(dict(seen.cache), seen.attempt)
-    return Blocked("PodsNotCreated", f"kubectl describe job {name} says why (a quota, or an admission webhook)", capacity=True)
+    return Blocked(
+        "PodsNotCreated", f"kubectl describe job {name} says why (a quota, or an admission webhook)", capacity=True
+    )
 
 
 # --- the next attempt -------------------------------------------------------------------------------------------------
@@ -318,7 +331,9 @@ def _retry(seen: Observed, outcome: Outcome) -> Plan:
         text = f"all {seen.spec.attempts} attempts failed; the last one: {outcome.message}"
         return _end(seen, "Failed", c.ATTEMPTS_EXHAUSTED, text)
     if int(status.get("disruptions", 0)) >= MAX_DISRUPTIONS:
-        return _end(seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}")
+        return _end(
+            seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}"
+        )
     wait = backoff_seconds(int(status.get("failures", 0)) + int(status.get("disruptions", 0)))
     status |= {"state": "Pending", "job": "", "progress": None}
     status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))

@@ -133,12 +133,14 @@ def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
     for result in results.values():
         if result.reason == reasons.TERMINATED:
             return Outcome("Disrupted", reasons.TERMINATED, f"rank {result.rank}: {result.message}", result.rank)
-    failed = next((c for c in job.get("status", {}).get("conditions", ()) if c["type"] == "Failed"), {})
+    failed: Mapping[str, Any] = next(
+        (c for c in job.get("status", {}).get("conditions", ()) if c["type"] == "Failed"), {}
+    )
     return Outcome("Crashed", JOB_FAILED, failed.get("message", "no rank left a result: see the Job's events"))
 
 
 def _termination(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     statuses = pod.get("status", {}).get("containerStatuses", ())
-    engine = next((s for s in statuses if s["name"] == ENGINE), {})
+    engine: Mapping[str, Any] = next((s for s in statuses if s["name"] == ENGINE), {})
     ended: Mapping[str, Any] = engine.get("state", {}).get("terminated", {})
     return ended

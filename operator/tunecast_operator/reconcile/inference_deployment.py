@@ -12,13 +12,21 @@ from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import KEY_VERSION
 from tunecast_cache.records import decode
 from tunecast_cache.report import InitReport
-from tunecast_cache.trust import CONFIG_MAP as TRUST_NAME
 from tunecast_cache.trust import Trust
 from tunecast_operator import conditions as c
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.cluster import (
-    CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, POD, SERVICE, Cluster, ClusterError, Kind, RejectedError,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    INFERENCE_DEPLOYMENT,
+    KERNEL_CACHE,
+    POD,
+    SERVICE,
+    Cluster,
+    ClusterError,
+    Kind,
+    RejectedError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
@@ -89,7 +97,7 @@ class InferenceDeploymentReconciler:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
         if plan.apply_deployment and not matches(plan.apply_deployment, seen.deployment):
-            self._take(DEPLOYMENT, plan.apply_deployment, seen.deployment)
+            self._take(DEPLOYMENT, plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
 

@@ -13,7 +13,15 @@ from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, St
 from tunecast_operator import conditions as c
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.cluster import (
-    CONFIG_MAP, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, POD, SECRET, SERVICE, Cluster, ConflictError,
+    CONFIG_MAP,
+    INFERENCE_DEPLOYMENT,
+    JOB,
+    KERNEL_CACHE,
+    POD,
+    SECRET,
+    SERVICE,
+    Cluster,
+    ConflictError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from support.objects import NOW, inference_deployment, spec_of
 from tunecast_cache.report import InitReport
 from tunecast_operator.identity import cache_name, cache_spec, key_of
@@ -10,7 +11,9 @@ from tunecast_operator.resources.deployment import revision_of
 PYCACHE = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 
 
-def kernel_cache(owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any) -> dict[str, Any]:
+def kernel_cache(
+    owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any
+) -> dict[str, Any]:
     spec = spec_of(owner)
     snapshot = cache_spec(spec, key_of(spec, 1), 1)
     ready = {"type": "Ready", "status": "True" if state == "Ready" else "False", "reason": reason, "message": "words"}
@@ -103,7 +106,10 @@ def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() ->
 
 
 def test_then_the_new_one_rolls_out() -> None:
-    caches = (kernel_cache(OWNER, "Ready", "Published"), kernel_cache(CHANGED, "Ready", "Published", environment=PYCACHE))
+    caches = (
+        kernel_cache(OWNER, "Ready", "Published"),
+        kernel_cache(CHANGED, "Ready", "Published", environment=PYCACHE),
+    )
     after = plan(CHANGED, *caches, live=serving())
     assert after.apply_deployment is not None
     assert after.status["rendered"]["pycache"] is True
@@ -173,5 +179,8 @@ def test_what_init_containers_said_is_counted() -> None:
 def test_ready_says_what_is_ready() -> None:
     cache = kernel_cache(OWNER, "Ready", "Published")
     assert condition(plan(OWNER, cache, live=serving()), "Ready").status == "True"
-    partial = {**serving(), "status": {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "observedGeneration": 1}}
+    partial = {
+        **serving(),
+        "status": {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "observedGeneration": 1},
+    }
     assert condition(plan(OWNER, cache, live=partial), "Ready").reason == "ReplicasNotReady"

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError
 from tunecast_cache.job import Progress, RankResult
@@ -11,8 +12,18 @@ from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.plan.kernel_cache import (
-    CleanUpAttempt, CreateAttempt, DeleteCache, DeleteJob, DeleteService, Observed, Plan, Publish, Published,
-    RenewSettings, backoff_seconds, decide,
+    CleanUpAttempt,
+    CreateAttempt,
+    DeleteCache,
+    DeleteJob,
+    DeleteService,
+    Observed,
+    Plan,
+    Publish,
+    Published,
+    RenewSettings,
+    backoff_seconds,
+    decide,
 )  # fmt: skip
 
 OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
@@ -49,7 +60,13 @@ def ready(plan: Plan) -> Condition:
     return plan.conditions[0]
 
 
-UNDER_WAY = {"state": "Tuning", "attempt": 1, "job": "kc-1", "startedAt": times.text(NOW), "settingsRenewedAt": times.text(NOW)}
+UNDER_WAY = {
+    "state": "Tuning",
+    "attempt": 1,
+    "job": "kc-1",
+    "startedAt": times.text(NOW),
+    "settingsRenewedAt": times.text(NOW),
+}
 
 
 def test_a_bundle_in_the_store_needs_no_job() -> None:

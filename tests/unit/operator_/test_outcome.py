@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tunecast_cache import job as reasons
 from tunecast_cache.job import RankResult
 from tunecast_cache.manifest import LayerProof, Proof, RankProof, Start
@@ -10,7 +11,11 @@ from tunecast_operator.plan.outcome import classify, finished
 COMPLETE = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
 FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True", "message": "backoff limit"}]}}
 PROOF = Proof(
-    "Peer", "Hit", "Identical", Start(60), (RankProof(1, Start(20), (LayerProof("TorchCompile", "Hit", 9, 0),), "Identical"),)
+    "Peer",
+    "Hit",
+    "Identical",
+    Start(60),
+    (RankProof(1, Start(20), (LayerProof("TorchCompile", "Hit", 9, 0),), "Identical"),),
 )
 
 
@@ -50,7 +55,12 @@ SAID = json.dumps({"rank": 1, "succeeded": False, "reason": "EngineCrashed", "me
     ],
 )  # fmt: skip
 def test_classify(
-    job: dict[str, Any], pods: list[dict[str, Any]], staged: dict[int, RankResult], kind: str, reason: str, rank: int | None
+    job: dict[str, Any],
+    pods: list[dict[str, Any]],
+    staged: dict[int, RankResult],
+    kind: str,
+    reason: str,
+    rank: int | None,
 ) -> None:
     outcome = classify(job, pods, staged)
     assert (outcome.kind, outcome.reason, outcome.rank) == (kind, reason, rank)

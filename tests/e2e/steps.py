@@ -91,3 +91,13 @@ def operator_writes(environment: dict[str, str]) -> int:
         entries = (json.loads(line) for line in log if user in line)
         writes = {"create", "update", "patch", "delete", "deletecollection"}
         return sum(entry["verb"] in writes and entry["user"]["username"] == user for entry in entries)
+
+
+def operator_usage(kubectl: Kubectl) -> tuple[float, float]:
+    """The operator's resident memory (MiB) and the CPU time (s) that it has used so far."""
+    code = "import os; s = open('/proc/1/stat').read().rsplit(')', 1)[1].split(); print("
+    code += "int(open('/proc/1/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20,"
+    code += "(int(s[11]) + int(s[12])) / os.sysconf('SC_CLK_TCK'))"
+    where = ("-n", "tunecast-system", "deployment/tunecast")
+    memory, cpu = kubectl("exec", *where, "--", "/opt/venv/bin/python", "-c", code).split()
+    return float(memory), float(cpu)

@@ -14,6 +14,7 @@ from e2e.steps import (
     cache_of,
     environment_without,
     init_report,
+    operator_usage,
     operator_writes,
     our_events,
     rank_pods,
@@ -26,6 +27,7 @@ from harness.kubectl import Object, condition, wait_for
 
 pytestmark = pytest.mark.e2e
 NAMESPACE, NAME = "warm", "tiny"
+QUIET_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +96,16 @@ def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:
         assert not [name for name in names if name.startswith(("AWS_", "TUNECAST_"))]
 
 
-def test_a_quiet_cluster_sees_no_write(served: World) -> None:
+def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> None:
     """A minute here; ten by hand, see bench/results."""
-    before = operator_writes(served.environment)
+    before, (_, cpu_before) = operator_writes(served.environment), operator_usage(served.kubectl)
     assert before > 0
-    end = time.monotonic() + 60
-    wait_for(lambda: time.monotonic() > end, "a minute", 70, every=1)
+    end = time.monotonic() + QUIET_SECONDS
+    wait_for(lambda: time.monotonic() > end, "a quiet minute", QUIET_SECONDS + 10, every=1)
+    memory, cpu = operator_usage(served.kubectl)
     assert operator_writes(served.environment) == before
+    assert memory < 150
+    assert (cpu - cpu_before) / QUIET_SECONDS < 0.01
 
 
 def test_scale_out_is_warm_while_the_operator_is_off(served: World) -> None:

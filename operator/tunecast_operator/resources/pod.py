@@ -10,6 +10,8 @@ from tunecast_operator.api.inference_deployment import EngineSettings, PodSettin
 
 ENGINE = "engine"
 CACHE_VOLUME = "tunecast-cache"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - engines talk through it, and a container's own 64 MiB are too few
+SHARED_MEMORY_VOLUME = "tunecast-shm"
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 # Ours is the restricted Pod Security profile, whatever the engine needs.
 RESTRICTED = {
@@ -34,7 +36,7 @@ def pod_spec(
     extra_environment: dict[str, str],
 ) -> dict[str, Any]:
     """A pod with the engine's container and a private, empty cache volume at the one mount path."""
-    container = {
+    container: dict[str, Any] = {
         "name": ENGINE,
         "image": engine.image,
         "command": command,
@@ -56,9 +58,13 @@ def pod_spec(
         "schedulerName": pod.scheduler_name,
         "securityContext": pod.security_context,
     }
+    volumes = [*pod.volumes, {"name": CACHE_VOLUME, "emptyDir": {}}]
+    if all(mount.get("mountPath") != SHARED_MEMORY for mount in pod.volume_mounts):
+        container["volumeMounts"].append({"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY})
+        volumes.append({"name": SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory"}})
     return {
         "containers": [container],
-        "volumes": [*pod.volumes, {"name": CACHE_VOLUME, "emptyDir": {}}],
+        "volumes": volumes,
         "enableServiceLinks": False,  # a Service called vllm would set VLLM_PORT
         **{name: value for name, value in optional.items() if value},
     }

@@ -156,6 +156,7 @@ def _ready(seen: Observed, published: Published) -> Plan:
         "referredBy": sorted(seen.wanted_by),
     }
     status |= {"manifest": published.digest, "signer": published.signer, "job": "", "progress": None}
+    status |= _accounted(seen)
     status.setdefault("finishedAt", times.text(seen.now))
     message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
     conditions = (
@@ -187,7 +188,7 @@ def _unwanted(seen: Observed) -> Plan:
         return Plan(
             _delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0
         )
-    status = {**seen.status, "referredBy": [], "job": "", "progress": None}
+    status = {**seen.status, **_accounted(seen), "referredBy": [], "job": "", "progress": None}
     if status.get("state") not in TERMINAL:
         status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
     actions = _end_of_attempt(seen) if seen.unresolved else ()
@@ -216,7 +217,7 @@ def _steady(seen: Observed) -> Plan:
 
 def _end(seen: Observed, state: str, reason: str, message: str, **status: Any) -> Plan:
     ended = {**seen.status, "state": state, "job": "", "progress": None, "nextAttemptAt": None, **status}
-    ended["finishedAt"] = times.text(seen.now)
+    ended |= {**_accounted(seen), "finishedAt": times.text(seen.now)}
     actions = (*_end_of_attempt(seen), DeleteService())
     return Plan(actions, _clean(ended), _ended_conditions(reason, message))
 
@@ -380,6 +381,11 @@ def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
 
 def _end_of_attempt(seen: Observed) -> tuple[Action, ...]:
     return (CleanUpAttempt(seen.attempt),) if seen.attempt else ()
+
+
+def _accounted(seen: Observed) -> dict[str, int]:
+    """The newest attempt, also where the operator ended between making its Job and writing status."""
+    return {"attempt": seen.attempt} if seen.attempt else {}
 
 
 def _still_there(seen: Observed) -> bool:

@@ -255,3 +255,23 @@ def test_deciding_twice_on_the_same_changes_nothing() -> None:
 @pytest.mark.parametrize(("ends", "seconds"), [(1, 5), (2, 10), (3, 20), (20, 300)])
 def test_backoff(ends: int, seconds: float) -> None:
     assert backoff_seconds(ends) == seconds
+
+
+REJECTED = {0: RankResult(0, succeeded=False, reason="EngineRejectedArguments", message="words")}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": job(end="Failed"), "results": REJECTED},
+        {"job": job(end="Complete"), "published": Published(manifest(KEY), "d", "s")},
+        {"job": job(end="Failed"), "wanted_by": []},
+    ],
+)
+def test_an_attempt_that_status_never_knew_of_ends_once(changes: dict[str, Any]) -> None:
+    """Its Job stays for an hour: it must not be taken for news again and again."""
+    first = decide(seen({"state": "Pending"}, **changes))
+    assert CleanUpAttempt(1) in first.actions
+    again = decide(seen({**first.status, "conditions": []}, **changes))
+    assert again.actions == ()
+    assert again.status == first.status

@@ -1,0 +1,73 @@
+"""Every reason that the code can give has a line in docs/troubleshooting.md, and no line is about another."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunecast_cache import job, report
+from tunecast_operator import conditions
+from tunecast_operator.plan import outcome
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "troubleshooting.md"
+SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "cache/tunecast_cache", "initcontainer/tunecast_init")
+NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED}
+OPERATORS_OWN = ("InferenceDeployment", "KernelCache", "The operator")
+
+
+def constants(module: object) -> set[str]:
+    """The CamelCase words among a module's constants: reasons, unlike paths and file names."""
+    found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+", value)} - NO_REASONS
+
+
+def errors_reasons(folder: str) -> set[str]:
+    """The ``reason = "..."`` of every class below ``folder``."""
+    return {reason for path in (ROOT / folder).rglob("*.py") for reason in _class_reasons(ast.parse(path.read_text()))}
+
+
+def _class_reasons(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        for line in node.body if isinstance(node, ast.ClassDef) else ():
+            match line:
+                case ast.Assign(targets=[ast.Name(id="reason")], value=ast.Constant(value=str(reason))):
+                    yield reason
+
+
+def sections() -> dict[str, set[str]]:
+    """The reasons that each section's table begins its lines with."""
+    parts = re.split(r"^## (.+)$", PAGE.read_text(), flags=re.MULTILINE)[1:]
+    tables = dict(zip(parts[::2], parts[1::2], strict=True))
+    return {
+        title: set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE))
+        for title, text in tables.items()
+        if re.search(r"^\| Reason \|", text, flags=re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize(
+    ("titles", "reasons"),
+    [
+        (("InferenceDeployment", "KernelCache"), constants(conditions)),
+        (("Attempts",), constants(job) | constants(outcome)),
+        (("Init containers",), constants(report)),
+        (("Init containers",), errors_reasons(SOURCES[2]) | errors_reasons(SOURCES[3])),
+        (OPERATORS_OWN, errors_reasons(SOURCES[0])),
+    ],
+    ids=["conditions", "attempts", "reports", "errors of init containers", "errors of the operator"],
+)
+def test_every_reason_has_a_line(titles: tuple[str, ...], reasons: set[str]) -> None:
+    said = set().union(*(sections()[title] for title in titles))
+    assert reasons, "nothing was found in the code: has it moved?"
+    assert sorted(reasons - said) == []
+
+
+def test_no_line_is_about_a_reason_that_no_code_gives() -> None:
+    given = set().union(*(constants(module) for module in (conditions, job, outcome, report)))
+    given |= set().union(*(errors_reasons(folder) for folder in SOURCES))
+    assert sorted(set().union(*sections().values()) - given) == []

@@ -39,12 +39,14 @@ def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
         until: by ``time.monotonic``; the child is killed then, whatever it hangs in.
     """
     reader, writer = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until whoever it reaches knows what to do
     child = os.fork()
     if child == 0:
         _be_the_child(work, writer)
     os.close(writer)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        signal.signal(signal.SIGTERM, _terminate)  # the child keeps the default
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return decode(InitReport, _read(reader, until), "the worker's report")
     except MalformedError:
         return cold(_WorkerDiedError("the worker process died before it could report; see the container's log"))
@@ -65,6 +67,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _be_the_child(work: Callable[[], InitReport], writer: int) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         data = canonical(work())
         with os.fdopen(writer, "wb") as pipe:

@@ -155,8 +155,9 @@ def _ready(seen: Observed, published: Published) -> Plan:
         "state": "Ready",
         "referredBy": sorted(seen.wanted_by),
     }
-    status |= {"manifest": published.digest, "signer": published.signer, "job": "", "progress": None}
-    status |= _accounted(seen)
+    status |= {"manifest": published.digest, "signer": published.signer, "progress": None, **_accounted(seen)}
+    running = seen.unresolved and _still_there(seen)  # another cache of this key was faster
+    status["job"] = attempt_name(dict(seen.cache), seen.attempt) if running else ""
     status.setdefault("finishedAt", times.text(seen.now))
     message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
     conditions = (
@@ -164,6 +165,8 @@ def _ready(seen: Observed, published: Published) -> Plan:
         Condition(c.RECONCILING, "False", c.IDLE, ""),
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
+    if running:
+        return _forgetting(seen, Plan(_delete_job(seen), _clean(status), conditions, 2.0))
     actions = _end_of_attempt(seen) if seen.unresolved else ()
     return _forgetting(seen, Plan(actions, _clean(status), conditions))
 
@@ -206,7 +209,7 @@ def _forgetting(seen: Observed, plan: Plan) -> Plan:
     left = FORGET_AFTER.total_seconds() - times.seconds_since(since, seen.now)
     if left <= 0:
         return replace(plan, actions=(*plan.actions, DeleteCache()), status=status)
-    return replace(plan, status=status, requeue_seconds=left)
+    return replace(plan, status=status, requeue_seconds=left if plan.requeue_seconds is None else plan.requeue_seconds)
 
 
 def _steady(seen: Observed) -> Plan:

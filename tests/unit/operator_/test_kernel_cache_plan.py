@@ -275,3 +275,15 @@ def test_an_attempt_that_status_never_knew_of_ends_once(changes: dict[str, Any])
     again = decide(seen({**first.status, "conditions": []}, **changes))
     assert again.actions == ()
     assert again.status == first.status
+
+
+@pytest.mark.parametrize("wanted_by", [["qwen3"], []])
+def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_staged(wanted_by: list[str]) -> None:
+    """Two caches of one key differ in ranks, say: nobody needs the slower one's Job, which holds GPUs."""
+    elsewhere = Published(manifest(KEY), "d", "s")
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[pod()], published=elsewhere, wanted_by=wanted_by))
+    assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
+    assert (plan.status["state"], plan.status["job"], plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
+    plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))
+    assert plan.actions == (CleanUpAttempt(1),)
+    assert "job" not in plan.status

@@ -27,7 +27,7 @@ RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 STORE_RETRY_SECONDS = 15.0
 NEW_SECONDS = 30.0
-TERMINAL = {"Ready", "Ineffective", "Failed"}
+GIVEN_UP = {"Ineffective", "Failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def decide(seen: Observed) -> Plan:
     if not seen.wanted_by:
         return _unwanted(seen)
     wanted = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
-    if wanted.status.get("state") in TERMINAL - {"Ready"} and not wanted.unresolved:
+    if wanted.status.get("state") in GIVEN_UP and not wanted.unresolved:
         return _steady(wanted)
     if _timed_out(wanted):
         return _stop(wanted, _timeout_message(wanted))
@@ -139,7 +139,11 @@ def decide(seen: Observed) -> Plan:
 
 
 def _wanted_status(seen: Observed) -> dict[str, Any]:
-    status = {"state": "Pending", **seen.status, "referredBy": sorted(seen.wanted_by)}
+    status = {"state": "Pending", **seen.status}
+    if status["state"] == "Ready":  # its bundle is gone from the store, so all but the attempts' number begins anew
+        kept: dict[str, Any] = {k: v for k, v in status.items() if k in {"attempt", "job", "conditions"}}
+        status = {"state": "Pending", **kept}
+    status["referredBy"] = sorted(seen.wanted_by)
     status.pop("unwantedSince", None)
     status.setdefault("queuedSince", times.text(seen.now))
     return status
@@ -192,8 +196,9 @@ def _unwanted(seen: Observed) -> Plan:
             _delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0
         )
     status = {**seen.status, **_accounted(seen), "referredBy": [], "job": "", "progress": None}
-    if status.get("state") not in TERMINAL:
-        status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
+    if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
+        return _forgetting(seen, replace(_steady(seen), status=_clean(status)))
+    status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
     actions = _end_of_attempt(seen) if seen.unresolved else ()
     message = "no InferenceDeployment refers to it"
     return _forgetting(seen, Plan(actions, _clean(status), _conditions(seen, c.UNWANTED, message)))

@@ -287,3 +287,21 @@ def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_stage
     plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))
     assert plan.actions == (CleanUpAttempt(1),)
     assert "job" not in plan.status
+
+
+def test_a_bundle_that_is_gone_from_the_store_is_tuned_again_with_all_its_time() -> None:
+    yesterday = times.text(NOW - timedelta(days=1))
+    status = {"state": "Ready", "attempt": 2, "failures": 1, "queuedSince": yesterday, "startedAt": yesterday}
+    plan = decide(seen({**status, "finishedAt": yesterday, "size": "1.0 MiB"}))
+    assert plan.actions == (CreateAttempt(3),)
+    assert plan.status["queuedSince"] == times.text(NOW)
+    assert not plan.status.keys() & {"startedAt", "finishedAt", "failures", "size"}
+    assert decide(seen(status, wanted_by=[])).status["state"] == "Pending"
+
+
+@pytest.mark.parametrize("state", ["Failed", "Ineffective"])
+def test_why_it_gave_up_is_kept_while_nobody_wants_it(state: str) -> None:
+    why = {"type": "Ready", "status": "False", "reason": "AttemptsExhausted", "message": "words"}
+    unwanted = decide(seen({"state": state, "attempt": 1, "conditions": [why]}, wanted_by=[]))
+    assert (ready(unwanted).reason, ready(unwanted).message) == ("AttemptsExhausted", "words")
+    assert (unwanted.status["state"], unwanted.status["unwantedSince"]) == (state, times.text(NOW))

@@ -27,6 +27,7 @@ STORE_UNAVAILABLE = "StoreUnavailable"
 UNWANTED = "Unwanted"
 QUEUE_TIMEOUT = "QueueTimeout"
 TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
+OVERDUE = {QUEUE_TIMEOUT, TIMED_OUT}  # replicas wait no longer, whatever becomes of the cache
 # Ready
 HELD = "HeldForTuning"
 REPLICAS_READY = "ReplicasReady"

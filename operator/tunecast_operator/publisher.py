@@ -17,7 +17,6 @@ from tunecast_cache.records import canonical, decode
 from tunecast_cache.signing import Signer, verify
 from tunecast_cache.store import Store
 from tunecast_operator import times
-from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.plan.kernel_cache import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
@@ -75,7 +74,6 @@ class Publisher:
             rendezvous_host=rendezvous_host(cache, attempt),
             rendezvous_port=RENDEZVOUS_PORT,
             workload=spec.workload,
-            command=tuple(command_line(spec)),
             port=spec.engine.port,
             mount_path=MOUNT_PATH,
             timeout_seconds=spec.timeout_seconds,

@@ -108,7 +108,7 @@ def _state(cache: Mapping[str, Any] | None) -> str:
 def _decided(cache: Mapping[str, Any] | None) -> bool:
     if cache is None:
         return False
-    overdue = c.find(cache.get("status") or {}, c.READY).get("reason") == c.QUEUE_TIMEOUT
+    overdue = c.find(cache.get("status") or {}, c.READY).get("reason") in c.OVERDUE
     return _state(cache) in _DECIDED or overdue
 
 

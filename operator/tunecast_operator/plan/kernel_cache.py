@@ -25,7 +25,7 @@ MAX_DISRUPTIONS = 10
 FORGET_AFTER = timedelta(days=1)
 RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
-STORE_RETRY_SECONDS = 15.0
+RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 NEW_SECONDS = 30.0
 GIVEN_UP = {"Ineffective", "Failed"}
 
@@ -129,13 +129,24 @@ def decide(seen: Observed) -> Plan:
     if not seen.wanted_by:
         return _unwanted(seen)
     wanted = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
-    if wanted.status.get("state") in GIVEN_UP and not wanted.unresolved:
+    if wanted.status.get("state") in GIVEN_UP:
         return _steady(wanted)
-    if _timed_out(wanted):
+    ended = wanted.unresolved and wanted.job is not None and finished(wanted.job)  # what it made is not thrown away
+    if _timed_out(wanted) and not ended:
         return _stop(wanted, _timeout_message(wanted))
     if wanted.unresolved:
         return _attempt_under_way(wanted)
     return _next_attempt(wanted)
+
+
+def not_done(seen: Observed, plan: Plan, error: TunecastError) -> Plan:
+    """A step of ``plan`` failed, and is tried again: an end that is known stands, else only the reason moves."""
+    if plan.status.get("state") in {"Ready", *GIVEN_UP}:
+        job = {"job": attempt_name(dict(seen.cache), seen.attempt)} if seen.unresolved else {}
+        return replace(plan, actions=(), status={**plan.status, **job}, requeue_seconds=RETRY_SECONDS)
+    if seen.wanted_by:
+        seen = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
+    return _waiting(seen, error)
 
 
 def _wanted_status(seen: Observed) -> dict[str, Any]:
@@ -220,7 +231,8 @@ def _forgetting(seen: Observed, plan: Plan) -> Plan:
 def _steady(seen: Observed) -> Plan:
     old = c.find(seen.status, c.READY)
     reason, message = str(old.get("reason", c.ATTEMPTS_EXHAUSTED)), str(old.get("message", ""))
-    return Plan((), _clean(seen.status), _ended_conditions(reason, message))
+    actions = (*_end_of_attempt(seen), DeleteService()) if seen.unresolved else ()  # the store failed before
+    return Plan(actions, _clean({**seen.status, "job": ""}), _ended_conditions(reason, message))
 
 
 def _end(seen: Observed, state: str, reason: str, message: str, **status: Any) -> Plan:
@@ -254,7 +266,7 @@ def _attempt_under_way(seen: Observed) -> Plan:
 
 def _attempt_ended(seen: Observed) -> Plan:
     if seen.store_error:
-        return _store_unavailable(seen)
+        return _waiting(seen, seen.store_error)
     outcome = classify(seen.job or {}, seen.pods, seen.results)
     if outcome.kind == "Rejected":
         return _end(seen, "Failed", outcome.reason, outcome.message, lastFailure=_failure(seen, outcome))
@@ -319,7 +331,7 @@ def _no_pods(seen: Observed) -> Blocked | None:
 
 def _next_attempt(seen: Observed) -> Plan:
     if seen.store_error:
-        return _store_unavailable(seen)
+        return _waiting(seen, seen.store_error)
     wait = -times.seconds_since(seen.status.get("nextAttemptAt"), seen.now)
     if seen.status.get("nextAttemptAt") and wait > 0:
         return Plan((), _clean(seen.status), _steady_reason(seen), wait)
@@ -343,6 +355,8 @@ def _retry(seen: Observed, outcome: Outcome) -> Plan:
         return _end(
             seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}"
         )
+    if _timed_out(seen):
+        return _end(seen, "Failed", c.TIMED_OUT, _timeout_message(seen))
     wait = backoff_seconds(int(status.get("failures", 0)) + int(status.get("disruptions", 0)))
     status |= {"state": "Pending", "job": "", "progress": None}
     status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))
@@ -359,15 +373,19 @@ def _stop(seen: Observed, message: str) -> Plan:
     """The time is over: end what runs, then say so."""
     if seen.unresolved and _still_there(seen):
         return Plan(_delete_job(seen), _clean(seen.status), _conditions(seen, c.TIMED_OUT, message, warning=True), 2.0)
+    if seen.store_error:
+        return _waiting(seen, seen.store_error)
     return _end(seen, "Failed", c.TIMED_OUT, message)
 
 
-def _store_unavailable(seen: Observed) -> Plan:
-    text = str(seen.store_error)
-    reason = c.STORE_UNAVAILABLE
-    if not seen.status.get("startedAt") and _queue_overdue(seen):
-        reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {text}"
-    return Plan((), _clean(seen.status), _conditions(seen, reason, text, warning=True), STORE_RETRY_SECONDS)
+def _waiting(seen: Observed, error: TunecastError) -> Plan:
+    """Nothing can be done until ``error`` is over; replicas don't wait for that longer than their user said."""
+    reason, text = error.reason, str(error)
+    if seen.wanted_by and _timed_out(seen):
+        reason, text = c.TIMED_OUT, f"{_timeout_message(seen)}; replicas start cold. {error}"
+    elif seen.wanted_by and not seen.status.get("startedAt") and _queue_overdue(seen):
+        reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
+    return Plan((), _clean(seen.status), _conditions(seen, reason, text, warning=True), RETRY_SECONDS)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

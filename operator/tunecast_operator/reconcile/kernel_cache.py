@@ -34,7 +34,6 @@ from tunecast_operator.resources.job import attempt_id, attempt_name, job, setti
 from tunecast_operator.resources.service import ranks_service
 
 log = logging.getLogger(__name__)
-RETRY_SECONDS = 15.0
 
 
 class SweepError(TunecastError):
@@ -55,20 +54,26 @@ class KernelCacheReconciler:
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._clean_orphans(namespace)
             return None
-        seen = self._observe(cache)
+        plan = self._carry_out(self._observe(cache))
+        self._write(cache, plan)
+        return plan.requeue_seconds
+
+    def _carry_out(self, seen: plans.Observed) -> plans.Plan:
+        """Decides and acts; returns what status is to say."""
         plan = plans.decide(seen)
         try:
-            self._perform_all(seen, plan)
-        except (BundleError, MalformedError, NotFoundError) as error:
-            plan = plans.decide(replace(seen, publish_error=error))
             self._perform_all(seen, plan)
         except ConflictError:
             raise
         except TunecastError as error:
-            log.warning("KernelCache %s/%s: %s", namespace, name, error)
-            plan = _failed(seen, error)
-        self._write(cache, plan)
-        return plan.requeue_seconds
+            publishing = any(isinstance(action, plans.Publish) for action in plan.actions)
+            if publishing and isinstance(error, (BundleError, MalformedError, NotFoundError)):
+                return self._carry_out(replace(seen, publish_error=error))
+            log.warning(
+                "KernelCache %s/%s: %s", seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"], error
+            )
+            return plans.not_done(seen, plan, error)
+        return plan
 
     def _write(self, cache: dict[str, Any], plan: plans.Plan) -> None:
         if not plan.conditions or any(isinstance(action, plans.DeleteCache) for action in plan.actions):
@@ -172,17 +177,6 @@ def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
             raise SweepError(f"{what}, line {number}: a request is a JSON object")
         requests.append(request)
     return tuple(requests)
-
-
-def _failed(seen: plans.Observed, error: TunecastError) -> plans.Plan:
-    """A step could not be done: nothing of the status moves but the reason."""
-    status = {k: v for k, v in seen.status.items() if k not in {"conditions", "observedGeneration"}}
-    conditions = (
-        Condition(c.READY, "False", error.reason, str(error), warning=True),
-        Condition(c.RECONCILING, "True", error.reason, str(error)),
-        Condition(c.STALLED, "False", c.IDLE, ""),
-    )
-    return plans.Plan((), status, conditions, RETRY_SECONDS)
 
 
 def _told(condition: Condition) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunecast_cache.job import SETTINGS_DIRECTORY, SETTINGS_FILE, TEMPORARY_DIRECTORY, JobSettings
 from tunecast_cache.records import canonical
+from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.resources.deployment import owner_reference
@@ -83,7 +84,7 @@ def rank_pod(
     """The serving pod with another entry point, its tools, its settings, and no Kubernetes credentials."""
     pod = pod_spec(
         spec.engine, spec.pod, spec.resources, spec.accelerator,
-        command=["python3", "-B", TOOLS_DIRECTORY], extra_environment={},
+        command=["python3", "-B", TOOLS_DIRECTORY, "--", *command_line(spec)], extra_environment={},
     )  # fmt: skip
     engine = pod["containers"][0]
     engine["volumeMounts"] += [

@@ -71,8 +71,9 @@ def test_tuning_that_gives_up_lets_them_go_cold(state: str, column: str) -> None
     assert (released.status["cache"], condition(released, "CacheReady").reason) == (column, "Why")
 
 
-def test_waiting_too_long_for_capacity_lets_them_go_cold() -> None:
-    released = plan(OWNER, kernel_cache(OWNER, "Pending", "QueueTimeout"), live=lived(plan(OWNER), 0))
+@pytest.mark.parametrize("reason", ["QueueTimeout", "TimedOut"])
+def test_waiting_too_long_lets_them_go_cold(reason: str) -> None:
+    released = plan(OWNER, kernel_cache(OWNER, "Pending", reason), live=lived(plan(OWNER), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2
     assert released.status["cache"] == "Cold"

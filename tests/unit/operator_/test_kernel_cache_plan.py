@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
-from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError
+from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError, TunecastError
 from tunecast_cache.job import Progress, RankResult
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import OVERDUE, Condition
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.plan.kernel_cache import (
     CleanUpAttempt,
@@ -24,6 +24,7 @@ from tunecast_operator.plan.kernel_cache import (
     RenewSettings,
     backoff_seconds,
     decide,
+    not_done,
 )  # fmt: skip
 
 OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
@@ -305,3 +306,52 @@ def test_why_it_gave_up_is_kept_while_nobody_wants_it(state: str) -> None:
     unwanted = decide(seen({"state": state, "attempt": 1, "conditions": [why]}, wanted_by=[]))
     assert (ready(unwanted).reason, ready(unwanted).message) == ("AttemptsExhausted", "words")
     assert (unwanted.status["state"], unwanted.status["unwantedSince"]) == (state, times.text(NOW))
+
+
+LATE = {**UNDER_WAY, "startedAt": times.text(NOW - timedelta(minutes=61))}
+DOWN = StoreUnavailableError("no answer")
+
+
+def test_a_bundle_that_was_ready_before_its_time_was_over_is_published_after_it() -> None:
+    plan = decide(seen(LATE, job=job(end="Complete"), results={0: RESULT}))
+    assert plan.actions == (Publish(1, RESULT),)
+    crashed = {0: RankResult(0, succeeded=False, reason="EngineCrashed", message="words")}
+    plan = decide(seen(LATE, job=job(end="Failed"), results=crashed))
+    assert (plan.status["state"], ready(plan).reason) == ("Failed", "TimedOut")
+
+
+@pytest.mark.parametrize("changes", [{}, {"job": job(end="Complete")}])
+def test_a_store_that_is_down_holds_no_replica_past_the_timeout(changes: dict[str, Any]) -> None:
+    plan = decide(seen(LATE, store_error=DOWN, **changes))
+    assert (plan.actions, plan.status["state"], plan.status["job"]) == ((), "Tuning", "kc-1")
+    assert ready(plan).reason in OVERDUE
+    assert "no answer" in ready(plan).message
+
+
+def test_a_step_that_is_refused_holds_no_replica_for_ever() -> None:
+    """A Job that an admission webhook rejects, or a sweep that isn't there."""
+    error = TunecastError("denied")
+    first = not_done(seen(), decide(seen()), error)
+    assert (ready(first).reason, first.status["queuedSince"]) == ("Failed", times.text(NOW))
+    assert not first.status.keys() & {"attempt", "job"}
+    late = seen(first.status, now=NOW + timedelta(minutes=11))
+    assert ready(not_done(late, decide(late), error)).reason == "QueueTimeout"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "status"),
+    [
+        ({"job": job(end="Complete"), "published": Published(manifest(KEY), "d", "s")}, "Ready", "True"),
+        ({"job": job(end="Failed"), "results": REJECTED}, "Failed", "False"),
+    ],
+)
+def test_an_end_stands_though_its_remains_can_not_be_removed_and_they_are_later(
+    changes: dict[str, Any], state: str, status: str
+) -> None:
+    before = seen(UNDER_WAY, **changes)
+    kept = not_done(before, decide(before), DOWN)
+    assert (kept.status["state"], kept.status["job"], ready(kept).status) == (state, "kc-1", status)
+    conditions = [{"type": "Ready", "reason": ready(kept).reason, "message": ready(kept).message}]
+    later = decide(seen({**kept.status, "conditions": conditions}, **changes))
+    assert CleanUpAttempt(1) in later.actions
+    assert (later.conditions, later.status.get("job")) == (kept.conditions, None)

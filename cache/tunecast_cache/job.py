@@ -40,10 +40,12 @@ class JobSettings:
     rendezvous_host: str  # rank 0's stable hostname
     rendezvous_port: int
     workload: Literal["Engine", "Operators"]
-    command: tuple[str, ...]  # the engine's whole serving command line
     port: int  # where it serves HTTP
     mount_path: str  # where layers live, the same as in serving pods
     timeout_seconds: float
+    # The engine's serving command line. A Job gives it as the container's arguments instead: the kubelet expands
+    # $(VARIABLE) there, as it does in replicas.
+    command: tuple[str, ...] = ()
     excluded_layers: tuple[str, ...] = ()
     secret_variables: tuple[str, ...] = ()  # environment variables whose values must never be staged
     sweep: tuple[dict[str, Any], ...] = ()  # extra completion requests

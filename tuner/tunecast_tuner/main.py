@@ -57,6 +57,7 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
     except AttemptError as failure:
         console.say(f"{failure.reason}: {failure.message}")
         return failed(invocation.rank, failure)
+    settings = replace(settings, command=invocation.command or settings.command)
     attempt.limit(settings.timeout_seconds)
 
     def urls() -> dict[str, str]:

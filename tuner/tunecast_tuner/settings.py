@@ -25,6 +25,7 @@ class Invocation:
     termination_log: Path
     settings_wait: float  # seconds within which the settings file must appear
     silence: float  # seconds without a heartbeat after which a rank is lost
+    command: tuple[str, ...] = ()  # the engine's, from behind "--"
 
 
 def read_invocation(arguments: Sequence[str], environ: Mapping[str, str]) -> Invocation:
@@ -35,10 +36,18 @@ def read_invocation(arguments: Sequence[str], environ: Mapping[str, str]) -> Inv
     parser.add_argument("--termination-log", type=Path, default=Path(job.TERMINATION_LOG))
     parser.add_argument("--settings-wait", type=float, default=60.0)
     parser.add_argument("--silence", type=float, default=8.0)
-    given = parser.parse_args(arguments)
+    ours = arguments.index("--") if "--" in arguments else len(arguments)
+    given = parser.parse_args(arguments[:ours])
     if not given.rank.isdecimal():
         raise AttemptError(job.BAD_SETTINGS, f"{RANK_VARIABLE} is {given.rank!r}, not a rank: run it in an Indexed Job")
-    return Invocation(int(given.rank), given.settings, given.termination_log, given.settings_wait, given.silence)
+    return Invocation(
+        int(given.rank),
+        given.settings,
+        given.termination_log,
+        given.settings_wait,
+        given.silence,
+        tuple(arguments[ours + 1 :]),
+    )
 
 
 def engine_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from support.objects import inference_deployment, spec_of
 
+from support.objects import inference_deployment, spec_of
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.resources.deployment import Revision, deployment, revision_of

@@ -11,6 +11,7 @@ from tunecast_cache.records import canonical, decode
 from tunecast_tuner import settings
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.main import failed, termination_message
+from tunecast_tuner.settings import read_invocation
 
 SETTINGS = job.JobSettings("uid-1", "key", 2, "host", 1, "Engine", ("vllm",), 8000, "/nosuch", 60.0)
 
@@ -77,3 +78,11 @@ def test_settings_that_no_attempt_works_with(tmp_path: Path, change: dict[str, o
     with pytest.raises(AttemptError, match=words) as caught:
         settings.check(changed, rank)
     assert caught.value.reason == job.BAD_SETTINGS
+
+
+def test_the_engines_command_line_stands_behind_two_dashes() -> None:
+    found = read_invocation(
+        ["--silence=3", "--", "vllm", "serve", "m", "--", "--rank=9"], {"JOB_COMPLETION_INDEX": "1"}
+    )
+    assert (found.rank, found.silence) == (1, 3.0)
+    assert found.command == ("vllm", "serve", "m", "--", "--rank=9")

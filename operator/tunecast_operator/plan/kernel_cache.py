@@ -285,7 +285,7 @@ def _attempt_ended(seen: Observed) -> Plan:
 
 def _attempt_running(seen: Observed) -> Plan:
     status = {**seen.status, "attempt": seen.attempt, "job": attempt_name(dict(seen.cache), seen.attempt)}
-    running = any(_engine_started(pod) for pod in seen.pods)
+    running = sum(_engine_started(pod) for pod in seen.pods) >= seen.spec.ranks  # some of them can only wait
     why = blocked(seen.pods, seen.job) or _no_pods(seen)
     if running and not status.get("startedAt"):
         status["startedAt"] = times.text(seen.now)
@@ -309,7 +309,7 @@ def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tu
     text = f"{why.reason}: {why.message}" if why else "its pods are starting"
     if not running and _queue_overdue(seen):
         limit = seen.spec.queue_timeout
-        return c.QUEUE_TIMEOUT, f"no rank ran within {limit}, so replicas start cold; tuning goes on waiting. {text}"
+        return c.QUEUE_TIMEOUT, f"not all ranks ran within {limit}: replicas start cold, tuning goes on waiting. {text}"
     if why is None:
         return c.QUEUED, text
     return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
@@ -435,7 +435,11 @@ def _engine_started(pod: Mapping[str, Any]) -> bool:
 
 
 def _queue_overdue(seen: Observed) -> bool:
-    return times.seconds_since(seen.status.get("queuedSince"), seen.now) > seen.spec.queue_timeout_seconds
+    """Once ranks ran, each later attempt waits anew."""
+    since = seen.status.get("queuedSince")
+    if seen.status.get("startedAt") and seen.job:
+        since = seen.job["metadata"].get("creationTimestamp")
+    return times.seconds_since(since, seen.now) > seen.spec.queue_timeout_seconds
 
 
 def _timed_out(seen: Observed) -> bool:

@@ -57,6 +57,14 @@ def pod(state: str = "running", phase: str = "Running", **status: Any) -> dict[s
     return {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": phase, "containerStatuses": statuses, **status}}
 
 
+RUNNING = [pod(), pod()]
+WAITING = pod(
+    "waiting",
+    "Pending",
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}],
+)
+
+
 def ready(plan: Plan) -> Condition:
     return plan.conditions[0]
 
@@ -102,9 +110,9 @@ def test_a_new_cache_is_given_time_to_be_referred_to() -> None:
 
 
 def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:
-    running = seen(UNDER_WAY, wanted_by=[], job=job(), pods=[pod()])
+    running = seen(UNDER_WAY, wanted_by=[], job=job(), pods=RUNNING)
     assert decide(running).actions == (DeleteJob("kc-1", "job-uid"),)
-    ending = seen(UNDER_WAY, wanted_by=[], pods=[pod()])
+    ending = seen(UNDER_WAY, wanted_by=[], pods=RUNNING)
     assert decide(ending).actions == ()
     gone = seen(UNDER_WAY, wanted_by=[])
     assert decide(gone).actions == (CleanUpAttempt(1),)
@@ -121,20 +129,20 @@ def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
 
 
 def test_a_job_that_exists_though_status_was_never_written_is_found_again() -> None:
-    plan = decide(seen(job=job(), pods=[pod()]))
+    plan = decide(seen(job=job(), pods=RUNNING))
     assert plan.actions == (RenewSettings(1),) or plan.actions == ()
     assert plan.status["attempt"] == 1
     assert plan.status["state"] == "Tuning"
 
 
 def test_progress_is_shown() -> None:
-    plan = decide(seen(UNDER_WAY, job=job(), pods=[pod()], progress=Progress("ColdStart", 12.0)))
+    plan = decide(seen(UNDER_WAY, job=job(), pods=RUNNING, progress=Progress("ColdStart", 12.0)))
     assert plan.status["progress"] == {"stage": "ColdStart", "seconds": 12, "bytes": 0}
 
 
 def test_urls_are_renewed_within_their_life() -> None:
     old = {**UNDER_WAY, "settingsRenewedAt": times.text(NOW - timedelta(hours=2))}
-    assert decide(seen({**old}, job=job(), pods=[pod()])).actions == (RenewSettings(1),)
+    assert decide(seen({**old}, job=job(), pods=RUNNING)).actions == (RenewSettings(1),)
 
 
 def test_success_publishes_and_looks_again_at_once() -> None:
@@ -212,16 +220,23 @@ def test_a_job_that_somebody_deleted_is_a_disruption() -> None:
     assert plan.status["disruptions"] == 1
 
 
-def test_no_capacity_lets_replicas_go_and_goes_on_waiting() -> None:
-    unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]
-    waiting = pod("waiting", "Pending", conditions=unscheduled)
+@pytest.mark.parametrize("pods", [[WAITING, WAITING], [pod(), WAITING]])
+def test_no_capacity_for_all_ranks_lets_replicas_go_and_goes_on_waiting(pods: list[dict[str, Any]]) -> None:
     status = {**UNDER_WAY, "startedAt": None, "queuedSince": times.text(NOW - timedelta(minutes=1))}
-    assert ready(decide(seen(status, job=job(), pods=[waiting]))).reason == "Queued"
+    assert ready(decide(seen(status, job=job(), pods=pods))).reason == "Queued"
     status["queuedSince"] = times.text(NOW - timedelta(minutes=11))
-    plan = decide(seen(status, job=job(), pods=[waiting]))
+    plan = decide(seen(status, job=job(), pods=pods))
     assert ready(plan).reason == "QueueTimeout"
     assert "0/1 nodes" in ready(plan).message
     assert not plan.actions
+
+
+@pytest.mark.parametrize(("minutes", "reason"), [(1, "Queued"), (11, "QueueTimeout")])
+def test_a_later_attempt_waits_anew(minutes: int, reason: str) -> None:
+    early = times.text(NOW - timedelta(minutes=30))
+    made = times.text(NOW - timedelta(minutes=minutes))
+    status = {**UNDER_WAY, "attempt": 2, "queuedSince": early, "startedAt": early}
+    assert ready(decide(seen(status, job=job(2, creationTimestamp=made), pods=[WAITING, WAITING]))).reason == reason
 
 
 def test_an_image_that_can_not_be_pulled_is_said() -> None:
@@ -234,7 +249,7 @@ def test_an_image_that_can_not_be_pulled_is_said() -> None:
 
 def test_too_long_ends_the_job_then_the_cache() -> None:
     late = {**UNDER_WAY, "startedAt": times.text(NOW - timedelta(minutes=61))}
-    assert decide(seen(late, job=job(), pods=[pod()])).actions == (DeleteJob("kc-1", "job-uid"),)
+    assert decide(seen(late, job=job(), pods=RUNNING)).actions == (DeleteJob("kc-1", "job-uid"),)
     plan = decide(seen(late))
     assert (plan.status["state"], ready(plan).reason) == ("Failed", "TimedOut")
 
@@ -248,8 +263,8 @@ def test_a_store_that_is_down_begins_nothing_and_loses_nothing() -> None:
 
 
 def test_deciding_twice_on_the_same_changes_nothing() -> None:
-    first = decide(seen(UNDER_WAY, job=job(), pods=[pod()]))
-    again = decide(seen({**first.status}, job=job(), pods=[pod()]))
+    first = decide(seen(UNDER_WAY, job=job(), pods=RUNNING))
+    again = decide(seen({**first.status}, job=job(), pods=RUNNING))
     assert (again.status, again.conditions) == (first.status, first.conditions)
 
 
@@ -282,7 +297,7 @@ def test_an_attempt_that_status_never_knew_of_ends_once(changes: dict[str, Any])
 def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_staged(wanted_by: list[str]) -> None:
     """Two caches of one key differ in ranks, say: nobody needs the slower one's Job, which holds GPUs."""
     elsewhere = Published(manifest(KEY), "d", "s")
-    plan = decide(seen(UNDER_WAY, job=job(), pods=[pod()], published=elsewhere, wanted_by=wanted_by))
+    plan = decide(seen(UNDER_WAY, job=job(), pods=RUNNING, published=elsewhere, wanted_by=wanted_by))
     assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
     assert (plan.status["state"], plan.status["job"], plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
     plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))

@@ -44,10 +44,10 @@ class Publisher:
             StoreError: the store didn't say.
         """
         for signer in sorted(self._trusted, key=lambda s: s != self._signer.signer):
-            envelope = self._store.get_manifest(namespace, key, signer)
-            if envelope is None:
-                continue
             try:
+                envelope = self._store.get_manifest(namespace, key, signer)
+                if envelope is None:
+                    continue
                 payload, _ = verify(envelope, self._trusted)
                 manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
             except (SignatureError, MalformedError):
@@ -87,8 +87,8 @@ class Publisher:
         """What ranks staged; a result that can't be read counts as none."""
         found = {}
         for rank in range(ranks):
-            data = self._store.read_staged(namespace, key, job, result_object(rank), RESULT_LIMIT)
             try:
+                data = self._store.read_staged(namespace, key, job, result_object(rank), RESULT_LIMIT)
                 result = decode(RankResult, data, f"the result of rank {rank} of {job}") if data else None
             except MalformedError:
                 continue
@@ -97,8 +97,8 @@ class Publisher:
         return found
 
     def progress(self, namespace: str, key: str, job: str) -> Progress | None:
-        data = self._store.read_staged(namespace, key, job, PROGRESS, RESULT_LIMIT)
         try:
+            data = self._store.read_staged(namespace, key, job, PROGRESS, RESULT_LIMIT)
             return decode(Progress, data, f"the progress of {job}") if data else None
         except MalformedError:
             return None
@@ -109,7 +109,7 @@ class Publisher:
         """Takes the staged archives over, then writes the signed manifest, unless one is there already.
 
         Raises:
-            BundleError: what was staged isn't what rank 0 says.
+            BundleError: what was staged isn't what rank 0 says, or what is in the manifest's place isn't one.
             StoreError: the store failed; publishing again is safe.
         """
         namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
@@ -131,7 +131,11 @@ class Publisher:
             proof=result.proof,
             provenance=result.provenance,
         )
-        self._store.put_manifest(namespace, spec.key, self._signer.signer, self._signer.sign(canonical(manifest)))
+        envelope = self._signer.sign(canonical(manifest))
+        signer = self._signer.signer
+        if not self._store.put_manifest(namespace, spec.key, signer, envelope) and not self.find(namespace, spec.key):
+            self._store.delete_manifest(namespace, spec.key, signer)  # altered, or its archives are gone
+            self._store.put_manifest(namespace, spec.key, signer, envelope)
 
     def clean(self, namespace: str, key: str, job: str) -> None:
         self._store.delete_staged(namespace, key, job)

@@ -301,7 +301,7 @@ def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_stage
     assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
     assert (plan.status["state"], plan.status["job"], plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
     plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))
-    assert plan.actions == (CleanUpAttempt(1),)
+    assert plan.actions == (CleanUpAttempt(1), DeleteService())
     assert "job" not in plan.status
 
 

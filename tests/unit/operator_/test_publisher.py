@@ -1,0 +1,124 @@
+"""What the operator makes of objects in its bucket that it can't use. S3 itself is a dictionary here."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from support.objects import NOW, inference_deployment, proof, spec_of
+from tunecast_cache import layout, signing
+from tunecast_cache.errors import BundleError
+from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
+from tunecast_cache.manifest import Archive, Provenance
+from tunecast_cache.records import canonical
+from tunecast_cache.store import Store
+from tunecast_cache.trust import StoreSettings
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.identity import cache_spec, digest, key_of
+from tunecast_operator.publisher import RESULT_LIMIT, Publisher
+
+CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}
+KEY = key_of(spec_of(inference_deployment()), 1)
+SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(inference_deployment()), KEY, 1))
+JOB = "kc-uid-1"
+STAGED = layout.staging_prefix("", "models", KEY, JOB)
+
+
+class S3:
+    """The calls that a publisher makes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def get_object(self, **named: Any) -> dict[str, Any]:
+        if named["Key"] not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        body = self.objects[named["Key"]]
+        return {"Body": io.BytesIO(body), "ContentLength": len(body), "ETag": digest(body.hex())}
+
+    def head_object(self, **named: Any) -> dict[str, Any]:
+        return self.get_object(**named)
+
+    def copy_object(self, **named: Any) -> None:
+        self.objects[named["Key"]] = self.objects[named["CopySource"]["Key"]]
+
+    def put_object(self, **named: Any) -> None:
+        if named["Key"] in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+        self.objects[named["Key"]] = named["Body"]
+
+
+@pytest.fixture
+def s3() -> S3:
+    return S3()
+
+
+@pytest.fixture
+def publisher(s3: S3) -> Publisher:
+    store = Store(StoreSettings("bucket"))
+    vars(store)["_client"] = s3
+    signer = signing.Signer(bytes(32))
+    return Publisher(store, signer, {signer.signer: signer.public_key})
+
+
+def staged(s3: S3) -> RankResult:
+    archive = b"archive"
+    described = Archive("TorchCompile", hashlib.sha256(archive).hexdigest(), len(archive), 9, 1)
+    s3.objects[STAGED + archive_object("TorchCompile")] = archive
+    provenance = Provenance("3.12")
+    return RankResult(
+        0, succeeded=True, reason="Proved", message="", archives=(described,), proof=proof(), provenance=provenance
+    )
+
+
+def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
+    publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    found = publisher.find("models", KEY)
+    assert found
+    assert found.manifest.job == JOB
+
+
+def gone(s3: S3) -> None:
+    for name in [name for name in s3.objects if "/blobs/" in name]:
+        del s3.objects[name]
+
+
+def altered(s3: S3) -> None:
+    for name in [name for name in s3.objects if "/manifests/" in name]:
+        s3.objects[name] = b"{}"
+
+
+def too_long(s3: S3) -> None:
+    for name in [name for name in s3.objects if "/manifests/" in name]:
+        s3.objects[name] = bytes(9 * 2**20)
+
+
+@pytest.mark.parametrize("harm", [altered, too_long])
+def test_a_manifest_that_is_none_is_no_bundle_and_ends_publishing(
+    publisher: Publisher, s3: S3, harm: Callable[[S3], None]
+) -> None:
+    """It can't be replaced, so publishing over it again and again would never end."""
+    publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    harm(s3)
+    assert publisher.find("models", KEY) is None
+    with pytest.raises(BundleError, match="delete it"):
+        publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
+
+
+def test_a_bundle_whose_archives_are_gone_is_none(publisher: Publisher, s3: S3) -> None:
+    publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    gone(s3)
+    assert publisher.find("models", KEY) is None
+    publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    assert publisher.find("models", KEY), "the same archives heal it"
+
+
+def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publisher, s3: S3) -> None:
+    s3.objects[STAGED + PROGRESS] = bytes(RESULT_LIMIT + 1)
+    s3.objects[STAGED + result_object(0)] = bytes(RESULT_LIMIT + 1)
+    s3.objects[STAGED + result_object(1)] = canonical(RankResult(1, succeeded=False, reason="PeerLost", message=""))
+    assert publisher.progress("models", KEY, JOB) is None
+    assert list(publisher.results("models", KEY, JOB, 2)) == [1]

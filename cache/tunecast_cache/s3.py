@@ -32,7 +32,7 @@ _DENIED_HINT = (
 )
 
 
-def connect(settings: StoreSettings) -> S3Client:
+def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS) -> S3Client:
     """A client with short time-outs and no retries of its own. Credentials come from boto3's chain.
 
     With an endpoint, buckets are in the path, and where the chain finds no credentials requests go unsigned.
@@ -41,7 +41,7 @@ def connect(settings: StoreSettings) -> S3Client:
     anonymous = settings.endpoint is not None and session.get_credentials() is None
     config: Any = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         retries={"total_max_attempts": 1},
         max_pool_connections=CONNECTIONS,
         signature_version=UNSIGNED if anonymous else "s3v4",

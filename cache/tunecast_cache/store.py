@@ -23,7 +23,7 @@ from tunecast_cache.errors import (
 )
 from tunecast_cache.manifest import Archive
 from tunecast_cache.retry import Retries
-from tunecast_cache.s3 import CONNECTIONS, code_of, connect, explained
+from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, code_of, connect, explained
 from tunecast_cache.trust import StoreSettings
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 RANGE = 8 * 2**20  # bytes of one request
 LARGEST_COPY = 5 * 2**30  # S3's own limit
+SLOWEST_BYTES_PER_SECOND = 10 * 2**20  # at which a large object is still worth waiting for
 MANIFEST_LIMIT = 8 * 2**20
 _CHUNK = 2**18
 
@@ -57,16 +58,24 @@ class Store:
     Args:
         settings: where it is.
         seconds: of one call, with all its tries.
+        read_seconds: of one answer; S3 answers a copy only when it is done.
         retries: tries and pauses, and the clock that deadlines are read from.
     """
 
-    def __init__(self, settings: StoreSettings, *, seconds: float = 60.0, retries: Retries | None = None) -> None:
-        self._settings, self._seconds = settings, seconds
+    def __init__(
+        self,
+        settings: StoreSettings,
+        *,
+        seconds: float = 60.0,
+        read_seconds: float = READ_SECONDS,
+        retries: Retries | None = None,
+    ) -> None:
+        self._settings, self._seconds, self._read_seconds = settings, seconds, read_seconds
         self._retries = retries or Retries()
 
     @functools.cached_property
     def _client(self) -> S3Client:
-        return connect(self._settings)
+        return connect(self._settings, self._read_seconds)
 
     def _try(self, doing: str, name: str, work: Callable[[S3Client], T], until: float | None = None) -> T:
         def once() -> T:
@@ -193,6 +202,10 @@ class Store:
         for name in self._list(prefix):
             self._delete(prefix + name)
 
+    def delete_manifest(self, namespace: str, key: str, signer: str) -> None:
+        """Removes a manifest that can't be used, so that another takes its place."""
+        self._delete(layout.manifest_object(self._settings.prefix, namespace, key, signer))
+
     def _delete(self, name: str) -> None:
         self._try("delete", name, lambda s3: s3.delete_object(Bucket=self._settings.bucket, Key=name))
 
@@ -221,7 +234,7 @@ class Store:
 
     def _hash(self, name: str, archive: Archive) -> str:
         """The ETag of the object whose bytes are ``archive``'s."""
-        until = self._retries.clock() + self._seconds
+        until = self._retries.clock() + self._seconds + archive.size / SLOWEST_BYTES_PER_SECOND
 
         def once(s3: S3Client) -> str:
             answer = s3.get_object(Bucket=self._settings.bucket, Key=name)

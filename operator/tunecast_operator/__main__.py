@@ -24,6 +24,7 @@ from tunecast_operator.signing_key import load_signer
 from tunecast_operator.workqueue import Item, WorkQueue
 
 STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer
+READ_SECONDS = 60.0  # of one answer: a copy of gigabytes within S3 takes a while
 LIVENESS = "http://0.0.0.0:8080/healthz"
 
 
@@ -72,7 +73,11 @@ def main() -> int:
         logging.basicConfig(level=installation.log_level, format="%(asctime)s %(levelname)s %(message)s")
         for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        run(installation, connect(installation.workers), Store(installation.store, seconds=STORE_SECONDS))
+        run(
+            installation,
+            connect(installation.workers),
+            Store(installation.store, seconds=STORE_SECONDS, read_seconds=READ_SECONDS),
+        )
     except TunecastError as error:
         sys.stderr.write(f"tunecast: {error}\n")
         return 1

@@ -41,9 +41,9 @@ def key_inputs(spec: InferenceDeploymentSpec) -> dict[str, Any]:
         "image": spec.engine.image,
         "command": command_line(spec),
         "environment": sorted(spec.engine.env, key=lambda variable: str(variable.get("name"))),
-        "model": spec.model.model_dump(mode="json", by_alias=True),
+        "model": spec.model.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "accelerator": spec.accelerator,
-        "parallelism": spec.parallelism.model_dump(mode="json", by_alias=True),
+        "parallelism": spec.parallelism.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "devices": {name: str(count) for name, count in limits.items() if name not in _ORDINARY_RESOURCES},
         "volumes": spec.pod.volumes,
         "volumeMounts": spec.pod.volume_mounts,
@@ -55,8 +55,8 @@ def key_inputs(spec: InferenceDeploymentSpec) -> dict[str, Any]:
 
 
 def template_digest(spec: InferenceDeploymentSpec) -> str:
-    """Of all that a pod template is rendered from, but for what the key already says of tuning."""
-    value = spec.model_dump(mode="json", by_alias=True, exclude={"replicas", "tuning"})
+    """Of all that a pod template is rendered from; without defaults, so that a new field changes no digest."""
+    value = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"replicas", "tuning"})
     return digest({**value, "workload": spec.tuning.workload, "generation": spec.tuning.generation})
 
 

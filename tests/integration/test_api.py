@@ -209,10 +209,10 @@ def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
 
 
 def test_a_kernel_cache_never_changes(kubernetes: Kubectl) -> None:
-    kubernetes.apply(kernel_cache("frozen"))
+    kubernetes.apply(kernel_cache("frozen-0123456789"))
     for change in ({"attempts": 4}, {"model": {"name": "other"}}, {"pod": {"annotations": {"a": "b"}}}):
         with pytest.raises(CommandError, match="a KernelCache never changes: raise"):
-            kubernetes("patch", "kc", "frozen", "--type=merge", "-p", json.dumps({"spec": change}))
+            kubernetes("patch", "kc", "frozen-0123456789", "--type=merge", "-p", json.dumps({"spec": change}))
 
 
 def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
@@ -239,10 +239,10 @@ def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: 
 
 
 def test_columns_and_names(kubernetes: Kubectl) -> None:
-    kubernetes.apply(inference_deployment("columns"), kernel_cache("columns"))
+    kubernetes.apply(inference_deployment("columns"), kernel_cache("columns-0123456789"))
     header = kubernetes("get", "infd", "columns").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
-    header = kubernetes("get", "kc", "columns").splitlines()[0].split()
+    header = kubernetes("get", "kc", "columns-0123456789").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "GPU", "STATE", "SIZE", "COLD", "WARM", "SPEEDUP", "AGE"]
 
 

@@ -24,6 +24,13 @@ _NAME_RULES = rules(
         "metadata.name must be a DNS label of at most 40 characters that starts with a letter",
     ),
 )
+# Children are named after it, so a name that anybody could choose would let them take others' Services and Secrets.
+_CACHE_NAME_RULES = rules(
+    (
+        "self.metadata.name.matches('^[a-z][-a-z0-9]{0,28}-[0-9a-f]{10}$')",
+        "KernelCaches are made and named by Tunecast: create an InferenceDeployment instead",
+    ),
+)
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -156,7 +163,7 @@ def kernel_caches() -> Schema:
         column("Verdict", ".status.verdict", priority=1),
         AGE,
     ]
-    return crd(names, KernelCacheSpec, KernelCacheStatus, columns, {})
+    return crd(names, KernelCacheSpec, KernelCacheStatus, columns, {"rules": _CACHE_NAME_RULES})
 
 
 def crds() -> dict[str, Schema]:

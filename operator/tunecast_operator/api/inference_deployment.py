@@ -47,7 +47,11 @@ class Tuning(Model):
     )
     workload: Literal["Engine", "Operators"] = Field(
         default="Engine",
-        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes.",
+        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes, in a later "
+        "release.",
+        json_schema_extra=rules(
+            ("self == 'Engine'", "the Operators workload is not in this release: leave tuning.workload at Engine"),
+        ),
     )
     ranks: int = Field(
         default=1,

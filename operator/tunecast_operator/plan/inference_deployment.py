@@ -63,33 +63,33 @@ class Plan:
 
 def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Plan:
     """``init_image`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
-    wanted = _wanted(seen, init_image, key_version)
+    wanted = _wanted(seen, init_image, pull_policy, key_version)
     tunes = seen.spec.tuning.policy != "Never"
     waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key
     held = waiting and (live is None or live.held)
     revision = replace(wanted.revision, held=held, pycache=_pycache(wanted, live, held=held))
-    applied = None if keeps_old else _deployment(seen, revision, live, pull_policy, held=held)
+    applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = serving_service(dict(seen.owner), seen.spec.engine.port)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     status = _status(seen, wanted, shown, tunes=tunes)
     conditions = _conditions(seen, wanted, held=held, keeps_old=keeps_old, tunes=tunes)
-    scale = _old_size(seen) if keeps_old else None
+    scale = _old_size(seen) if applied is None else None
     return Plan(create, applied, scale, service, status, conditions)
 
 
-def _wanted(seen: Observed, init_image: str, key_version: int) -> Wanted:
+def _wanted(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Wanted:
     spec_digest = template_digest(seen.spec)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
     if live and live.spec == spec_digest:
-        init_image, key_version = live.init_image, live.key_version
+        init_image, pull_policy, key_version = live.init_image, live.init_pull_policy, live.key_version
     key = key_of(seen.spec, key_version)
     snapshot = cache_spec(seen.spec, key, key_version)
     cache = _choose(seen.caches, key, cache_name(snapshot))
     name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
-    revision = Revision(spec_digest, key, key_version, init_image, pycache=False, held=False)
+    revision = Revision(spec_digest, key, key_version, init_image, pull_policy, pycache=False, held=False)
     return Wanted(revision, snapshot, name, cache)
 
 
@@ -122,15 +122,13 @@ def _pycache(wanted: Wanted, live: Revision | None, *, held: bool) -> bool:
     return PYCACHE_VARIABLE in environment
 
 
-def _deployment(
-    seen: Observed, revision: Revision, live: Revision | None, pull_policy: str, *, held: bool
-) -> dict[str, Any] | None:
+def _deployment(seen: Observed, revision: Revision, live: Revision | None, *, held: bool) -> dict[str, Any] | None:
     """None where a live revision of the same spec was rendered by another version of this operator: it stays."""
     same = live is not None and live.spec == revision.spec and live.held == revision.held
     replicas = 0 if held else _replicas(seen, live)
     if same and live is not None and live.renderer != RENDERER:
         return None
-    return deployment(dict(seen.owner), seen.spec, revision, replicas, pull_policy)
+    return deployment(dict(seen.owner), seen.spec, revision, replicas)
 
 
 def _replicas(seen: Observed, live: Revision | None) -> int | None:

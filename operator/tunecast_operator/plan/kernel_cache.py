@@ -182,7 +182,7 @@ def _ready(seen: Observed, published: Published) -> Plan:
     )
     if running:
         return _forgetting(seen, Plan(_delete_job(seen), _clean(status), conditions, 2.0))
-    actions = _end_of_attempt(seen) if seen.unresolved else ()
+    actions = (*_end_of_attempt(seen), DeleteService()) if seen.unresolved else ()
     return _forgetting(seen, Plan(actions, _clean(status), conditions))
 
 

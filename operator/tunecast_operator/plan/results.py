@@ -52,5 +52,7 @@ def ineffective_because(proof: Proof) -> str:
     cold, warm = seconds_text(proof.cold.total_seconds), seconds_text(proof.warm.total_seconds)
     if proof.warm.total_seconds >= proof.cold.total_seconds:
         return f"the warm start took {warm}, the cold one {cold}: replicas start cold"
-    reasons = sorted({f"{layer.layer}: {layer.reason}" for rank in proof.ranks for layer in rank.layers})
+    reasons = sorted(
+        {f"{layer.layer}: {layer.reason}" for rank in proof.ranks for layer in rank.layers if layer.reason}
+    )
     return f"no layer hit on every rank, so replicas start cold: {'; '.join(reasons) or 'the engine left no files'}"

@@ -29,6 +29,7 @@ class Revision:
     key: str
     key_version: int
     init_image: str
+    init_pull_policy: str
     pycache: bool  # PYTHONPYCACHEPREFIX is in the template: a proof had the bytecode layer
     held: bool  # waits with zero replicas for its first cache
     renderer: int = RENDERER
@@ -51,7 +52,7 @@ def selector(name: str) -> dict[str, str]:
 
 
 def deployment(
-    owner: dict[str, Any], spec: InferenceDeploymentSpec, revision: Revision, replicas: int | None, pull_policy: str
+    owner: dict[str, Any], spec: InferenceDeploymentSpec, revision: Revision, replicas: int | None
 ) -> dict[str, Any]:
     """The Deployment to apply; without ``replicas`` that field stays its other owner's."""
     metadata = owner["metadata"]
@@ -76,13 +77,13 @@ def deployment(
                     "labels": {**spec.pod.labels, **labels, KEY_LABEL: revision.key},
                     **({"annotations": spec.pod.annotations} if spec.pod.annotations else {}),
                 },
-                "spec": serving_pod(spec, revision, pull_policy),
+                "spec": serving_pod(spec, revision),
             },
         },
     }
 
 
-def serving_pod(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: str) -> dict[str, Any]:
+def serving_pod(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, Any]:
     """The shared pod with probes, a port, and the init container before the engine."""
     bytecode = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"} if revision.pycache else {}
     pod = pod_spec(
@@ -95,7 +96,7 @@ def serving_pod(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: 
     engine["startupProbe"] = {**health, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 1800}
     engine["readinessProbe"] = {**health, "periodSeconds": 5, "timeoutSeconds": 5}
     engine["livenessProbe"] = {**health, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6}
-    pod["initContainers"] = [_init_container(spec, revision, pull_policy)]
+    pod["initContainers"] = [_init_container(spec, revision)]
     pod["volumes"] += [
         {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
         {"name": TEMPORARY_VOLUME, "emptyDir": {}},
@@ -103,7 +104,7 @@ def serving_pod(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: 
     return pod
 
 
-def _init_container(spec: InferenceDeploymentSpec, revision: Revision, pull_policy: str) -> dict[str, Any]:
+def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, Any]:
     environment = {
         "TUNECAST_KEY": revision.key,
         "TUNECAST_MOUNT_PATH": MOUNT_PATH,
@@ -117,7 +118,7 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision, pull_poli
     return {
         "name": INIT,
         "image": revision.init_image,
-        "imagePullPolicy": pull_policy,
+        "imagePullPolicy": revision.init_pull_policy,
         "args": ["fetch"],
         **credentials,
         "env": [namespace, *({"name": name, "value": value} for name, value in sorted(environment.items()) if value)],

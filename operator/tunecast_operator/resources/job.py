@@ -18,7 +18,7 @@ TOOLS_DIRECTORY = "/run/tunecast/tools"
 TOOLS_VOLUME = "tunecast-tools"
 SETTINGS_VOLUME = "tunecast-job"
 TEMPORARY_VOLUME = "tunecast-tmp"
-KEEP_SECONDS = 3600  # a finished Job stays this long for its logs
+KEEP_SECONDS = 24 * 3600  # a finished Job stays this long: for its logs, and for an operator that was away
 
 
 def attempt_name(cache: dict[str, Any], attempt: int) -> str:

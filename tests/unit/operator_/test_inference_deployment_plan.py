@@ -143,6 +143,13 @@ def test_an_operator_upgrade_changes_no_template_and_no_key() -> None:
     assert revision.init_image == "init:2"
 
 
+def test_a_template_of_another_renderer_stays_and_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, cache = serving(), kernel_cache(OWNER, "Ready", "Published")
+    monkeypatch.setattr("tunecast_operator.plan.inference_deployment.RENDERER", 99)
+    scaled = plan(inference_deployment(replicas=5), cache, live=live)
+    assert (scaled.apply_deployment, scaled.scale) == (None, 5)
+
+
 def test_without_replicas_the_live_value_is_kept_and_left_to_its_owner() -> None:
     owner = inference_deployment()
     cache = kernel_cache(owner, "Ready", "Published")

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Reconcile = Callable[[str, str], float | None]
 RESYNC_SECONDS = 600.0
 RESYNC_JITTER = 0.2
+GONE = float("inf")  # what a reconciler returns of an object that isn't there: it is not looked at again
 
 
 class Controller:
@@ -58,5 +59,7 @@ class Controller:
             log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self._queue.retry(item))
         else:
             self._queue.forget(item)
+            if again == GONE:
+                return
             resync = RESYNC_SECONDS * (1 + RESYNC_JITTER * random.random())  # noqa: S311 - spreads load
             self._queue.add(item, resync if again is None else min(again, resync))

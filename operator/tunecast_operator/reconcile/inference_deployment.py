@@ -29,6 +29,7 @@ from tunecast_operator.cluster import (
     RejectedError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
+from tunecast_operator.controller import GONE
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
@@ -58,7 +59,7 @@ class InferenceDeploymentReconciler:
         """Returns in how many seconds to look again, where no event would say so."""
         owner = self._cluster.get(INFERENCE_DEPLOYMENT, namespace, name)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
-            return None
+            return GONE
         try:
             spec = InferenceDeploymentSpec.model_validate(owner["spec"])
         except ValidationError as error:

@@ -24,6 +24,7 @@ from tunecast_operator.cluster import (
     ConflictError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
+from tunecast_operator.controller import GONE
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.plan import kernel_cache as plans
@@ -53,7 +54,7 @@ class KernelCacheReconciler:
         cache = self._cluster.get(KERNEL_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._clean_orphans(namespace)
-            return None
+            return GONE
         plan = self._carry_out(self._observe(cache))
         self._write(cache, plan)
         return plan.requeue_seconds

@@ -15,6 +15,7 @@ from tunecast_cache.errors import TunecastError
 from tunecast_operator.api.groups import GROUP, VERSION
 
 FIELD_MANAGER = "tunecast"
+_UNKNOWN_FIELD = "field not declared in schema"  # server-side apply says 500 to it, though its user must mend it
 Object = dict[str, Any]
 
 
@@ -26,6 +27,10 @@ class ConflictError(ClusterError):
     """Somebody else changed the object since it was read: read it again."""
 
     reason = "Conflict"
+
+
+class ExistsError(ConflictError):
+    """An object of that name is there already."""
 
 
 class RejectedError(ClusterError):
@@ -71,10 +76,14 @@ class Cluster:
         return [self._typed(kind, item) for item in (found or {}).get("items", [])]
 
     def create(self, kind: Kind, item: Object) -> bool:
-        """False where an object of that name exists already."""
+        """False where an object of that name exists already.
+
+        Raises:
+            ConflictError: its namespace is gone, or a quota was changed meanwhile: try again.
+        """
         try:
             self._call("POST", kind, item["metadata"]["namespace"], body=item, query={"fieldManager": FIELD_MANAGER})
-        except ConflictError:
+        except ExistsError:
             return False
         return True
 
@@ -155,12 +164,14 @@ class Cluster:
 def _translated(error: client.ApiException, what: str) -> ClusterError:
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
     try:
-        message = json.loads(body).get("message", body)
+        status = json.loads(body)
     except ValueError:
-        message = body
+        status = {}
+    message = str(status.get("message", body))
     if error.status == 409:  # noqa: PLR2004
-        return ConflictError(f"{what}: {message}")
-    if error.status in {400, 403, 413, 422}:
+        kind = ExistsError if status.get("reason") == "AlreadyExists" else ConflictError
+        return kind(f"{what}: {message}")
+    if error.status in {400, 403, 413, 422} or _UNKNOWN_FIELD in message:
         return RejectedError(f"{what}: {message}")
     return ClusterError(f"{what}: {error.status} {message}")
 

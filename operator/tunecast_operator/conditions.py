@@ -53,7 +53,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A condition that took another status or reason, and since when it had the one before."""
+    """A condition that took another status or reason, and what it was before, whole."""
 
     condition: Condition
     previous: str
@@ -82,8 +82,8 @@ def merge(
             }
         )
         if changed or known.get("reason") != condition.reason:
-            previous = f"{known.get('status')}/{known.get('reason')}/{known.get('lastTransitionTime')}"
-            transitions.append(Transition(condition, previous))
+            fields = ("status", "reason", "lastTransitionTime", "message")  # reasons come again, messages name attempts
+            transitions.append(Transition(condition, "/".join(str(known.get(field)) for field in fields)))
     return merged, transitions
 
 

@@ -1,4 +1,8 @@
+from typing import Any
+
+from support.objects import NOW
 from tunecast_operator.conditions import Condition, find, merge
+from tunecast_operator.events import event
 
 READY = Condition("Ready", "True", "Fine", "all is well")
 
@@ -8,7 +12,7 @@ def test_a_transition_moves_the_time_and_is_told() -> None:
     merged, transitions = merge(old, [READY], generation=3, now="t1")
     assert merged[0]["lastTransitionTime"] == "t1"
     assert merged[0]["observedGeneration"] == 3
-    assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0")]
+    assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0/None")]
 
 
 def test_another_reason_with_the_same_status_is_told_but_keeps_the_time() -> None:
@@ -29,3 +33,16 @@ def test_find() -> None:
     merged, _ = merge([], [READY], generation=1, now="t0")
     assert find({"conditions": merged}, "Ready")["reason"] == "Fine"
     assert not find({}, "Ready")
+
+
+def test_each_attempts_transitions_have_events_of_their_own() -> None:
+    """Status and its time stay the same from the first attempt to the last; only messages tell them apart."""
+    owner = {"metadata": {"name": "kc", "namespace": "n", "uid": "u"}, "apiVersion": "v", "kind": "K"}
+    conditions: list[dict[str, Any]] = []
+    names = []
+    for attempt in (1, 2, 3):
+        for reason in ("Queued", "Tuning", "Retrying"):
+            new = Condition("Ready", "False", reason, f"attempt {attempt}")
+            conditions, [transition] = merge(conditions, [new], generation=1, now="t0")
+            names.append(event(owner, transition, NOW)["metadata"]["name"])
+    assert len(set(names)) == len(names)

@@ -12,7 +12,7 @@ def test_a_transition_moves_the_time_and_is_told() -> None:
     merged, transitions = merge(old, [READY], generation=3, now="t1")
     assert merged[0]["lastTransitionTime"] == "t1"
     assert merged[0]["observedGeneration"] == 3
-    assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0/None")]
+    assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0/")]
 
 
 def test_another_reason_with_the_same_status_is_told_but_keeps_the_time() -> None:

@@ -71,13 +71,19 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     held = waiting and (live is None or live.held)
     revision = replace(wanted.revision, held=held, pycache=_pycache(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
-    service = serving_service(dict(seen.owner), seen.spec.engine.port)
+    service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     status = _status(seen, wanted, shown, tunes=tunes)
     conditions = _conditions(seen, wanted, held=held, keeps_old=keeps_old, tunes=tunes)
     scale = _old_size(seen) if applied is None else None
     return Plan(create, applied, scale, service, status, conditions)
+
+
+def _live_port(seen: Observed) -> int:
+    """Where the old revision, which goes on serving, serves."""
+    container = (seen.deployment or {})["spec"]["template"]["spec"]["containers"][0]
+    return int(container["ports"][0]["containerPort"])
 
 
 def _wanted(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Wanted:
@@ -185,7 +191,8 @@ def _desired(seen: Observed) -> int:
     """The spec's, else the live value; a Deployment that is held waits to become one replica."""
     if seen.spec.replicas is not None:
         return seen.spec.replicas
-    return int(((seen.deployment or {}).get("spec") or {}).get("replicas") or 1)
+    live = revision_of(dict(seen.deployment or {}))
+    return 1 if live is None or live.held else int((seen.deployment or {})["spec"].get("replicas", 1))
 
 
 def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:

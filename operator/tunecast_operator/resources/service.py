@@ -9,9 +9,9 @@ from tunecast_operator.resources.deployment import owner_reference, selector
 
 
 def serving_service(owner: dict[str, Any], port: int) -> dict[str, Any]:
-    """The engine's own port, in front of the ready replicas."""
+    """The engine's own port, in front of the ready replicas; while a rollout changes it, each pod's own is meant."""
     metadata = owner["metadata"]
-    ports = [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}]
+    ports = [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}]
     return {
         "apiVersion": "v1",
         "kind": "Service",

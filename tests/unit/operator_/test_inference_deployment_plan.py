@@ -192,3 +192,22 @@ def test_ready_says_what_is_ready() -> None:
         "status": {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "observedGeneration": 1},
     }
     assert condition(plan(OWNER, cache, live=partial), "Ready").reason == "ReplicasNotReady"
+
+
+def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:
+    moved = inference_deployment(replicas=2, engine={"image": "vllm:v1", "port": 9000})
+    during = plan(moved, live=serving())
+    assert during.apply_deployment is None
+    assert during.service["spec"]["ports"][0]["port"] == 8000
+    after = plan(moved, kernel_cache(moved, "Ready", "Published"), live=serving())
+    assert [(p["port"], p["targetPort"]) for p in after.service["spec"]["ports"]] == [(9000, "http")]
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
+    owner = inference_deployment()
+    cache = kernel_cache(owner, "Ready", "Published")
+    released = plan(owner, cache, live=lived(plan(owner), 0))
+    assert released.status["desiredReplicas"] == 1
+    scaled = plan(owner, cache, live=lived(released, size))
+    assert (scaled.status["desiredReplicas"], condition(scaled, "Ready").status) == (size, "True")

@@ -15,7 +15,7 @@ from tunecast_cache.errors import TunecastError
 from tunecast_operator.api.groups import GROUP, VERSION
 
 FIELD_MANAGER = "tunecast"
-_UNKNOWN_FIELD = "field not declared in schema"  # server-side apply says 500 to it, though its user must mend it
+_NOT_TYPED = "failed to create typed patch object"  # a field unknown or given twice: server-side apply says 500
 Object = dict[str, Any]
 
 
@@ -171,7 +171,7 @@ def _translated(error: client.ApiException, what: str) -> ClusterError:
     if error.status == 409:  # noqa: PLR2004
         kind = ExistsError if status.get("reason") == "AlreadyExists" else ConflictError
         return kind(f"{what}: {message}")
-    if error.status in {400, 403, 413, 422} or _UNKNOWN_FIELD in message:
+    if error.status in {400, 403, 413, 422} or _NOT_TYPED in message:
         return RejectedError(f"{what}: {message}")
     return ClusterError(f"{what}: {error.status} {message}")
 

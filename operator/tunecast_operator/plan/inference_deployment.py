@@ -75,7 +75,8 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     status = _status(seen, wanted, shown, tunes=tunes)
-    conditions = _conditions(seen, wanted, held=held, keeps_old=keeps_old, tunes=tunes)
+    ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
+    conditions = _conditions(wanted, ready, held=held, keeps_old=keeps_old, tunes=tunes)
     scale = _old_size(seen) if applied is None else None
     return Plan(create, applied, scale, service, status, conditions)
 
@@ -217,9 +218,8 @@ def _init_reports(reports: Sequence[tuple[str, InitReport]]) -> dict[str, Any]:
     return {"initReports": summary | ({"lastMessage": min(cold)} if cold else {})}
 
 
-def _conditions(seen: Observed, wanted: Wanted, *, held: bool, keeps_old: bool, tunes: bool) -> tuple[Condition, ...]:
+def _conditions(wanted: Wanted, ready: Condition, *, held: bool, keeps_old: bool, tunes: bool) -> tuple[Condition, ...]:
     cache = _cache_condition(wanted, tunes=tunes)
-    ready = _ready_condition(seen, held=held)
     rolling = ready.status == "False" or keeps_old or (tunes and not _decided(wanted.cache))
     reason = cache.reason if keeps_old or held else c.ROLLING_OUT
     message = cache.message if keeps_old or held else ready.message
@@ -245,7 +245,8 @@ def _cache_condition(wanted: Wanted, *, tunes: bool) -> Condition:
     return Condition(c.CACHE_READY, "False", reason, message, warning=_decided(wanted.cache))
 
 
-def _ready_condition(seen: Observed, *, held: bool) -> Condition:
+def _ready_condition(seen: Observed, *, held: bool, applied: bool) -> Condition:
+    """Ready says nothing of a revision that is only about to be applied: whoever waits for it waits on."""
     if held:
         text = "replicas start when the cache is ready, or tuning gives up"
         return Condition(c.READY, "False", c.HELD, text)
@@ -253,7 +254,7 @@ def _ready_condition(seen: Observed, *, held: bool) -> Condition:
     status, spec = live.get("status") or {}, live.get("spec") or {}
     desired, ready = _desired(seen), int(status.get("readyReplicas", 0))
     observed = status.get("observedGeneration", 0) >= live.get("metadata", {}).get("generation", 1)
-    current = observed and spec.get("replicas", 1) == desired
+    current = applied and observed and spec.get("replicas", 1) == desired
     why = blocked(seen.pods, live)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
         return Condition(

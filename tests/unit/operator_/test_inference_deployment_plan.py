@@ -211,3 +211,13 @@ def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
     assert released.status["desiredReplicas"] == 1
     scaled = plan(owner, cache, live=lived(released, size))
     assert (scaled.status["desiredReplicas"], condition(scaled, "Ready").status) == (size, "True")
+
+
+def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
+    """Else kubectl wait would return right after kubectl apply."""
+    cache = kernel_cache(OWNER, "Ready", "Published")
+    edited = inference_deployment(replicas=2, pod={"annotations": {"team": "a"}})
+    before = plan(edited, cache, live=serving())
+    assert [condition(before, kind).status for kind in ("Ready", "Reconciling")] == ["False", "True"]
+    after = plan(edited, cache, live=lived(before, 2))
+    assert [condition(after, kind).status for kind in ("Ready", "Reconciling")] == ["True", "False"]

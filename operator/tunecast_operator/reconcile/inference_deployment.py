@@ -25,6 +25,7 @@ from tunecast_operator.cluster import (
     SERVICE,
     Cluster,
     ClusterError,
+    ConflictError,
     Kind,
     RejectedError,
 )  # fmt: skip
@@ -123,6 +124,8 @@ class InferenceDeploymentReconciler:
         ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}
         if live and ours and not ours & {owner["uid"] for owner in owners}:
             name = f"{desired['metadata']['namespace']}/{desired['metadata']['name']}"
+            if any(owner["kind"] == INFERENCE_DEPLOYMENT.name for owner in owners):
+                raise ConflictError(f"{kind.name} {name} is of an earlier InferenceDeployment of this name, and ends")
             raise NameTakenError(f"{kind.name} {name} exists and isn't ours: delete it, or choose another name")
         self._cluster.apply(kind, desired)
 

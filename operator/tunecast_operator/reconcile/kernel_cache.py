@@ -87,6 +87,8 @@ class KernelCacheReconciler:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         spec = KernelCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
+        if others := [job["metadata"]["name"] for job in jobs if not owned(job, cache)]:
+            raise ConflictError(f"KernelCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
         newest = max(jobs, key=_attempt_of, default=None)
         seen = plans.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
         if seen.attempt:
@@ -178,6 +180,11 @@ def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
             raise SweepError(f"{what}, line {number}: a request is a JSON object")
         requests.append(request)
     return tuple(requests)
+
+
+def owned(child: dict[str, Any], owner: dict[str, Any]) -> bool:
+    """Whether ``child`` was made for this very object, not for an earlier one of its name."""
+    return owner["metadata"]["uid"] in {o["uid"] for o in child["metadata"].get("ownerReferences", ())}
 
 
 def _told(condition: Condition) -> bool:

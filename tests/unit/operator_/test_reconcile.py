@@ -1,0 +1,64 @@
+"""Objects that an earlier owner of the same name left behind. The API server is a table of answers here."""
+
+from typing import Any, cast
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+
+from support.objects import NOW, inference_deployment, spec_of
+from tunecast_cache.trust import StoreSettings
+from tunecast_operator.cluster import DEPLOYMENT, JOB, Cluster, ConflictError, Kind, Object
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.installation import Installation
+from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler, NameTakenError
+from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+
+INSTALLATION = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
+
+
+class Answers(Cluster):
+    def __init__(self, items: list[Object] | None = None) -> None:
+        super().__init__(ApiClient(Configuration()))
+        self._items, self.writes = items or [], list[str]()
+
+    def _call(self, method: str, kind: Kind, namespace: str, name: str = "", **_: Any) -> Object | None:
+        if method == "GET":
+            return {"items": self._items if kind == JOB else []}
+        self.writes.append(f"{method} {kind.name} {namespace}/{name}")
+        return {}
+
+
+def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
+    """Else the end of an old attempt would be taken for that of the new cache, deleted to try again."""
+    spec = spec_of(inference_deployment())
+    metadata = {"name": "kc", "namespace": "models", "uid": "new"}
+    cache = {"metadata": metadata, "spec": cache_spec(spec, key_of(spec, 1), 1)}
+    old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": [{"uid": "old"}]}}
+    reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW)
+    with pytest.raises(ConflictError, match="kc-3"):
+        reconciler._observe(cache)
+
+
+@pytest.mark.parametrize(
+    ("owners", "error"),
+    [
+        ([{"kind": "InferenceDeployment", "uid": "old"}], ConflictError),
+        ([{"kind": "Rollout", "uid": "other"}], NameTakenError),
+        ([], NameTakenError),
+        ([{"kind": "InferenceDeployment", "uid": "new"}], None),
+    ],
+)
+def test_what_another_owns_is_left_alone(owners: list[Object], error: type[Exception] | None) -> None:
+    """What an earlier object of this name left ends by itself; anybody else's stays until its user says otherwise."""
+    cluster = Answers()
+    reconciler = InferenceDeploymentReconciler(cluster, INSTALLATION, {}, lambda: NOW, lambda _namespace, _name: None)
+    desired = {"metadata": {"name": "qwen3", "namespace": "models", "ownerReferences": [{"uid": "new"}]}}
+    live = {"metadata": {"name": "qwen3", "ownerReferences": owners}}
+    if error is None:
+        reconciler._take(DEPLOYMENT, desired, live)
+        assert cluster.writes == ["PATCH Deployment models/qwen3"]
+        return
+    with pytest.raises(error):
+        reconciler._take(DEPLOYMENT, desired, live)
+    assert cluster.writes == []

@@ -122,6 +122,7 @@ def test_killed_after_any_write_it_ends_the_same(kubernetes: Kubectl, s3_credent
         try:
             run_to_the_end(driver)
         except Killed:
+            killed_after.add(driver.writes.names[-1])
             driver.restart(Writes())
             run_to_the_end(driver)
             assert describe(driver) == expected, f"killed after write {last}: {names[last - 1]}"

@@ -24,8 +24,7 @@ unit: $(PYTHON)
 
 integration: $(PYTHON)  ## on a real API server and a real S3 server
 	python3 tests/cluster build --control-plane
-	python3 tests/cluster engine
-	$(PYTHON) -m pytest tests/integration
+	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine | tail -n 1)" $(PYTHON) -m pytest tests/integration
 
 e2e: $(PYTHON)  ## on a real cluster, with our images, Helm and a real vLLM
 	python3 tests/cluster build

@@ -3,6 +3,7 @@ SHELL := /bin/bash -o pipefail
 CACHE := $(or $(TUNECAST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tunecast)
 VENV := $(CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
 PYTHON := $(VENV)/bin/python
+READY := $(VENV)/ready
 UV := $(CACHE)/uv/bin/uv
 SOURCES := operator tuner cache initcontainer tests bench examples
 export PYTHONPATH := operator:tuner:cache:initcontainer:tests
@@ -19,39 +20,39 @@ demo-down:  ## removes the demo's cluster
 
 test: unit integration e2e  ## every test
 
-unit: $(PYTHON)
+unit: $(READY)
 	$(PYTHON) -m pytest tests/unit -q
 
-integration: $(PYTHON)  ## on a real API server and a real S3 server
+integration: $(READY)  ## on a real API server and a real S3 server
 	python3 tests/cluster build --control-plane
 	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine | tail -n 1)" $(PYTHON) -m pytest tests/integration
 
-e2e: $(PYTHON)  ## on a real cluster, with our images, Helm and a real vLLM
+e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
 	python3 tests/cluster build
 	$(PYTHON) -m pytest tests/cluster tests/e2e
 
-lint: $(PYTHON)
+lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner cache/tunecast_cache initcontainer/tunecast_init tests
 	$(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m tunecast_operator.api.crd --check
 
-format: $(PYTHON)
+format: $(READY)
 	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-crds: $(PYTHON)  ## writes the CRDs from the typed models
+crds: $(READY)  ## writes the CRDs from the typed models
 	$(PYTHON) -m tunecast_operator.api.crd --write
 
 lock: $(UV)  ## pins every dependency with its hashes
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --extra operator --extra init --extra dev pyproject.toml --output-file requirements.lock
 
-venv: $(PYTHON)
-$(PYTHON): requirements.lock
-	rm -rf $(VENV) && python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock || { rm -rf $(VENV); exit 1; }
-	touch $@
+venv: $(READY)
+$(READY):  # its path holds the lock file's digest, so it never grows stale; two checkouts may want it at once
+	mkdir -p $(CACHE)
+	flock $(VENV).lock bash -ec 'test -e $@ || { rm -rf $(VENV); python3 -m venv $(VENV); \
+	    $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; touch $@; }'
 
 $(UV):
 	python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet uv

@@ -94,6 +94,13 @@ class Cluster:
             body=item, query={"fieldManager": FIELD_MANAGER, "force": "true"}, content="application/apply-patch+yaml",
         )  # fmt: skip
 
+    def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> None:
+        """A merge patch: null removes a field, whoever owns it."""
+        self._call(
+            "PATCH", kind, namespace, name,
+            body=patch, query={"fieldManager": FIELD_MANAGER}, content="application/merge-patch+json",
+        )  # fmt: skip
+
     def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
         self._call(
             "PATCH", kind, namespace, name, subresource="scale", body={"spec": {"replicas": replicas}},

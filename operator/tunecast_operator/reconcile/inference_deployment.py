@@ -36,7 +36,7 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
 from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.reconcile.status import write_status
-from tunecast_operator.resources.deployment import INIT
+from tunecast_operator.resources.deployment import INIT, strategy_patch
 from tunecast_operator.resources.trust import trust_config_map
 
 RETRY_SECONDS = 15.0
@@ -99,9 +99,15 @@ class InferenceDeploymentReconciler:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
         if plan.apply_deployment and not matches(plan.apply_deployment, seen.deployment):
-            self._take(DEPLOYMENT, plan.apply_deployment, dict(seen.deployment or {}))
+            self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
+
+    def _apply_deployment(self, desired: dict[str, Any], live: dict[str, Any]) -> None:
+        _check_owner(DEPLOYMENT, desired, live)
+        if patch := strategy_patch(desired, live):
+            self._cluster.merge(DEPLOYMENT, live["metadata"]["namespace"], live["metadata"]["name"], patch)
+        self._cluster.apply(DEPLOYMENT, desired)
 
     def _trust(self) -> Trust:
         deadline = self._installation.init_deadline_seconds
@@ -116,18 +122,8 @@ class InferenceDeploymentReconciler:
         metadata = desired["metadata"]
         live = self._cluster.get(kind, metadata["namespace"], metadata["name"])
         if not matches(desired, live):
-            self._take(kind, desired, live)
-
-    def _take(self, kind: Kind, desired: dict[str, Any], live: dict[str, Any] | None) -> None:
-        """Applies ``desired``, unless an object of that name belongs to somebody else."""
-        owners = (live or {}).get("metadata", {}).get("ownerReferences", [])
-        ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}
-        if live and ours and not ours & {owner["uid"] for owner in owners}:
-            name = f"{desired['metadata']['namespace']}/{desired['metadata']['name']}"
-            if any(owner["kind"] == INFERENCE_DEPLOYMENT.name for owner in owners):
-                raise ConflictError(f"{kind.name} {name} is of an earlier InferenceDeployment of this name, and ends")
-            raise NameTakenError(f"{kind.name} {name} exists and isn't ours: delete it, or choose another name")
-        self._cluster.apply(kind, desired)
+            _check_owner(kind, desired, live)
+            self._cluster.apply(kind, desired)
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
@@ -144,6 +140,18 @@ class InferenceDeploymentReconciler:
         )
         status = {k: v for k, v in (owner.get("status") or {}).items() if k not in {"conditions", "observedGeneration"}}
         write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, _told, self._now())
+
+
+def _check_owner(kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> None:
+    """Raises NameTakenError where an object of that name belongs to somebody else."""
+    owners = (live or {}).get("metadata", {}).get("ownerReferences", [])
+    ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}
+    if not live or not ours or ours & {owner["uid"] for owner in owners}:
+        return
+    name = f"{desired['metadata']['namespace']}/{desired['metadata']['name']}"
+    if any(owner["kind"] == INFERENCE_DEPLOYMENT.name for owner in owners):
+        raise ConflictError(f"{kind.name} {name} is of an earlier InferenceDeployment of this name, and ends")
+    raise NameTakenError(f"{kind.name} {name} exists and isn't ours: delete it, or choose another name")
 
 
 def _told(condition: Condition) -> bool:

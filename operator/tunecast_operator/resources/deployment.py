@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,6 +82,18 @@ def deployment(
             },
         },
     }
+
+
+def strategy_patch(desired: dict[str, Any], live: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What has to be merged before ``desired`` can be applied: beside Recreate, a rolling update's defaults must go.
+
+    Server-side apply can't remove what it doesn't own, and ignores an explicit null.
+    """
+    wanted = desired["spec"].get("strategy", {}).get("type")
+    leftover = ((live or {}).get("spec") or {}).get("strategy", {}).get("rollingUpdate")
+    if wanted != "Recreate" or leftover is None:
+        return None
+    return {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}
 
 
 def serving_pod(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, Any]:

@@ -177,6 +177,22 @@ def command(driver: Driver) -> list[str]:
     return found
 
 
+def test_the_strategy_of_a_live_deployment_changes(driver: Driver) -> None:
+    """Defaults of the strategy before would be refused beside Recreate, which GPU fleets without spares need."""
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    change(driver, strategy={"type": "Recreate"})
+    driver.until(lambda: strategy(driver) == "Recreate", "the new strategy")
+    driver.restart(Writes())
+    driver.step()
+    assert "PATCH Deployment" not in driver.writes.names
+
+
+def strategy(driver: Driver) -> str:
+    live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
+    return str((live or {})["spec"]["strategy"]["type"])
+
+
 def test_generation_tunes_again(driver: Driver) -> None:
     create(driver)
     driver.until(lambda: warm(driver), "replicas are let go")

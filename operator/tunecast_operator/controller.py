@@ -35,10 +35,6 @@ class Controller:
         for thread in self._threads:
             thread.join(seconds)
 
-    @property
-    def alive(self) -> bool:
-        return all(thread.is_alive() for thread in self._threads)
-
     def _work(self) -> None:
         while (item := self._queue.take()) is not None:
             try:

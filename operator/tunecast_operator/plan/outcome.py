@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
 
 _REJECTED = {reasons.ENGINE_REJECTED, reasons.BAD_SETTINGS}
+_KINDS: dict[str, Kind] = dict.fromkeys(_REJECTED, "Rejected") | {reasons.UPLOAD_FAILED: "Disrupted"}
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
 
 
@@ -79,9 +81,18 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
         return _success(results)
     own_fault = [r for r in results.values() if not r.succeeded and r.reason not in _NOT_AT_FAULT]
     for result in sorted(own_fault, key=lambda r: (r.reason not in _REJECTED, r.rank)):
-        kind: Kind = "Rejected" if result.reason in _REJECTED else "Crashed"
-        return Outcome(kind, result.reason, f"rank {result.rank}: {result.message}", result.rank)
+        return Outcome(
+            _KINDS.get(result.reason, "Crashed"),
+            _word(result.reason),
+            f"rank {result.rank}: {result.message}",
+            result.rank,
+        )
     return _disruption(pods) or _tools_failed(pods) or _killed(pods) or _lost(results, job)
+
+
+def _word(reason: str) -> str:
+    """A rank's reason becomes a condition's, which the API server takes only where it is one short word."""
+    return reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else reasons.INTERNAL
 
 
 def _success(results: Mapping[int, RankResult]) -> Outcome:

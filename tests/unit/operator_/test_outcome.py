@@ -51,6 +51,8 @@ SAID = json.dumps({"rank": 1, "succeeded": False, "reason": "EngineCrashed", "me
         (FAILED, [pod(0, code=137, conditions=DISRUPTION)], {}, "Disrupted", "Disrupted", 0),
         (FAILED, [], {1: result(1, reasons.PEER_LOST, 0)}, "Disrupted", reasons.PEER_LOST, 0),
         (FAILED, [], {0: result(0, reasons.TERMINATED)}, "Disrupted", reasons.TERMINATED, 0),
+        (FAILED, [], {0: result(0, reasons.UPLOAD_FAILED)}, "Disrupted", reasons.UPLOAD_FAILED, 0),
+        (FAILED, [], {0: result(0, "no word" * 999)}, "Crashed", reasons.INTERNAL, 0),
         (FAILED, [], {}, "Crashed", "JobFailed", None),
     ],
 )  # fmt: skip

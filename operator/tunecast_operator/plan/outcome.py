@@ -23,7 +23,6 @@ RESULT_MISSING = "ResultMissing"
 JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
 
-_REJECTED = {reasons.ENGINE_REJECTED, reasons.BAD_SETTINGS}
 _KINDS: dict[str, Kind] = dict.fromkeys(_REJECTED, "Rejected") | {reasons.UPLOAD_FAILED: "Disrupted"}
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
 
@@ -80,7 +79,7 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     if succeeded(job):
         return _success(results)
     own_fault = [r for r in results.values() if not r.succeeded and r.reason not in _NOT_AT_FAULT]
-    for result in sorted(own_fault, key=lambda r: (r.reason not in _REJECTED, r.rank)):
+    for result in sorted(own_fault, key=lambda r: (_KINDS.get(r.reason) != "Rejected", r.rank)):
         return Outcome(
             _KINDS.get(result.reason, "Crashed"),
             _word(result.reason),

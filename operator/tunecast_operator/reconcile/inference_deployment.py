@@ -104,7 +104,7 @@ class InferenceDeploymentReconciler:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
 
     def _apply_deployment(self, desired: dict[str, Any], live: dict[str, Any]) -> None:
-        _check_owner(DEPLOYMENT, desired, live)
+        check_owner(DEPLOYMENT, desired, live)
         if patch := strategy_patch(desired, live):
             self._cluster.merge(DEPLOYMENT, live["metadata"]["namespace"], live["metadata"]["name"], patch)
         self._cluster.apply(DEPLOYMENT, desired)
@@ -122,7 +122,7 @@ class InferenceDeploymentReconciler:
         metadata = desired["metadata"]
         live = self._cluster.get(kind, metadata["namespace"], metadata["name"])
         if not matches(desired, live):
-            _check_owner(kind, desired, live)
+            check_owner(kind, desired, live)
             self._cluster.apply(kind, desired)
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
@@ -142,7 +142,7 @@ class InferenceDeploymentReconciler:
         write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, _told, self._now())
 
 
-def _check_owner(kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> None:
+def check_owner(kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> None:
     """Raises NameTakenError where an object of that name belongs to somebody else."""
     owners = (live or {}).get("metadata", {}).get("ownerReferences", [])
     ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}

@@ -23,7 +23,11 @@ RESULT_MISSING = "ResultMissing"
 JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
 
-_KINDS: dict[str, Kind] = dict.fromkeys(_REJECTED, "Rejected") | {reasons.UPLOAD_FAILED: "Disrupted"}
+_KINDS: dict[str, Kind] = {
+    reasons.ENGINE_REJECTED: "Rejected",
+    reasons.BAD_SETTINGS: "Rejected",
+    reasons.UPLOAD_FAILED: "Disrupted",  # the store's fault, or the network's
+}
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
 
 

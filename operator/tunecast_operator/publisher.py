@@ -18,7 +18,7 @@ from tunecast_cache.signing import Signer, verify
 from tunecast_cache.store import Store
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.plan.kernel_cache import Published
+from tunecast_operator.plan.tuning import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
 
 URL_SECONDS = 6 * 3600

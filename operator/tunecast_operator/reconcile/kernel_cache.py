@@ -28,6 +28,7 @@ from tunecast_operator.controller import GONE
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.plan import kernel_cache as plans
+from tunecast_operator.plan import tuning
 from tunecast_operator.plan.outcome import finished
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.status import write_status
@@ -59,7 +60,7 @@ class KernelCacheReconciler:
         self._write(cache, plan)
         return plan.requeue_seconds
 
-    def _carry_out(self, seen: plans.Observed) -> plans.Plan:
+    def _carry_out(self, seen: tuning.Observed) -> tuning.Plan:
         """Decides and acts; returns what status is to say."""
         plan = plans.decide(seen)
         try:
@@ -67,7 +68,7 @@ class KernelCacheReconciler:
         except ConflictError:
             raise
         except TunecastError as error:
-            publishing = any(isinstance(action, plans.Publish) for action in plan.actions)
+            publishing = any(isinstance(action, tuning.Publish) for action in plan.actions)
             if publishing and isinstance(error, (BundleError, MalformedError, NotFoundError)):
                 return self._carry_out(replace(seen, publish_error=error))
             log.warning(
@@ -76,21 +77,21 @@ class KernelCacheReconciler:
             return plans.not_done(seen, plan, error)
         return plan
 
-    def _write(self, cache: dict[str, Any], plan: plans.Plan) -> None:
-        if not plan.conditions or any(isinstance(action, plans.DeleteCache) for action in plan.actions):
+    def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
+        if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
             return
         write_status(self._cluster, KERNEL_CACHE, cache, plan.status, plan.conditions, _told, self._now())
 
     # --- observe ------------------------------------------------------------------------------------------------------
 
-    def _observe(self, cache: dict[str, Any]) -> plans.Observed:
+    def _observe(self, cache: dict[str, Any]) -> tuning.Observed:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         spec = KernelCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
         if others := [job["metadata"]["name"] for job in jobs if not owned(job, cache)]:
             raise ConflictError(f"KernelCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
         newest = max(jobs, key=_attempt_of, default=None)
-        seen = plans.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
+        seen = tuning.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
         if seen.attempt:
             selector = f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}"
             seen = replace(seen, pods=self._cluster.list(POD, namespace, selector))
@@ -101,7 +102,7 @@ class KernelCacheReconciler:
         living = (o for o in owners if not o["metadata"].get("deletionTimestamp"))
         return sorted(o["metadata"]["name"] for o in living if (o.get("status") or {}).get("kernelCache") == name)
 
-    def _observe_store(self, seen: plans.Observed) -> plans.Observed:
+    def _observe_store(self, seen: tuning.Observed) -> tuning.Observed:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
@@ -118,33 +119,33 @@ class KernelCacheReconciler:
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
-    def _perform_all(self, seen: plans.Observed, plan: plans.Plan) -> None:
+    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> None:
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
             log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, seen.attempt)
             self._perform(seen, action)
 
-    def _perform(self, seen: plans.Observed, action: plans.Action) -> None:  # one line per action
+    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> None:  # one line per action
         cache, spec = dict(seen.cache), seen.spec
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         match action:
-            case plans.CreateAttempt(attempt):
+            case tuning.CreateAttempt(attempt):
                 self._cluster.create(SERVICE, ranks_service(cache))
                 self._apply_settings(cache, spec, attempt)
                 image, pull = self._installation.init_image, self._installation.init_pull_policy
                 self._cluster.create(JOB, job(cache, spec, attempt, image, pull))
-            case plans.RenewSettings(attempt):
+            case tuning.RenewSettings(attempt):
                 self._apply_settings(cache, spec, attempt)
-            case plans.DeleteJob(job_name, uid):
+            case tuning.DeleteJob(job_name, uid):
                 self._cluster.delete(JOB, namespace, job_name, uid)
-            case plans.Publish(attempt, result):
+            case tuning.Publish(attempt, result):
                 self._publisher.publish(cache, spec, attempt, result, seen.now)
-            case plans.CleanUpAttempt(attempt):
+            case tuning.CleanUpAttempt(attempt):
                 self._publisher.clean(namespace, spec.key, attempt_id(cache, attempt))
                 self._cluster.delete(SECRET, namespace, attempt_name(cache, attempt))
-            case plans.DeleteService():
+            case tuning.DeleteService():
                 self._cluster.delete(SERVICE, namespace, name)
-            case plans.DeleteCache():
+            case tuning.DeleteCache():
                 self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
 
     def _apply_settings(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:

@@ -15,6 +15,7 @@ from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheS
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.plan import inference_deployment as deployment_plan
 from tunecast_operator.plan import kernel_cache as cache_plan
+from tunecast_operator.plan import tuning
 
 OWNER = inference_deployment(replicas=2, accelerator="NVIDIA-H100-80GB-HBM3", tuning={"sweep": {"name": "more"}})
 SPEC = spec_of(OWNER)
@@ -64,7 +65,7 @@ def _missing(value: Any, kept: Any, path: str) -> list[str]:
     return []
 
 
-def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> cache_plan.Observed:
+def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> tuning.Observed:
     cache = {
         "apiVersion": "tunecast.io/v1alpha1",
         "kind": "KernelCache",
@@ -72,7 +73,7 @@ def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> cache_pl
         "status": status or {},
     }
     spec = KernelCacheSpec.model_validate(cache_spec(SPEC, KEY, 1))
-    return cache_plan.Observed(cache, spec, ["qwen3"], NOW, **changes)
+    return tuning.Observed(cache, spec, ["qwen3"], NOW, **changes)
 
 
 JOB = {"metadata": {"name": "kc-1", "uid": "u", "labels": {"tunecast.io/attempt": "1"}}, "status": {"conditions": []}}
@@ -81,7 +82,7 @@ POD = {
     "status": {"phase": "Running", "containerStatuses": [{"name": "engine", "state": {"running": {}}}]},
 }
 FAILED = {**JOB, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
-PUBLISHED = cache_plan.Published(manifest(KEY), "d" * 64, "s")
+PUBLISHED = tuning.Published(manifest(KEY), "d" * 64, "s")
 UNDER_WAY = {"state": "Tuning", "attempt": 1, "job": "kc-1"}
 CACHE_STATUSES = {
     "new": cache_seen(),

@@ -11,7 +11,8 @@ from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import OVERDUE, Condition
 from tunecast_operator.identity import cache_spec, key_of
-from tunecast_operator.plan.kernel_cache import (
+from tunecast_operator.plan.kernel_cache import backoff_seconds, decide, not_done
+from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     CreateAttempt,
     DeleteCache,
@@ -22,10 +23,7 @@ from tunecast_operator.plan.kernel_cache import (
     Publish,
     Published,
     RenewSettings,
-    backoff_seconds,
-    decide,
-    not_done,
-)  # fmt: skip
+)
 
 OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
 KEY = key_of(spec_of(OWNER), 1)

@@ -1,0 +1,105 @@
+"""What is known of a KernelCache, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.job import Progress, RankResult
+from tunecast_cache.manifest import Manifest
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import ATTEMPT_LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAttempt:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewSettings:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    attempt: int
+    result: RankResult
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUpAttempt:
+    """Removes the Secret and all that was staged; the finished Job stays a while for its logs."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteService:
+    """No rank will look for another one any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCache:
+    """Nothing has referred to it for a day."""
+
+
+Action = CreateAttempt | RenewSettings | DeleteJob | Publish | CleanUpAttempt | DeleteService | DeleteCache
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A bundle of this key in the store, with a signature that counts."""
+
+    manifest: Manifest
+    digest: str
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    cache: Mapping[str, Any]
+    spec: KernelCacheSpec
+    wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
+    now: datetime
+    published: Published | None = None
+    store_error: TunecastError | None = None
+    publish_error: TunecastError | None = None  # what was staged can't be published
+    job: Mapping[str, Any] | None = None  # of the newest attempt
+    pods: Sequence[Mapping[str, Any]] = ()  # of the newest attempt
+    results: Mapping[int, RankResult] = field(default_factory=dict)
+    progress: Progress | None = None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.cache.get("status") or {})
+
+    @property
+    def attempt(self) -> int:
+        """The newest attempt that was ever begun; 0 before the first."""
+        labels = (self.job or {}).get("metadata", {}).get("labels", {})
+        return max(int(labels.get(ATTEMPT_LABEL, 0)), int(self.status.get("attempt", 0)))
+
+    @property
+    def unresolved(self) -> bool:
+        """The newest attempt's end was not taken into account yet."""
+        ours = self.job is not None and int(self.status.get("attempt", 0)) < self.attempt
+        return ours or bool(self.status.get("job"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: tuple[Action, ...]
+    status: dict[str, Any]  # without conditions
+    conditions: tuple[Condition, ...]  # none: status stays as it is
+    requeue_seconds: float | None = None

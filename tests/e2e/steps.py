@@ -28,8 +28,8 @@ def _as_json(text: str) -> str:
     return json.dumps(yaml.safe_load(text))
 
 
-def environment_without(name: str) -> list[Object]:
-    return [v for v in tiny("x", "x")["spec"]["engine"]["env"] if v["name"] != name]
+def environment_without(*names: str) -> list[Object]:
+    return [v for v in tiny("x", "x")["spec"]["engine"]["env"] if v["name"] not in names]
 
 
 def until_ready(kubectl: Kubectl, name: str, namespace: str, seconds: float = TUNE_SECONDS) -> Object:

@@ -147,7 +147,8 @@ def test_deleting_it_leaves_nothing_but_the_cache(served: World) -> None:
 def test_an_artefact_that_does_not_load_is_found_and_said(world: World) -> None:
     """vLLM's default on a CPU: its AOT artefact is made again at every start. The proof finds that by itself."""
     namespace = world.namespace("aot")
-    world.apply("tiny", namespace, engine={"env": environment_without("VLLM_USE_AOT_COMPILE")}, replicas=0)
+    defaults = environment_without("VLLM_USE_AOT_COMPILE", "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS")
+    world.apply("tiny", namespace, engine={"env": defaults}, replicas=0)
     until_cache(world.kubectl, "tiny", namespace, {"Published", "Ineffective", "AttemptsExhausted"})
     [rank] = cache_of(world.kubectl, "tiny", namespace)["status"]["proof"]["ranks"]
     verdicts = {layer["layer"]: layer for layer in rank["layers"]}

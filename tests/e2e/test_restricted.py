@@ -45,7 +45,11 @@ def test_a_restricted_engine_is_tuned_and_starts_warm(world: World) -> None:
         "securityContext": {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}},
     }
     engine = {
-        "env": [*environment_without(), {"name": "HOME", "value": "/tmp"}, {"name": "USER", "value": "engine"}],
+        "env": [
+            *environment_without("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"),
+            {"name": "HOME", "value": "/tmp"},
+            {"name": "USER", "value": "engine"},
+        ],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     world.apply(NAME, NAMESPACE, pod=pod, engine=engine, tuning={"ranks": 1})

@@ -30,16 +30,20 @@ class Killed(BaseException):
 
 
 class Writes:
-    """Counts the operator's writes, and kills it after one of them."""
+    """Counts the operator's writes, and kills it after one of them: the nth of its name."""
 
-    def __init__(self, last: int | None = None) -> None:
-        self.count, self._last = 0, last
+    def __init__(self, last: tuple[str, int] | None = None) -> None:
+        self._last = last
         self.names: list[str] = []
 
+    @property
+    def numbered(self) -> list[tuple[str, int]]:
+        """Every write so far, with how many of its name there were by then."""
+        return [(name, self.names[: i + 1].count(name)) for i, name in enumerate(self.names)]
+
     def happened(self, name: str) -> None:
-        self.count += 1
         self.names.append(name)
-        if self.count == self._last:
+        if (name, self.names.count(name)) == self._last:
             raise Killed
 
 

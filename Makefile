@@ -5,7 +5,6 @@ VENV := $(CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 UV := $(CACHE)/uv/bin/uv
-SOURCES := operator tuner cache initcontainer tests bench examples
 export PYTHONPATH := operator:tuner:cache:initcontainer:tests
 export MYPY_CACHE_DIR := $(CACHE)/mypy
 export RUFF_CACHE_DIR := $(CACHE)/ruff

@@ -22,7 +22,6 @@ from tunecast_operator.api.model import (
     Model,
     ruled,
     rules,
-    seconds,
 )
 from tunecast_operator.api.pod import RESOURCES, PodSettings
 
@@ -80,14 +79,6 @@ class Tuning(Model):
     sweep: SweepReference | None = Field(
         default=None, description="Extra requests to send to the engine before its caches are captured."
     )
-
-    @property
-    def timeout_seconds(self) -> float:
-        return seconds(self.timeout)
-
-    @property
-    def queue_timeout_seconds(self) -> float:
-        return seconds(self.queue_timeout)
 
 
 class SecretReference(Model):

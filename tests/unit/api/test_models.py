@@ -28,7 +28,7 @@ def test_durations(text: str, expected: float) -> None:
 
 
 def test_a_spec_is_read_with_its_defaults_and_cannot_be_changed() -> None:
-    assert (SPEC.tuning.timeout_seconds, SPEC.tuning.queue_timeout_seconds) == (3600, 600)
+    assert (seconds(SPEC.tuning.timeout), seconds(SPEC.tuning.queue_timeout)) == (3600, 600)
     assert SPEC.tuning.sweep is not None
     assert SPEC.tuning.sweep.key == "sweep.jsonl"
     with pytest.raises(ValidationError):

@@ -25,6 +25,7 @@ PEER_LOST = "PeerLost"
 TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end
 BAD_SETTINGS = "BadSettings"
 INSTALL_FAILED = "InstallFailed"
+TACTICS_DIFFER = "TacticsDiffer"  # a rank replayed other kernels than rank 0 tuned
 UPLOAD_FAILED = "UploadFailed"
 TIMED_OUT = "TimedOut"
 INTERNAL = "InternalError"

@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "TILELANG_CACHE_DIR": "tilelang",
     "CUTE_DSL_CACHE_DIR": "cutedsl",
     "CUDA_CACHE_PATH": "cuda",
+    "HUMMING_CACHE_DIR": "humming",
 }
 PYCACHE_VARIABLE = "PYTHONPYCACHEPREFIX"  # set only where the bytecode layer is: it hides the image's own bytecode
 PYCACHE_DIRECTORY = "pycache"
@@ -46,7 +47,15 @@ class Layer:
 
 
 LAYERS = (
-    Layer("FlashInferAutotune", ("vllm/flashinfer_autotune_cache/*", "flashinfer/.cache/flashinfer/autotune/*")),
+    Layer(
+        "FlashInferAutotune",
+        ("vllm/flashinfer_autotune_cache/*", "flashinfer/.cache/flashinfer/autotune/*"),
+        rewritten=("*/autotune_configs*.json",),  # vLLM writes it back after each start, the same bytes where all hit
+        engine_says=(
+            r"Cache file .* was created in a different environment \(.*?\)",
+            r"\[Autotuner\]: Saved \d+ configs to .* \([1-9]\d* new.*",
+        ),
+    ),
     Layer(
         "FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")
     ),
@@ -63,6 +72,7 @@ LAYERS = (
     Layer("TileLang", ("tilelang/*",)),
     Layer("CuTeDSL", ("cutedsl/*",)),
     Layer("CUDA", ("cuda/*",)),
+    Layer("Humming", ("humming/*",)),
     Layer("PythonBytecode", (f"{PYCACHE_DIRECTORY}/*.pyc",)),
 )
 BY_NAME = {layer.name: layer for layer in LAYERS}

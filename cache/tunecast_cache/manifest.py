@@ -27,6 +27,7 @@ class Start:
 
     total_seconds: float  # from process start to /health
     init_seconds: float | None = None  # the engine's own "init engine" line
+    first_token_seconds: float | None = None  # from process start to the answer to the first request, of one token
     phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, jit, tuning, graphs, ...
 
 
@@ -43,6 +44,17 @@ class LayerProof:
 
 
 @dataclass(frozen=True, slots=True)
+class Tactics:
+    """What one rank's replay of FlashInfer's operators found in the autotune file."""
+
+    entries: int  # of the file
+    hits: int  # one for each operator, shape and number of tokens
+    misses: int
+    digest: str  # SHA-256, hex, of which tactic ran what: the same on all ranks
+    lacking: tuple[str, ...] = ()  # operators that this GPU or this FlashInfer hasn't, and why
+
+
+@dataclass(frozen=True, slots=True)
 class RankProof:
     """One rank's warm start."""
 
@@ -50,6 +62,7 @@ class RankProof:
     warm: Start
     layers: tuple[LayerProof, ...]
     outputs: Outputs
+    tactics: Tactics | None = None  # of the Operators workload
 
 
 @dataclass(frozen=True, slots=True)

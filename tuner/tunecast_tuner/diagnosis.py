@@ -33,16 +33,17 @@ _GENERIC = re.compile(
 )
 
 
-def diagnose(returncode: int, lines: Sequence[str]) -> AttemptError:
-    """What an engine that exited on its own, or was killed, tells.
+def diagnose(returncode: int, lines: Sequence[str], what: str = "the engine") -> AttemptError:
+    """What a process that exited on its own, or was killed, tells.
 
     Args:
         returncode: as ``subprocess`` gives it: negative for a signal.
         lines: the end of its output, oldest first.
+        what: the process was.
     """
     last = last_error(lines)
     how = _how(returncode)
-    message = f"the engine {how}: {last}"
+    message = f"{what} {how}: {last}"
     if any(_MEMORY.search(line) for line in lines) or returncode == -signal.SIGKILL:
         return AttemptError(job.ENGINE_OUT_OF_MEMORY, message)
     if returncode == USAGE or _REJECTED.search(last):

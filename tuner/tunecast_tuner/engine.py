@@ -1,54 +1,22 @@
-"""The engine as a child process: started, watched, read and stopped."""
+"""The engine as a child process: started, watched and asked for its health."""
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from contextlib import contextmanager
 
 from tunecast_cache import job
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.client import Client, api_key
 from tunecast_tuner.console import Console
-from tunecast_tuner.diagnosis import diagnose
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.phases import Line
-
-HEAD_LINES = 20_000  # of the start, for the phases
-TAIL_LINES = 400  # before the end, for the diagnosis
-LINE_CHARACTERS = 2_000
-STOP_SECONDS = 30.0  # to write its caches and exit
-ABORT_SECONDS = 3.0  # when nothing of it is of use any more
+from tunecast_tuner.process import ABORT_SECONDS, Process
 
 
-class Log:
-    """The first and the last lines of a log, in bounded memory."""
-
-    def __init__(self) -> None:
-        self.head: list[Line] = []
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-
-    def add(self, seconds: float, raw: bytes) -> None:
-        # Progress bars overwrite their line: its last state counts.
-        text = raw.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2][:LINE_CHARACTERS]
-        self._tail.append(text)
-        if len(self.head) < HEAD_LINES:
-            self.head.append((seconds, text))
-
-    @property
-    def tail(self) -> list[str]:
-        return list(self._tail)
-
-
-class Engine:
-    """One run of the serving command line, in a process group of its own."""
+class Engine(Process):
+    """One run of the serving command line."""
 
     def __init__(
         self,
@@ -65,32 +33,13 @@ class Engine:
         """
         _refuse_taken(port)
         self.client = Client(port, api_key(command, environment))
-        self.log = Log()
-        self._console = console
-        self._clock = clock
-        self._started = clock()
-        try:
-            self._process = subprocess.Popen(
-                list(command),
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise AttemptError(
-                job.ENGINE_REJECTED, f"the engine's program {command[0]!r} can't be run: {error}"
-            ) from error
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        super().__init__(command, environment, console, "the engine", clock)
 
     def check(self) -> None:
         """Raises AttemptError when the engine has exited: nobody asked it to."""
-        code = self._process.poll()
+        code = self.ended()
         if code is not None:
-            self._reader.join(timeout=2.0)
-            raise diagnose(code, self.log.tail)
+            raise self.failure(code)
 
     def wait_healthy(self, attempt: Attempt) -> float:
         """Waits for ``/health``; returns the seconds since the process started.
@@ -104,43 +53,7 @@ class Engine:
             return self.client.healthy()
 
         attempt.until(condition, every=0.1)
-        return self._clock() - self._started
-
-    def stop(self, grace: float = STOP_SECONDS) -> None:
-        """SIGTERM to all of its processes, ``grace`` seconds, SIGKILL to what is left."""
-        self._signal(signal.SIGTERM)
-        end = time.monotonic() + grace
-        while not self._gone() and time.monotonic() < end:
-            time.sleep(0.05)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        self._reader.join(timeout=2.0)
-        while not self._gone() and time.monotonic() < end + 2.0:
-            time.sleep(0.05)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-
-    def _gone(self) -> bool:
-        """Whether no process of its group is left. As process 1 of a pod we also inherit its orphans, and reap them."""
-        if self._process.poll() is None:
-            return False
-        with suppress(ChildProcessError):
-            while os.waitpid(-self._process.pid, os.WNOHANG)[0]:
-                pass
-        try:
-            os.killpg(self._process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    def _read(self) -> None:
-        pipe: BinaryIO = self._process.stdout  # type: ignore[assignment]
-        with pipe:
-            for raw in pipe:
-                self.log.add(self._clock() - self._started, raw)
-                self._console.echo(raw if raw.endswith(b"\n") else raw + b"\n")
+        return self.seconds
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def read(lines: Iterable[Line], total_seconds: float) -> Start:
         if found := INIT.search(text):
             init = float(found[1])
     phases["other"] += total_seconds - before
-    return Start(round(total_seconds, 3), init, {name: round(value, 3) for name, value in phases.items()})
+    return Start(round(total_seconds, 3), init, phases={name: round(value, 3) for name, value in phases.items()})
 
 
 def engine_words(lines: Iterable[Line], patterns: Sequence[str]) -> str:

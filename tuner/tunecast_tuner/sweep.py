@@ -123,6 +123,18 @@ def _lengths(limit: Limits) -> list[int]:
     return sorted(length for length in wanted if 0 < length <= limit.model_len - 4)
 
 
+def first_token(engine: Engine, limit: Limits, attempt: Attempt) -> bool:
+    """Asks for one token; whether it came.
+
+    Raises:
+        AttemptError: the engine exited, or the attempt ended.
+    """
+    request = {"model": limit.model, "prompt": prompt(5, 1), "max_tokens": 1, "temperature": 0}
+    status = attempt.run(lambda: _status(engine.client, request))
+    engine.check()
+    return status == http.HTTPStatus.OK
+
+
 def sweep(engine: Engine, batches: Sequence[Batch], attempt: Attempt, budget: float = BUDGET_SECONDS) -> Swept:
     """Sends the batches one after the other.
 

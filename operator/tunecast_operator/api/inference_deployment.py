@@ -46,11 +46,7 @@ class Tuning(Model):
     )
     workload: Literal["Engine", "Operators"] = Field(
         default="Engine",
-        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes, in a later "
-        "release.",
-        json_schema_extra=rules(
-            ("self == 'Engine'", "the Operators workload is not in this release: leave tuning.workload at Engine"),
-        ),
+        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes, without it.",
     )
     ranks: int = Field(
         default=1,

@@ -75,6 +75,9 @@ class InferenceDeploymentStatus(CommonStatus):
 class StartStatus(Model):
     total_seconds: float | None = Field(default=None, description="From process start to /health.")
     init_seconds: float | None = Field(default=None, description='The engine\'s own "init engine" line.')
+    first_token_seconds: float | None = Field(
+        default=None, description="From process start to the answer to the first request, of one token."
+    )
     phases: dict[str, float] = Field(default_factory=dict, description="Seconds by phase.")
 
 
@@ -87,11 +90,24 @@ class LayerProofStatus(Model):
     examples: list[str] = Field(default_factory=list, description="Some of those files.")
 
 
+class TacticsStatus(Model):
+    entries: int = Field(description="Entries of the autotune file.")
+    hits: int = Field(description="Look-ups that found one: one for each operator, shape and number of tokens.")
+    misses: int = Field(description="Look-ups that found none.")
+    digest: str = Field(description="Of which tactic ran what: the same on all ranks.")
+    lacking: list[str] = Field(
+        default_factory=list, description="Operators that this GPU or this FlashInfer hasn't, and why."
+    )
+
+
 class RankProofStatus(Model):
     rank: int = Field(description="Which rank.")
     outputs: str = Field(description="Whether its greedy outputs agree with rank 0's.")
     warm: StartStatus = Field(description="Its warm start.")
     layers: list[LayerProofStatus] = Field(default_factory=list, description="What it made of each layer.")
+    tactics: TacticsStatus | None = Field(
+        default=None, description="What its replay of FlashInfer's operators found; of the Operators workload."
+    )
 
 
 class ProofStatus(Model):

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tunecast_cache import bundle, job, snapshot
-from tunecast_cache.errors import BundleError
+from tunecast_cache import flashinfer, job, snapshot
 from tunecast_cache.layers import BY_NAME
-from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, Start
+from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof
 from tunecast_tuner import bytecode, interpreter, keyfactors, outputs, phases
 from tunecast_tuner.context import Context
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.proof import assemble, check_installed
+from tunecast_tuner.operators.model import replica_ranks
+from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
-from tunecast_tuner.upload import upload_file
+from tunecast_tuner.workloads import exchange
 from tunecast_tuner.workloads.measure import Measured, measure
+
+NOTHING_TUNED = (r"No FlashInfer autotune cache entries found",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +30,6 @@ class Offer:
     batches: int  # of the sweep
     answers: tuple[tuple[str, ...], ...]  # two rounds of the cold engine's
     variables: dict[str, str]  # digests of the cold engine's environment
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """A peer's acknowledgement: what it unpacked, by layer."""
-
-    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +54,8 @@ def run(context: Context, ranks: Ranks) -> job.RankResult:
     Raises:
         AttemptError: it can't succeed any more.
     """
-    with _staging(context) as staging:
+    with exchange.staging(context) as staging:
         return _lead(context, ranks, staging) if ranks.rank == 0 else _follow(context, ranks, staging)
-
-
-@contextmanager
-def _staging(context: Context) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(
-        prefix="tunecast-", dir=context.temporary, ignore_cleanup_errors=True
-    ) as directory:
-        yield Path(directory)
 
 
 def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
@@ -81,22 +64,16 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     cold = measure(context, {**context.environment, **hoped.environment}, ("ColdStart", "ColdSweep"), rounds=2)
     decided = _decide_on_bytecode(context, hoped)
 
-    context.progress.enter("Capture", f"reading {context.root}")
     excluded = (*context.settings.excluded_layers, *decided.excluded)
-    archives, notes = context.attempt.run(lambda: _capture(context, excluded, staging))
+    archives, notes = exchange.capture(context, excluded, staging)
     variables = keyfactors.fingerprints(context.environ)
     offer = Offer(archives, dict(decided.environment), excluded, cold.batches, cold.answers, variables)
 
     proofs = _prove_on_peers(context, ranks, offer, staging) if ranks.peers else [_prove_here(context, offer, staging)]
     proof = assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs)
-    size = sum(archive.size for archive in archives)
-    said = "; ".join(
-        filter(None, (f"{proof.verdict}, outputs {proof.outputs}", _speed(cold.start, proof.warm), proof.reason))
-    )
-    context.progress.enter("Upload", said, size)
-    for archive in archives:
-        name = job.archive_object(archive.layer)
-        context.attempt.run(lambda name=name, path=staging / archive.layer: upload_file(context.urls, name, path))  # type: ignore[misc]
+    said = exchange.told(proof)
+    exchange.upload(context, archives, staging, said)
+    provenance = context.attempt.run(lambda: interpreter.provenance(python))
     return job.RankResult(
         rank=0,
         succeeded=True,
@@ -104,74 +81,43 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
         message=said,
         archives=archives,
         environment=dict(decided.environment),
-        notes=(*notes, *decided.notes),
+        notes=(*notes, *decided.notes, *_about_tuning(context, archives, provenance.versions, cold)),
         proof=proof,
-        provenance=context.attempt.run(lambda: interpreter.provenance(python)),
+        provenance=provenance,
     )
 
 
 def _follow(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     context.progress.enter("ColdStart", "waiting for rank 0's bundle")
     offer = ranks.collect("offer", 0, Offer)
-    context.progress.enter(
-        "Broadcast", f"receiving {len(offer.archives)} archives", sum(a.size for a in offer.archives)
-    )
-    ranks.receive([(staging / archive.layer, archive.size) for archive in offer.archives])
-    ranks.publish("installed", _install(context, offer, staging))
-    proof = _prove(context, offer, ranks.rank)
+    exchange.receive(context, ranks, offer.archives, staging)
+    proof = prove(context, offer, ranks.rank)
     ranks.publish("proof", proof)
-    return job.RankResult(ranks.rank, succeeded=True, reason="Proved", message=_summary(proof))
-
-
-def _capture(
-    context: Context, excluded: Sequence[str], staging: Path
-) -> tuple[tuple[Archive, ...], tuple[LayerNote, ...]]:
-    captured = bundle.capture(context.root, excluded, context.secrets)
-    archives = tuple(
-        bundle.pack(context.root, paths, staging / layer) for layer, paths in sorted(captured.layers.items())
-    )
-    context.console.say(
-        ", ".join(
-            f"{a.layer}: {a.files} files, {a.unpacked / 1e6:.1f} MB, packed {a.size / 1e6:.1f} MB" for a in archives
-        )
-        or "the engine left no files that a layer takes"
-    )
-    return archives, captured.notes
+    return job.RankResult(ranks.rank, succeeded=True, reason="Proved", message=exchange.summary(proof))
 
 
 def _prove_on_peers(context: Context, ranks: Ranks, offer: Offer, staging: Path) -> list[RankProof]:
-    size = sum(archive.size for archive in offer.archives)
-    context.progress.enter("Broadcast", f"{size / 1e6:.1f} MB to {len(ranks.peers)} ranks", size)
-    ranks.publish("offer", offer)
-    ranks.send([staging / archive.layer for archive in offer.archives])
-    for rank in ranks.peers:
-        check_installed(offer.archives, rank, ranks.collect("installed", rank, Installed).digests)
-    context.progress.enter("WarmStart", "every rank installed the same digests; they start their engines")
-    proofs = []
-    for rank in ranks.peers:
-        proofs.append(ranks.collect("proof", rank, RankProof))
-        context.console.say(_summary(proofs[-1]))
-    return proofs
+    exchange.broadcast(context, ranks, offer.archives, offer, staging)
+    return exchange.collect_proofs(context, ranks)
 
 
 def _prove_here(context: Context, offer: Offer, staging: Path) -> RankProof:
-    for path in context.root.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    check_installed(offer.archives, 0, _install(context, offer, staging).digests)
-    return _prove(context, offer, 0)
+    exchange.install_here(context, offer.archives, staging)
+    return prove(context, offer, 0)
 
 
-def _install(context: Context, offer: Offer, staging: Path) -> Installed:
-    """Verifies and unpacks; the digests are those of the bytes that this rank holds."""
-    archives = [(staging / archive.layer, archive) for archive in offer.archives]
-    try:
-        context.attempt.run(lambda: bundle.install(archives, context.root))
-    except BundleError as error:
-        raise AttemptError(job.INSTALL_FAILED, str(error)) from error
-    return Installed({archive.layer: bundle.digest_of(path)[0] for path, archive in archives})
+def _about_tuning(
+    context: Context, archives: Sequence[Archive], versions: Mapping[str, str], cold: Measured
+) -> tuple[LayerNote, ...]:
+    """Why the bundle has no autotune layer, where it has none."""
+    if any(archive.layer == flashinfer.LAYER for archive in archives):
+        return ()
+    tuned_nothing = bool(phases.engine_words(cold.lines, NOTHING_TUNED))
+    note = flashinfer.absence(versions, replica_ranks(context.settings.command), tuned_nothing=tuned_nothing)
+    return (note,) if note else ()
 
 
-def _prove(context: Context, offer: Offer, rank: int) -> RankProof:
+def prove(context: Context, offer: Offer, rank: int) -> RankProof:
     """The warm start: what it took, what it made again, what it answered."""
     before = snapshot.take(context.root)
     environment = {**context.environment, **offer.environment}
@@ -218,15 +164,3 @@ def _decide_on_bytecode(context: Context, hoped: _Bytecode) -> _Bytecode:
 
 def _held(count: bytecode.Count) -> str:
     return f"the image holds bytecode of its own, of {count.compiled} of {count.sources} modules"
-
-
-def _summary(proof: RankProof) -> str:
-    layers = ", ".join(f"{layer.layer} {layer.verdict}" for layer in proof.layers)
-    return f"rank {proof.rank}: warm in {proof.warm.total_seconds:.1f} s, outputs {proof.outputs}: {layers}"
-
-
-def _speed(cold: Start, warm: Start) -> str:
-    text = f"cold {cold.total_seconds:.1f} s, warm {warm.total_seconds:.1f} s"
-    if cold.init_seconds is None or warm.init_seconds is None:
-        return text
-    return f"{text}, engine init {cold.init_seconds:.1f} and {warm.init_seconds:.1f} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunecast_cache import job
 from tunecast_cache.manifest import Start
@@ -11,7 +11,7 @@ from tunecast_tuner import phases
 from tunecast_tuner.context import Context
 from tunecast_tuner.engine import Engine, running
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.sweep import Limits, greedy, limits, plan, sweep
+from tunecast_tuner.sweep import Limits, first_token, greedy, limits, plan, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ def measure(
         start = phases.read(engine.log.head, engine.wait_healthy(attempt))
         context.progress.enter(stages[1], f"healthy after {start.total_seconds:.1f} s")
         limit = _limits(context, engine)
+        if first_token(engine, limit, attempt):
+            start = replace(start, first_token_seconds=round(engine.seconds, 3))
         swept = sweep(engine, plan(limit, settings.sweep)[:batches], attempt)
         console.say(f"{swept.sent} requests in {swept.batches} batches, {swept.refused} refused, {swept.seconds:.1f} s")
         answers = tuple(greedy(engine, limit, attempt) for _ in range(rounds))

@@ -1,16 +1,176 @@
-"""The place of the operators workload: FlashInfer's operators at the model's shapes, without an engine."""
+"""The operators workload: rank 0 tunes FlashInfer's operators at the model's shapes, its peers replay them."""
 
 from __future__ import annotations
 
-from tunecast_cache import job
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunecast_cache import flashinfer, job, snapshot
+from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, Start, Tactics
+from tunecast_tuner import interpreter
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.operators import process
+from tunecast_tuner.operators.model import replica_ranks
+from tunecast_tuner.operators.records import Report, Request
+from tunecast_tuner.operators.table import Problem
+from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
+from tunecast_tuner.workloads import exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What rank 0 tells its peers before the broadcast."""
+
+    archives: tuple[Archive, ...]
+    problems: tuple[Problem, ...]
+    size: int  # bytes of the autotune file; 0: nothing was tuned
 
 
 def run(context: Context, ranks: Ranks) -> job.RankResult:
-    """Raises AttemptError (BAD_SETTINGS): no retry makes it exist."""
-    raise AttemptError(
-        job.BAD_SETTINGS,
-        f"rank {ranks.rank} of {context.settings.job}: tuning.workload Operators is not in this release: use Engine",
+    """This rank's part of the attempt.
+
+    Raises:
+        AttemptError: it can't succeed any more.
+    """
+    python = interpreter.locate(context.settings.command, context.environ)
+    with exchange.staging(context) as staging:
+        if ranks.rank == 0:
+            return _lead(context, ranks, python, staging)
+        return _follow(context, ranks, python, staging)
+
+
+def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.RankResult:
+    context.progress.enter("ColdStart", "tuning FlashInfer's operators at the model's shapes")
+    cache = staging / flashinfer.FILE
+    tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
+    context.console.say(_summary(tuned))
+    provenance = context.attempt.run(lambda: interpreter.provenance(interpreter.ask(python, context.environment)))
+    note = _place(context, python, cache, provenance.versions) if tuned.entries else _nothing(tuned)
+    archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
+    offer = Offer(archives, tuned.problems, cache.stat().st_size if tuned.entries else 0)
+    proofs = _prove(context, ranks, python, offer, staging)
+    check_tactics(tuned, proofs)
+    proof = assemble("Peer" if ranks.peers else "SamePod", _start(tuned, seconds), proofs)
+    proof = proof if tuned.entries else replace(proof, reason=_nothing(tuned).reason)
+    said = exchange.told(proof)
+    exchange.upload(context, archives, staging, said)
+    return job.RankResult(
+        rank=0,
+        succeeded=True,
+        reason="Proved",
+        message=said,
+        archives=archives,
+        notes=(*notes, *([note] if note else [])),
+        proof=proof,
+        provenance=provenance,
+    )
+
+
+def _prove(context: Context, ranks: Ranks, python: str, offer: Offer, staging: Path) -> list[RankProof]:
+    if not ranks.peers:
+        exchange.install_here(context, offer.archives, staging)
+        return [_replay(context, python, offer, staging / flashinfer.FILE, 0)]
+    exchange.broadcast(context, ranks, offer.archives, offer, staging)
+    ranks.send([staging / flashinfer.FILE] if offer.size else [])
+    return exchange.collect_proofs(context, ranks)
+
+
+def _follow(context: Context, ranks: Ranks, python: str, staging: Path) -> job.RankResult:
+    context.progress.enter("ColdStart", "waiting for rank 0's tactics")
+    offer = ranks.collect("offer", 0, Offer)
+    exchange.receive(context, ranks, offer.archives, staging)
+    ranks.receive([(staging / flashinfer.FILE, offer.size)] if offer.size else [])
+    proof = _replay(context, python, offer, staging / flashinfer.FILE, ranks.rank)
+    ranks.publish("proof", proof)
+    return job.RankResult(ranks.rank, succeeded=True, reason="Proved", message=exchange.summary(proof))
+
+
+def _place(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> LayerNote | None:
+    """Puts the file where every rank of a replica looks for it, or says why there is no such place."""
+    world_size = replica_ranks(context.settings.command)
+    if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
+        return LayerNote(flashinfer.LAYER, "Unsafe", objection)
+    kept = flashinfer.keeps(versions.get("vllm", ""), world_size)
+    names = flashinfer.file_names(kept, world_size) if kept else ()
+    if not names:
+        note = flashinfer.absence(versions, world_size, tuned_nothing=False)
+        return note or _no_place(f"what vLLM {versions.get('vllm', '')} keeps is not known: let the engine tune itself")
+    asked, _ = process.run(context, python, Request("Place", context.settings.command, str(cache)))
+    place = Path(asked.place or "")
+    if not asked.place or not place.is_relative_to(context.root):
+        return _no_place(asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}")
+    place.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(cache, place / name)
+    return None
+
+
+def _no_place(reason: str) -> LayerNote:
+    return LayerNote(flashinfer.LAYER, "NotCacheable", reason)
+
+
+def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int) -> RankProof:
+    """Loads the file and runs every operator again, without tuning."""
+    context.progress.enter("WarmStart", f"replaying {len(offer.problems)} operators")
+    before = snapshot.take(context.root)
+    request = Request("Replay", context.settings.command, str(cache), offer.problems)
+    report, seconds = process.run(context, python, request)
+    context.console.say(_summary(report))
+    again = snapshot.made_again(before, snapshot.take(context.root), context.settings.excluded_layers)
+    layers = tuple(judge(archive, again.get(archive.layer, ()), report) for archive in offer.archives)
+    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report))
+
+
+def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
+    """What a replay made of one layer: of the tactics by what was looked up, of all others by what was written."""
+    if archive.layer != flashinfer.LAYER:
+        return snapshot.judge(archive.layer, archive.files, again, None)
+    if report.mismatches:
+        return LayerProof(archive.layer, "Miss", archive.files, 0, "; ".join(report.mismatches))
+    if report.misses:
+        reason = f"{report.misses} of {report.hits + report.misses} look-ups found no tactic"
+        return LayerProof(archive.layer, "Partial" if report.hits else "Miss", archive.files, 0, reason)
+    return LayerProof(archive.layer, "Hit", archive.files, 0)
+
+
+def tactics(report: Report) -> Tactics:
+    """What status shows of a replay."""
+    lacking = tuple(f"{lack.problem}: {lack.reason}" for lack in report.lacking)
+    return Tactics(report.entries, report.hits, report.misses, flashinfer.digest(report.tactics), lacking)
+
+
+def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
+    """The hard gate: a rank for which every look-up hit runs the kernels that rank 0 chose.
+
+    Raises:
+        AttemptError: TACTICS_DIFFER, with the first rank that doesn't.
+    """
+    expected = flashinfer.digest(tuned.tactics)
+    for proof in proofs:
+        if proof.tactics and not proof.tactics.misses and proof.tactics.digest != expected:
+            raise AttemptError(
+                job.TACTICS_DIFFER,
+                f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}",
+            )
+
+
+def _nothing(tuned: Report) -> LayerNote:
+    lacking = f"; not here: {tuned.lacking[0].problem}: {tuned.lacking[0].reason}" if tuned.lacking else ""
+    reason = f"FlashInfer had nothing to tune for this model: engines run its default tactics{lacking}"
+    return _no_place(reason)
+
+
+def _start(report: Report, seconds: float) -> Start:
+    return Start(round(seconds, 3), phases=report.seconds)
+
+
+def _summary(report: Report) -> str:
+    spent = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
+    return (
+        f"{len(report.problems)} operators, {len(report.lacking)} not here, {report.entries} entries,"
+        f" {report.hits} hits, {report.misses} misses: {spent}"
     )

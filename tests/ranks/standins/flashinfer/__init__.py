@@ -1,0 +1,53 @@
+"""Acts like FlashInfer on a machine without a GPU, as far as the tuner uses it.
+
+FLASHINFER_STANDIN says how: ``lacking`` (no operator runs), ``rank`` (tactics that depend on the process),
+``slow`` (tuning takes a minute).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from flashinfer.autotuner import AutoTuner, autotune
+
+__version__ = "0.6.14"
+__all__ = ["autotune", "bmm_fp8", "mm_bf16", "mm_fp4"]
+MODES = frozenset(os.environ.get("FLASHINFER_STANDIN", "").split(","))
+
+
+class Runner:
+    """One implementation of an operator."""
+
+
+def bmm_fp8(a: Any, b: Any, *_: Any) -> Any:
+    return _run("fp8_gemm", a, b)
+
+
+def mm_bf16(a: Any, b: Any, **_: Any) -> Any:
+    return _run("bf16_gemm", a, b)
+
+
+def mm_fp4(*_: Any, **__: Any) -> Any:
+    raise ValueError("mm_fp4 does not support backend 'auto' with capability 90")
+
+
+def _run(name: str, a: Any, b: Any) -> None:
+    if "lacking" in MODES:
+        raise ValueError(f"{name} does not support this GPU")
+    _build(name)
+    tuner = AutoTuner.get()
+    if tuner.is_tuning_mode and "slow" in MODES:
+        time.sleep(60)
+    tuner.choose_one(name, [Runner()], None, [a, b])
+
+
+def _build(name: str) -> None:
+    """What FlashInfer's just-in-time build leaves."""
+    base = Path(os.environ["FLASHINFER_WORKSPACE_BASE"], ".cache/flashinfer/0.6.14/90a/cached_ops", name)
+    if not (base / f"{name}.so").exists():
+        base.mkdir(parents=True, exist_ok=True)
+        time.sleep(1.0)
+        (base / f"{name}.so").write_bytes(b"built")

@@ -1,0 +1,131 @@
+"""What a model's config.json says of its shapes. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tunecast_cache import job
+from tunecast_tuner.arguments import number, option
+from tunecast_tuner.failures import AttemptError
+
+Weights = Literal["bf16", "fp8", "fp8_block", "fp4", "other"]
+DEFAULT_BATCHED_TOKENS = 8192  # what vLLM's server takes on an H100 or better
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the serving command line says."""
+
+    model: str
+    revision: str | None
+    tensor: int
+    batched_tokens: int
+    moe_backend: str
+    quantization: str
+
+    @property
+    def token_counts(self) -> tuple[int, ...]:
+        """How many tokens a step may have: powers of two, and the most."""
+        powers = (2**bit for bit in range(self.batched_tokens.bit_length()))
+        return tuple(sorted({*powers, self.batched_tokens}))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Sizes of one model, before it is split over ranks."""
+
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    intermediate: int  # of dense layers; 0 where there are none
+    experts: int  # 0: no mixture of experts
+    experts_per_token: int
+    expert_intermediate: int
+    vocabulary: int
+    weights: Weights
+
+
+def serving(command: Sequence[str]) -> Serving:
+    """Raises AttemptError (BAD_SETTINGS) where the command line names no model."""
+    name = option(command, "--model") or _after_serve(command)
+    if not name:
+        raise AttemptError(
+            job.BAD_SETTINGS, f"no model in {' '.join(command)}: the Operators workload reads its config.json"
+        )
+    return Serving(
+        model=name,
+        revision=option(command, "--revision"),
+        tensor=number(command, "--tensor-parallel-size") or 1,
+        batched_tokens=number(command, "--max-num-batched-tokens") or DEFAULT_BATCHED_TOKENS,
+        moe_backend=(option(command, "--moe-backend") or "auto").lower().replace("-", "_"),
+        quantization=(option(command, "--quantization") or "").lower(),
+    )
+
+
+def replica_ranks(command: Sequence[str]) -> int:
+    """How many engine processes of one replica share a tuning."""
+    sizes = (number(command, flag) or 1 for flag in ("--tensor-parallel-size", "--pipeline-parallel-size"))
+    return math.prod(sizes)
+
+
+def _after_serve(command: Sequence[str]) -> str | None:
+    words = iter(command)
+    following = next((next(words, None) for word in words if word == "serve"), None)
+    return following if following and not following.startswith("-") else None
+
+
+def read(config: Mapping[str, Any], quantization: str = "") -> Model:
+    """A model from its config.json; multimodal ones have the language model's below ``text_config``.
+
+    Raises:
+        AttemptError: BAD_SETTINGS, a size is missing.
+    """
+    text = {**config, **config.get("text_config", {})}
+    heads = _size(text, "num_attention_heads", "n_head")
+    hidden = _size(text, "hidden_size", "n_embd")
+    experts = _size(text, "num_experts", "num_local_experts", "n_routed_experts", default=0)
+    intermediate = _size(text, "intermediate_size", default=0)
+    return Model(
+        hidden=hidden,
+        heads=heads,
+        kv_heads=_size(text, "num_key_value_heads", default=heads),
+        head_size=_size(text, "head_dim", default=hidden // heads),
+        intermediate=0 if experts and not _has_dense_layers(text) else intermediate,
+        experts=experts,
+        experts_per_token=_size(text, "num_experts_per_tok", "top_k", default=1),
+        expert_intermediate=_size(text, "moe_intermediate_size", default=intermediate),
+        vocabulary=_size(text, "vocab_size"),
+        weights=_weights(text.get("quantization_config") or {}, quantization),
+    )
+
+
+def _size(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:
+    found = next((config[name] for name in names if isinstance(config.get(name), int)), default)
+    if found is None:
+        raise AttemptError(
+            job.BAD_SETTINGS, f"the model's config.json has no {names[0]}: the Operators workload can't know its shapes"
+        )
+    return found
+
+
+def _has_dense_layers(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("first_k_dense_replace") or config.get("mlp_only_layers"))
+
+
+def _weights(config: Mapping[str, Any], asked: str) -> Weights:
+    """How linear layers' weights are kept: what the checkpoint says, else what the command line asks for."""
+    method = str(config.get("quant_method") or asked).lower()
+    said = " ".join([method, str(config.get("quant_algo", "")), str(config.get("format", ""))]).lower()
+    if not method:
+        return "bf16"
+    if config.get("weight_block_size"):
+        return "fp8_block"
+    if "fp4" in said:
+        return "fp4"
+    if "fp8" in said or "float-quantized" in said:
+        return "fp8"
+    return "other"

@@ -1,0 +1,44 @@
+"""What FlashInfer's autotuner finds while operators run: hits, misses, and which tactic runs what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Found:
+    """Of one replay. A look-up counts once for each operator and shapes, however often it is repeated."""
+
+    hits: set[str] = field(default_factory=set)
+    misses: set[str] = field(default_factory=set)
+    tactics: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def recording(tuner: Any) -> Iterator[Found]:
+    """Looks over the shoulder of ``AutoTuner.search_cache``: FlashInfer itself counts no hits."""
+    found, search = Found(), tuner.search_cache
+
+    def watched(custom_op: str, runners: Sequence[Any], input_shapes: Any, *rest: Any, **named: Any) -> Any:
+        answer = search(custom_op, runners, input_shapes, *rest, **named)
+        hit, runner, tactic = answer[:3]
+        name = f"{custom_op} {[list(shape) for shape in input_shapes]}"
+        (found.hits if hit else found.misses).add(name)
+        found.tactics[name] = [type(runners[runner]).__name__, plain(tactic)]
+        return answer
+
+    tuner.search_cache = watched
+    try:
+        yield found
+    finally:
+        del tuner.search_cache
+
+
+def plain(tactic: Any) -> Any:
+    """A tactic as JSON has it: numbers, and lists of them."""
+    if isinstance(tactic, (str, bool, int, float)) or tactic is None:
+        return tactic
+    return [plain(part) for part in tactic]

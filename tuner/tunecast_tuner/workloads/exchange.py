@@ -1,0 +1,129 @@
+"""How a bundle gets from rank 0 to its peers and to S3: the same for every workload."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunecast_cache import bundle, job
+from tunecast_cache.errors import BundleError
+from tunecast_cache.manifest import Archive, LayerNote, Proof, RankProof, Start
+from tunecast_tuner.context import Context
+from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.proof import check_installed
+from tunecast_tuner.ranks import Ranks
+from tunecast_tuner.upload import upload_file
+
+Archives = tuple[Archive, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A peer's acknowledgement: what it unpacked, by layer."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def staging(context: Context) -> Iterator[Path]:
+    """Where archives wait for their broadcast; gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(
+        prefix="tunecast-", dir=context.temporary, ignore_cleanup_errors=True
+    ) as directory:
+        yield Path(directory)
+
+
+def capture(context: Context, excluded: Sequence[str], directory: Path) -> tuple[Archives, tuple[LayerNote, ...]]:
+    """Packs what is below the mount path; an archive for each layer, and why there is or isn't one."""
+    context.progress.enter("Capture", f"reading {context.root}")
+    return context.attempt.run(lambda: _capture(context, excluded, directory))
+
+
+def _capture(context: Context, excluded: Sequence[str], directory: Path) -> tuple[Archives, tuple[LayerNote, ...]]:
+    captured = bundle.capture(context.root, excluded, context.secrets)
+    archives = tuple(
+        bundle.pack(context.root, paths, directory / layer) for layer, paths in sorted(captured.layers.items())
+    )
+    context.console.say(
+        ", ".join(
+            f"{a.layer}: {a.files} files, {a.unpacked / 1e6:.1f} MB, packed {a.size / 1e6:.1f} MB" for a in archives
+        )
+        or "the engine left no files that a layer takes"
+    )
+    return archives, captured.notes
+
+
+def broadcast(context: Context, ranks: Ranks, archives: Archives, offer: object, directory: Path) -> None:
+    """Rank 0's half: the offer, the archives, and the gate that every peer installed just these."""
+    size = sum(archive.size for archive in archives)
+    context.progress.enter("Broadcast", f"{size / 1e6:.1f} MB to {len(ranks.peers)} ranks", size)
+    ranks.publish("offer", offer)
+    ranks.send([directory / archive.layer for archive in archives])
+    for rank in ranks.peers:
+        check_installed(archives, rank, ranks.collect("installed", rank, Installed).digests)
+    context.progress.enter("WarmStart", "every rank installed the same digests; they start from them")
+
+
+def receive(context: Context, ranks: Ranks, archives: Archives, directory: Path) -> None:
+    """A peer's half: receives, verifies, unpacks and acknowledges."""
+    size = sum(archive.size for archive in archives)
+    context.progress.enter("Broadcast", f"receiving {len(archives)} archives", size)
+    ranks.receive([(directory / archive.layer, archive.size) for archive in archives])
+    ranks.publish("installed", install(context, archives, directory))
+
+
+def collect_proofs(context: Context, ranks: Ranks) -> list[RankProof]:
+    """What every peer proved, in the order of ranks."""
+    proofs = []
+    for rank in ranks.peers:
+        proofs.append(ranks.collect("proof", rank, RankProof))
+        context.console.say(summary(proofs[-1]))
+    return proofs
+
+
+def install_here(context: Context, archives: Archives, directory: Path) -> None:
+    """For a rank without peers: empties the mount path, and installs there what a peer would."""
+    for path in context.root.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    check_installed(archives, 0, install(context, archives, directory).digests)
+
+
+def install(context: Context, archives: Archives, directory: Path) -> Installed:
+    """Verifies and unpacks; the digests are those of the bytes that this rank holds."""
+    files = [(directory / archive.layer, archive) for archive in archives]
+    try:
+        context.attempt.run(lambda: bundle.install(files, context.root))
+    except BundleError as error:
+        raise AttemptError(job.INSTALL_FAILED, str(error)) from error
+    return Installed({archive.layer: bundle.digest_of(path)[0] for path, archive in files})
+
+
+def upload(context: Context, archives: Archives, directory: Path, said: str) -> None:
+    """Stages the archives for the operator."""
+    context.progress.enter("Upload", said, sum(archive.size for archive in archives))
+    for archive in archives:
+        name = job.archive_object(archive.layer)
+        context.attempt.run(lambda name=name, path=directory / archive.layer: upload_file(context.urls, name, path))  # type: ignore[misc]
+
+
+def summary(proof: RankProof) -> str:
+    """One rank's proof in one line."""
+    layers = ", ".join(f"{layer.layer} {layer.verdict}" for layer in proof.layers)
+    return f"rank {proof.rank}: warm in {proof.warm.total_seconds:.1f} s, outputs {proof.outputs}: {layers}"
+
+
+def told(proof: Proof) -> str:
+    """The whole proof in one line."""
+    speed = _speed(proof.cold, proof.warm)
+    return "; ".join(filter(None, (f"{proof.verdict}, outputs {proof.outputs}", speed, proof.reason)))
+
+
+def _speed(cold: Start, warm: Start) -> str:
+    text = f"cold {cold.total_seconds:.1f} s, warm {warm.total_seconds:.1f} s"
+    if cold.init_seconds is None or warm.init_seconds is None:
+        return text
+    return f"{text}, engine init {cold.init_seconds:.1f} and {warm.init_seconds:.1f} s"

@@ -1,0 +1,258 @@
+"""What a bundle is worth on this machine's GPUs: one attempt as a Job runs it, then layer by layer, then spoilt.
+
+    PYTHONPATH=bench:cache:tuner:operator:initcontainer:tests:tests/cluster python -m gpu --out DIR [STEP ...]
+
+It needs root (for mount namespaces), vLLM for this Python (BENCH_ENGINE_PATH: a directory to import it from), boto3,
+cryptography, and an S3 server (TUNECAST_VERSITYGW). Steps run in the order given; ``table`` prints what is in DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpu.attempt import Attempt, place, told
+from gpu.table import show
+from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
+from tunecast_cache.job import RankResult
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.manifest import Archive
+from tunecast_cache.records import to_json
+
+HERE = Path(__file__).resolve().parent
+ENGINE = "-m vllm.entrypoints.cli.main serve {model} --load-format=dummy --skip-tokenizer-init --port=8000"
+MOVED = "/var/cache/elsewhere"
+STRANGE = "VLLM_NIXL_SIDE_CHANNEL_PORT"  # per pod, and in vLLM's hash
+KEY = "k" * 52
+
+
+@dataclass
+class Bench:
+    world: World
+    options: argparse.Namespace
+    result: RankResult | None = None
+
+    @property
+    def command(self) -> list[str]:
+        words = self.options.engine.format(model=self.options.model).split()
+        return [sys.executable, *words, *self.options.args.split()]
+
+    def archives(self) -> tuple[Archive, ...]:
+        """Of the published bundle, downloaded once."""
+        if self.result is None:
+            raise SystemExit("this step needs a bundle: run the step `engine` first")
+        folder = self.world.folder / "archives"
+        if not folder.exists():
+            folder.mkdir()
+            files = [(archive, folder / archive.layer) for archive in self.result.archives]
+            self.world.store.download(NAMESPACE, files, time.monotonic() + 600)
+        return self.result.archives
+
+    def row(self, name: str, gpu: int | None = None, **changes: Any) -> dict[str, Any]:
+        """One start in a mount path of its own; its raw figures, which are kept."""
+        variables = self.result.environment if self.result else {}
+        mount = changes.pop("mount", self.world.folder / f"mount-{name}")
+        value = {
+            "command": self.command,
+            "environment": {},
+            "variables": variables,
+            "folder": str(self.world.folder / "archives"),
+            **changes,
+        }
+        if gpu is not None:
+            value["environment"] = {**value["environment"], "CUDA_VISIBLE_DEVICES": str(gpu)}
+            value["port"] = 8000 + gpu
+            value["command"] = [word.replace("--port=8000", f"--port={8000 + gpu}") for word in self.command]
+        asked, answer = self.world.folder / f"{name}.json", self.world.folder / f"{name}-result.json"
+        asked.write_text(json.dumps(value))
+        program = [sys.executable, str(HERE / "serve.py"), str(asked), str(answer)]
+        environment = {**engine_environment(), "PYTHONPATH": _path()}
+        run(private(mount, program, value.get("mount_path", MOUNT_PATH)), self.log(name), environment)
+        found: dict[str, Any] = {"name": name, **json.loads(answer.read_text())}
+        self.world.keep(f"row-{name}.json", found)
+        shutil.rmtree(mount, ignore_errors=True)
+        return found
+
+    def log(self, name: str) -> Path:
+        self.world.out.mkdir(parents=True, exist_ok=True)
+        return self.world.out / f"{name}.log"
+
+
+def _path() -> str:
+    """Where serve.py finds our packages, and its engine nothing: that one gets a path of its own."""
+    return ":".join(sys.path)
+
+
+def say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def engine(bench: Bench) -> None:
+    """Cold on rank 0, warm on its peer, published, placed by the init program, and served."""
+    attempt = Attempt(bench.world, KEY, "engine", bench.command)
+    try:
+        attempt.start()
+        results = attempt.wait()
+    finally:
+        attempt.end()
+        for rank in range(attempt.ranks):
+            shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"engine-rank-{rank}"))
+    for result in results:
+        say(f"rank {result.rank}: {result.reason}: {result.message}")
+    bench.result = attempt.staged()
+    bench.world.keep("engine.json", told(bench.result))
+    attempt.publish(bench.result)
+    replica = bench.world.folder / "replica"
+    report, seconds = place(bench.world, KEY, replica)
+    say(f"init program: {report.result} ({report.reason}) in {seconds:.2f} s: {report.seconds}")
+    bench.world.keep("init.json", {"report": to_json(report), "seconds": round(seconds, 3)})
+
+
+def replica(bench: Bench) -> None:
+    """A replica's start from what the init program placed, with throughput."""
+    found = bench.row("replica", mount=bench.world.folder / "replica")
+    say(f"replica: first token after {found['first_token_seconds']} s, {found['throughput']}")
+
+
+def cold(bench: Bench) -> None:
+    """A cold start with throughput, to compare the replica's with."""
+    found = bench.row("cold", variables=bench.result.environment if bench.result else {})
+    say(f"cold: first token after {found['first_token_seconds']} s, {found['throughput']}")
+
+
+def _all(bench: Bench) -> dict[str, Any]:
+    return {"archives": to_json(bench.archives())}
+
+
+def spoilt(bench: Bench) -> None:
+    """One object of FlashInfer's 24 ns too new."""
+    _said(bench.row("spoilt", spoil=True, **_all(bench)))
+
+
+def moved(bench: Bench) -> None:
+    """The same files at another path."""
+    _said(bench.row("moved", mount_path=MOVED, **_all(bench)))
+
+
+def strange(bench: Bench) -> None:
+    """One more variable that vLLM hashes."""
+    _said(bench.row("strange", environment={STRANGE: "5601"}, strange=[STRANGE], **_all(bench)))
+
+
+def layers(bench: Bench) -> None:
+    """Each layer left out once."""
+    for left_out in bench.options.layers or [archive.layer for archive in bench.archives()]:
+        kept = [archive for archive in bench.archives() if archive.layer != left_out]
+        _said(bench.row(f"without-{left_out}", archives=to_json(kept)))
+
+
+def _said(found: dict[str, Any]) -> None:
+    proof = found["proof"]
+    told = {layer["layer"]: (layer["verdict"], layer["madeAgain"]) for layer in proof["layers"]}
+    say(f"{found['name']}: {proof['warm']['totalSeconds']} s, init {proof['warm'].get('initSeconds')}, {told}")
+
+
+def operators(bench: Bench) -> None:
+    """Rank 0 tunes, its peer replays; then rank 0 is killed while it tunes, and the next attempt succeeds."""
+    command = [sys.executable, *f"-m vllm.entrypoints.cli.main serve {bench.options.operators_model}".split()]
+    command += ["--load-format=dummy", "--skip-tokenizer-init", "--max-num-batched-tokens=8192"]
+    for name, number in (("sigkill", signal.SIGKILL), ("sigterm", signal.SIGTERM)):
+        bench.world.keep(f"operators-{name}.json", _killed(bench, command, name, number))
+    attempt = Attempt(bench.world, "o" * 52, "operators", command, "Operators")
+    try:
+        attempt.start()
+        results = attempt.wait(500)
+    finally:
+        attempt.end()
+        for rank in range(2):
+            shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"operators-rank-{rank}"))
+    for result in results:
+        say(f"operators, rank {result.rank}: {result.reason}: {result.message}")
+    bench.world.keep("operators.json", told(attempt.staged()))
+
+
+def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals) -> dict[str, Any]:
+    attempt = Attempt(bench.world, "o" * 52, f"operators-{name}", command, "Operators")
+    try:
+        attempt.start()
+        until(lambda: "tuned " in attempt.log(0) or attempt.processes[0].poll() is not None, 300)
+        attempt.kill(0, number)
+        started = time.monotonic()
+        attempt.processes[1].wait(60)
+        seconds = time.monotonic() - started
+        peer = attempt.result(1)
+        attempt.processes[0].wait(30)
+    finally:
+        attempt.end()
+    say(f"{name}: the peer ended after {seconds:.1f} s: {peer.reason}: {peer.message}")
+    return {
+        "peer_ended_after_seconds": round(seconds, 2),
+        "peer": told(peer),
+        "leftovers_of_rank_0": attempt.leftovers(0),
+        "leftovers_of_rank_1": attempt.leftovers(1),
+        "gpu_processes_after": _gpu_processes(),
+    }
+
+
+def _gpu_processes() -> list[str]:
+    import subprocess
+
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit(f"it did not come within {seconds} s")
+        time.sleep(0.05)
+
+
+STEPS: dict[str, Callable[[Bench], None]] = {
+    "engine": engine,
+    "replica": replica,
+    "cold": cold,
+    "spoilt": spoilt,
+    "moved": moved,
+    "strange": strange,
+    "layers": layers,
+    "operators": operators,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="gpu", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp/tunecast-bench"))
+    parser.add_argument("--model", default=str(HERE / "qwen3-30b-a3b"))
+    parser.add_argument("--operators-model", default=str(HERE / "qwen3-8b-fp8"))
+    parser.add_argument("--engine", default=ENGINE, help="what follows `python`")
+    parser.add_argument("--args", default="--max-model-len=4096 --max-num-batched-tokens=8192")
+    parser.add_argument("--layers", nargs="*", help="that `layers` leaves out (all)")
+    parser.add_argument("steps", nargs="*", choices=[*STEPS, "table"], default=["table"])
+    options = parser.parse_args()
+    steps = [step for step in options.steps if step != "table"]
+    if steps:
+        with world(options.folder, options.out) as place_:
+            bench = Bench(place_, options)
+            place_.keep("facts.json", {**facts(), "command": sys.argv[1:]})
+            for step in steps:
+                say(step)
+                try:
+                    STEPS[step](bench)
+                except Exception as error:  # noqa: BLE001 - the steps after it may still work
+                    say(f"{step} failed: {type(error).__name__}: {error}")
+    show(options.out)
+
+
+if __name__ == "__main__":
+    main()

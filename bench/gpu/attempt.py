@@ -1,0 +1,159 @@
+"""One attempt as a Job would run it: rank programs as processes, staging, publishing, and the init program after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gpu.world import NAMESPACE, ROOT, World, engine_environment, private, tools
+from tunecast_cache import job
+from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
+from tunecast_cache.layers import LAYERS
+from tunecast_cache.records import canonical, decode, to_json
+from tunecast_cache.report import InitReport
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.publisher import Publisher
+
+URL_SECONDS = 3600
+PORT, RENDEZVOUS = 8000, 29400
+
+
+@dataclass
+class Attempt:
+    """Rank programs of one attempt."""
+
+    world: World
+    key: str
+    uid: str
+    command: Sequence[str]
+    workload: str = "Engine"
+    ranks: int = 2
+    environment: dict[str, str] = field(default_factory=dict)
+    per_rank: dict[int, dict[str, str]] = field(default_factory=dict)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.world.folder / self.uid
+
+    @property
+    def job(self) -> str:
+        return f"{self.uid}-1"
+
+    def settings(self) -> job.JobSettings:
+        names = [job.PROGRESS, *(job.archive_object(layer.name) for layer in LAYERS)]
+        names += [job.result_object(rank) for rank in range(self.ranks)]
+        urls = {
+            name: self.world.store.presign_put(NAMESPACE, self.key, self.job, name, URL_SECONDS) for name in names
+        }
+        return job.JobSettings(
+            job=self.job,
+            key=self.key,
+            world_size=self.ranks,
+            rendezvous_host="localhost",
+            rendezvous_port=RENDEZVOUS,
+            workload="Operators" if self.workload == "Operators" else "Engine",
+            port=PORT,
+            mount_path=MOUNT_PATH,
+            timeout_seconds=1200.0,
+            uploads=urls,
+        )
+
+    def start(self) -> None:
+        settings = canonical(self.settings())
+        for rank in range(self.ranks):
+            folder = self.folder / f"rank-{rank}"
+            for name in ("settings", "tmp", "mount"):
+                (folder / name).mkdir(parents=True)
+            (folder / "settings" / job.SETTINGS_FILE).write_bytes(settings)
+            program = [sys.executable, "-B", str(tools(self.world.folder)), f"--rank={rank}"]
+            program += [f"--settings={folder / 'settings'}", f"--termination-log={folder / 'termination-log'}"]
+            command = private(folder / "mount", [*program, "--", *self.command])
+            more = {**self.environment, **self.per_rank.get(rank, {}), "TMPDIR": str(folder / "tmp")}
+            with (folder / "log").open("wb") as log:
+                self.processes.append(
+                    subprocess.Popen(command, env=engine_environment(more), stdout=log, stderr=log)
+                )
+
+    def wait(self, seconds: float = 1200.0) -> list[job.RankResult]:
+        """The results of all ranks, as their termination messages have them."""
+        end = time.monotonic() + seconds
+        for process in self.processes:
+            process.wait(max(1.0, end - time.monotonic()))
+        return [self.result(rank) for rank in range(self.ranks)]
+
+    def result(self, rank: int) -> job.RankResult:
+        path = self.folder / f"rank-{rank}" / "termination-log"
+        if not path.exists():
+            return job.RankResult(rank, succeeded=False, reason="NoResult", message="it left none")
+        return decode(job.RankResult, path.read_bytes(), str(path))
+
+    def staged(self) -> job.RankResult:
+        """Rank 0's whole result."""
+        data = self.world.store.read_staged(NAMESPACE, self.key, self.job, job.result_object(0), 2**22)
+        if data is None:
+            raise RuntimeError(f"rank 0 of {self.uid} staged nothing: {self.log(0)[-3000:]}")
+        return decode(job.RankResult, data, "rank 0's result")
+
+    def log(self, rank: int) -> str:
+        return (self.folder / f"rank-{rank}" / "log").read_text(errors="replace")
+
+    def leftovers(self, rank: int) -> list[str]:
+        return sorted(path.name for path in (self.folder / f"rank-{rank}" / "tmp").glob("tunecast-*"))
+
+    def publish(self, result: job.RankResult) -> None:
+        """As the operator does, with its own code."""
+        spec = KernelCacheSpec.model_construct(key=self.key, key_version=KEY_VERSION)
+        object.__setattr__(spec, "engine", _Engine("bench"))
+        cache = {"metadata": {"namespace": NAMESPACE, "name": "bench", "uid": self.uid}}
+        Publisher(self.world.store, self.world.signer, self.world.trusted).publish(
+            cache, spec, 1, result, datetime.now(UTC)
+        )
+
+    def kill(self, rank: int, number: signal.Signals) -> None:
+        """To the rank program alone, as the kernel's or the kubelet's would be."""
+        os.kill(self.processes[rank].pid, number)
+
+    def end(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class _Engine:
+    image: str
+
+
+def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
+    """The init program, whole: its report, and the seconds from its start to its end."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([f"{ROOT}/cache", f"{ROOT}/initcontainer", os.environ.get("PYTHONPATH", "")]),
+        "TUNECAST_KEY": key,
+        "TUNECAST_NAMESPACE": NAMESPACE,
+        "TUNECAST_TRUST": str(world.trust()),
+        "TUNECAST_TERMINATION_LOG": str(world.folder / "init.json"),
+        "TUNECAST_PYCACHE": "true",
+    }
+    started = time.monotonic()
+    subprocess.run(
+        private(target, [sys.executable, "-m", "tunecast_init", "fetch"]), env=environment, check=True
+    )
+    seconds = time.monotonic() - started
+    return decode(InitReport, (world.folder / "init.json").read_bytes(), "the init program's report"), seconds
+
+
+def told(result: job.RankResult) -> dict[str, Any]:
+    """A result as JSON, for the raw figures."""
+    value: dict[str, Any] = to_json(result)
+    return value

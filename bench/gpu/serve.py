@@ -1,0 +1,136 @@
+"""One engine start on a mount path that is in place already: /health, first token, phases, throughput. Prints JSON.
+
+    python serve.py ROW.json RESULT.json
+
+Runs inside the mount namespace that ``world.private`` makes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gpu.world import HOME
+from tunecast_cache import bundle, job, layers
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.manifest import Archive
+from tunecast_cache.records import from_json, to_json
+from tunecast_tuner import keyfactors, sweep
+from tunecast_tuner.attempt import Attempt
+from tunecast_tuner.console import Console
+from tunecast_tuner.context import Context
+from tunecast_tuner.engine import Engine, running
+from tunecast_tuner.phases import read
+from tunecast_tuner.upload import Progress
+from tunecast_tuner.workloads.engine import Offer, prove
+
+PORT = 8000
+LOADS = ((1, 1, 256), (64, 256, 128), (256, 256, 128))  # requests at once, prompt tokens, new tokens
+SPOILT_NS = 24
+
+
+def main() -> None:
+    """Runs one row."""
+    row = json.loads(Path(sys.argv[1]).read_text())
+    context = _context(row)
+    if row.get("archives") is not None:
+        result = _proved(row, context)
+    else:
+        result = _served(row, context)
+    Path(sys.argv[2]).write_text(json.dumps(result, indent=1))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _context(row: dict[str, Any]) -> Context:
+    attempt = Attempt(900.0)
+    console = Console(0, lambda: attempt.elapsed)
+    settings = job.JobSettings(
+        job="bench",
+        key="bench",
+        world_size=1,
+        rendezvous_host="localhost",
+        rendezvous_port=1,
+        workload="Engine",
+        port=row.get("port", PORT),
+        mount_path=row.get("mount_path", MOUNT_PATH),
+        timeout_seconds=900.0,
+        command=tuple(row["command"]),
+    )
+
+    def urls() -> dict[str, str]:
+        return {}
+
+    environ = {**os.environ, "PYTHONPATH": os.environ.get("BENCH_ENGINE_PATH", ""), "HOME": HOME, **row["environment"]}
+    progress = Progress(urls, console, lambda: attempt.elapsed)
+    return Context(settings, attempt, console, progress, urls, environ, Path(row["folder"]))
+
+
+def _proved(row: dict[str, Any], context: Context) -> dict[str, Any]:
+    """A warm start from some layers of the bundle, and what the proof says of it."""
+    archives = tuple(from_json(Archive, value, "archive") for value in row["archives"])
+    started = time.monotonic()
+    bundle.install([(Path(row["folder"], archive.layer), archive) for archive in archives], context.root)
+    placed = time.monotonic() - started
+    spoilt = _spoil(context.root) if row.get("spoil") else None
+    cold = {name: value for name, value in context.environ.items() if name not in row.get("strange", [])}
+    offer = Offer(archives, row["variables"], (), 0, ((), ()), keyfactors.fingerprints(cold))
+    proof = prove(context, offer, 0)
+    return {"install_seconds": round(placed, 3), "spoilt": spoilt, "proof": to_json(proof)}
+
+
+def _spoil(root: Path) -> str:
+    """Makes one object 24 ns too new, as a float's rounding once did."""
+    found = sorted(root.glob("flashinfer/**/*.o"))[0]
+    status = found.stat()
+    os.utime(found, ns=(status.st_atime_ns, status.st_mtime_ns + SPOILT_NS))
+    return str(found.relative_to(root))
+
+
+def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
+    environment = {**context.environ, **layers.environment(context.settings.mount_path), **row["variables"]}
+    with running(context.settings.command, environment, context.settings.port, context.console) as engine:
+        healthy = engine.wait_healthy(context.attempt)
+        models = engine.client.get("/v1/models")
+        limit = sweep.limits(context.settings.command, models)
+        sweep.first_token(engine, limit, context.attempt)
+        first = engine.seconds
+        start = read(engine.log.head, healthy)
+        throughput = [] if row.get("no_throughput") else [_load(engine, limit, *load) for load in LOADS]
+    return {"start": to_json(start), "first_token_seconds": round(first, 3), "throughput": throughput}
+
+
+def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, float]:
+    """Output tokens per second, after one round that isn't counted."""
+
+    def one(seed: int) -> int:
+        body = {
+            "model": limit.model,
+            "prompt": sweep.prompt(prompt, seed),
+            "max_tokens": new,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        try:
+            reply = engine.client.post(sweep.COMPLETIONS, body)
+        except (OSError, http.client.HTTPException):
+            return 0
+        return int(reply.body.get("usage", {}).get("completion_tokens", 0))
+
+    rates = []
+    for turn in range(3):
+        started = time.monotonic()
+        with ThreadPoolExecutor(at_once) as pool:
+            tokens = sum(pool.map(one, range(turn * 100_000 + 1, turn * 100_000 + 1 + at_once)))
+        rates.append(tokens / (time.monotonic() - started))
+    return {"at_once": at_once, "prompt": prompt, "new": new, "tokens_per_second": [round(rate, 1) for rate in rates[1:]]}
+
+
+if __name__ == "__main__":
+    main()

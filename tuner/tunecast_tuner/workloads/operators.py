@@ -49,7 +49,8 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
     context.console.say(_summary(tuned))
     provenance = context.attempt.run(lambda: interpreter.provenance(interpreter.ask(python, context.environment)))
-    note = _place(context, python, cache, provenance.versions) if tuned.entries else _nothing(tuned)
+    versions = {**provenance.versions, **_own_version(tuned)}
+    note = _place(context, python, cache, versions) if tuned.entries else _nothing(tuned)
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
     offer = Offer(archives, tuned.problems, cache.stat().st_size if tuned.entries else 0)
     proofs = _prove(context, ranks, python, offer, staging)
@@ -94,19 +95,23 @@ def _place(context: Context, python: str, cache: Path, versions: Mapping[str, st
     world_size = replica_ranks(context.settings.command)
     if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
         return LayerNote(flashinfer.LAYER, "Unsafe", objection)
-    kept = flashinfer.keeps(versions.get("vllm", ""), world_size)
-    names = flashinfer.file_names(kept, world_size) if kept else ()
-    if not names:
-        note = flashinfer.absence(versions, world_size, tuned_nothing=False)
-        return note or _no_place(f"what vLLM {versions.get('vllm', '')} keeps is not known: let the engine tune itself")
+    vllm = versions.get("vllm", "")
+    if reason := flashinfer.no_file(vllm, world_size):
+        return _no_place(reason)
     asked, _ = process.run(context, python, Request("Place", context.settings.command, str(cache)))
     place = Path(asked.place or "")
     if not asked.place or not place.is_relative_to(context.root):
         return _no_place(asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}")
     place.mkdir(parents=True, exist_ok=True)
-    for name in names:
+    for name in flashinfer.file_names(vllm, world_size):
         shutil.copyfile(cache, place / name)
     return None
+
+
+def _own_version(report: Report) -> dict[str, str]:
+    """FlashInfer's own word counts more than its package's."""
+    found = report.metadata.get("flashinfer_version")
+    return {"flashinfer-python": found} if found else {}
 
 
 def _no_place(reason: str) -> LayerNote:
@@ -140,7 +145,8 @@ def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
 def tactics(report: Report) -> Tactics:
     """What status shows of a replay."""
     lacking = tuple(f"{lack.problem}: {lack.reason}" for lack in report.lacking)
-    return Tactics(report.entries, report.hits, report.misses, flashinfer.digest(report.tactics), lacking)
+    digest = flashinfer.digest(report.tactics)
+    return Tactics(report.entries, report.hits, report.misses, digest, lacking, report.mismatches)
 
 
 def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
@@ -152,9 +158,10 @@ def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
     expected = flashinfer.digest(tuned.tactics)
     for proof in proofs:
         if proof.tactics and not proof.tactics.misses and proof.tactics.digest != expected:
+            why = "".join(f"; not there: {operator}" for operator in proof.tactics.lacking[:1])
             raise AttemptError(
                 job.TACTICS_DIFFER,
-                f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}",
+                f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}{why}",
             )
 
 

@@ -105,6 +105,11 @@ def test_a_published_model(published: dict[str, Any], expected: Model) -> None:
     assert read(published) == expected
 
 
+def test_a_null_of_the_language_model_hides_nothing() -> None:
+    text = {**QWEN3_8B, "quantization_config": None}
+    assert read({"text_config": text, "quantization_config": {"quant_method": "fp8"}}).weights == "fp8"
+
+
 @pytest.mark.parametrize(
     "odd",
     [

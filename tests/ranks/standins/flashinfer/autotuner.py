@@ -36,7 +36,8 @@ class AutoTuner:
     ) -> tuple[bool, int, Any, None]:
         key = _key(custom_op, runners[0], input_shapes)
         found = self.profiling_cache.get(key) or self._file_configs.get(key)
-        return (True, 0, found[1], None) if found else (False, 0, -1, None)
+        altered = 1 if key in self._file_configs and "altered" in os.environ.get("FLASHINFER_STANDIN", "") else 0
+        return (True, 0, found[1] + altered, None) if found else (False, 0, -1, None)
 
     def choose_one(self, custom_op: str, runners: list[Any], tuning_config: Any, inputs: list[Any]) -> tuple[Any, Any]:
         shapes = tuple(tuple(value.shape) for value in inputs)

@@ -43,12 +43,13 @@ def operators(
     ranks: int,
     variables: Mapping[int, dict[str, str]] | None = None,
     config: Mapping[str, Any] = MODEL,
+    arguments: tuple[str, ...] = (),
 ) -> AbstractContextManager[list[Rank]]:
     """An attempt on a small model; ``variables`` say how the stand-in acts on a rank."""
     model = directory / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps(config))
-    command = (interpreter(), "-m", "vllm", "serve", str(model), "--max-num-batched-tokens=64")
+    command = (interpreter(), "-m", "vllm", "serve", str(model), "--max-num-batched-tokens=64", *arguments)
     path = {"PYTHONPATH": f"{STANDINS}:{site_packages()}"}
     everywhere = {rank: {**path, **(variables or {}).get(rank, {})} for rank in range(ranks)}
     return attempt(directory, staged, ranks, workload="Operators", command=command, variables=everywhere)
@@ -115,6 +116,18 @@ def test_other_tactics_on_a_peer_are_never_proved(tmp_path: Path, staged: Staged
         ranks[1].wait(END_SECONDS)
         assert_clean(ranks)
     assert not [name for name in staged.objects if name.startswith("archives/")]
+
+
+def test_keys_with_rank_indices_are_not_put_where_other_ranks_look(tmp_path: Path, staged: Staged) -> None:
+    newer = {0: {"FLASHINFER_STANDIN_VERSION": "0.6.18"}}
+    with operators(tmp_path, staged, 1, newer, arguments=("--tensor-parallel-size=2",)) as ranks:
+        succeed(ranks)
+    result, proof = staged_result(staged)
+    assert {archive.layer for archive in result.archives} == {"FlashInferJIT"}
+    [note] = [note for note in result.notes if note.layer == "FlashInferAutotune"]
+    assert (note.state, "0.6.18 writes rank indices into its keys" in note.reason) == ("Unsafe", True)
+    assert proof.ranks[0].tactics is not None
+    assert proof.ranks[0].tactics.misses == 0
 
 
 def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:

@@ -2,7 +2,8 @@
 
 FLASHINFER_STANDIN says how: ``lacking`` (no operator runs), ``rank`` (tactics that depend on the process),
 ``slow`` (tuning takes a minute), ``crash`` (tuning ends the process), ``silent`` (the same, with status 0), ``altered``
-(a loaded tactic comes back as another one).
+(a loaded tactic comes back as another one). FLASHINFER_STANDIN_GPU and FLASHINFER_STANDIN_VERSION are what it says of
+itself.
 """
 
 from __future__ import annotations

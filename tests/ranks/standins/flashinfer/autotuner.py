@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 METADATA = {
-    "flashinfer_version": "0.6.14",
+    "flashinfer_version": os.environ.get("FLASHINFER_STANDIN_VERSION", "0.6.14"),
     "cuda_version": "13.0",
     "gpu": os.environ.get("FLASHINFER_STANDIN_GPU", "NVIDIA H100 80GB HBM3"),
 }
@@ -57,12 +57,16 @@ class AutoTuner:
                 self.profiling_cache[key] = [type(runners[0]).__name__, tactic]
 
     def save_configs(self, path: str) -> None:
-        Path(path).write_text(json.dumps({"_metadata": METADATA, **self._file_configs, **self.profiling_cache}))
+        saved = {"_metadata": METADATA, **self._file_configs, **self.profiling_cache}
+        if METADATA["flashinfer_version"] != "0.6.14":
+            saved["_generation"] = "a digest of the file, from 0.6.18 on"
+        Path(path).write_text(json.dumps(saved))
 
     def load_configs(self, path: str) -> bool:
         saved = json.loads(Path(path).read_text())
         if saved.pop("_metadata") != METADATA:
             return False
+        saved.pop("_generation", None)
         self._file_configs.update(saved)
         return True
 

@@ -138,6 +138,11 @@ def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:
     assert not proof.effective
     assert proof.verdict == "Miss"
     assert "engines run its default tactics; not here: bmm_fp8 qkv" in proof.reason
+    tactics = proof.ranks[0].tactics
+    assert tactics is not None
+    assert [words.partition(" (")[0] for words in tactics.lacking] == [
+        f"bmm_fp8 {name}" for name in ("qkv", "o", "gate_up", "down")
+    ]
     [note] = [note for note in result.notes if note.layer == "FlashInferAutotune"]
     assert (note.state, note.reason) == ("NotCacheable", proof.reason)
 

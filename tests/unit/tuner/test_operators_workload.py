@@ -12,7 +12,7 @@ from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators.records import Lacking, Report
 from tunecast_tuner.operators.table import Problem
 from tunecast_tuner.workloads import exchange
-from tunecast_tuner.workloads.operators import check_tactics, judge, tactics
+from tunecast_tuner.workloads.operators import check_tactics, in_words, judge, tactics
 
 FILE = Archive(flashinfer.LAYER, "digest", 9, 9, 1)
 KERNELS = Archive("FlashInferJIT", "digest", 9, 9, 3)
@@ -48,9 +48,9 @@ def proof_of(found: Tactics | None, rank: int = 1) -> RankProof:
 
 def test_what_a_replay_shows() -> None:
     lacking = (Lacking(PROBLEM, "ValueError: no"),)
-    assert tactics(replace(TUNED, misses=2, lacking=lacking, mismatches=("gpu is A",))) == Tactics(
-        4, 4, 2, flashinfer.digest(TUNED.tactics), ("bmm_fp8 qkv (n=2, k=1): ValueError: no",), ("gpu is A",)
-    )
+    everywhere = ("mm_fp4 o: not on rank 0", "bmm_fp8 qkv (n=2, k=1): ValueError: no")
+    found = tactics(replace(TUNED, misses=2, lacking=lacking, mismatches=("gpu is A",)), everywhere[:1])
+    assert found == Tactics(4, 4, 2, flashinfer.digest(TUNED.tactics), everywhere, ("gpu is A",))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,13 @@ def test_a_rank_that_does_not(replayed: Report, words: str) -> None:
     with pytest.raises(AttemptError, match=words) as caught:
         check_tactics(TUNED, [proof_of(tactics(TUNED)), proof_of(tactics(replayed), 2)])
     assert caught.value.reason == job.TACTICS_DIFFER
+
+
+def test_what_rank_0_lacks_is_no_rank_s_difference() -> None:
+    tuned = replace(TUNED, lacking=(Lacking(PROBLEM, "no"),))
+    replayed = tactics(replace(TUNED, tactics={"gemm": ["Runner", 2]}), in_words(tuned.lacking))
+    with pytest.raises(AttemptError, match=r"rank 0 tuned \w+$"):
+        check_tactics(tuned, [proof_of(replayed)])
 
 
 def test_a_rank_in_one_line() -> None:

@@ -68,7 +68,7 @@ def run(request: Request) -> Report:
         from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
     tuner = AutoTuner.get()
     serving = model.serving(request.command)
-    problems = request.problems or _problems(serving)
+    problems = request.problems if request.mode == "Replay" else _problems(serving)
     metadata = _metadata(tuner, Path(request.cache).parent)
     with seconds.of("jit"):
         calls, lacking = _build(torch, flashinfer, problems)

@@ -14,7 +14,7 @@ from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import process
 from tunecast_tuner.operators.model import replica_ranks
-from tunecast_tuner.operators.records import Report, Request
+from tunecast_tuner.operators.records import Lacking, Report, Request
 from tunecast_tuner.operators.table import Problem
 from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
@@ -27,6 +27,7 @@ class Offer:
 
     archives: tuple[Archive, ...]
     problems: tuple[Problem, ...]
+    lacking: tuple[str, ...]  # operators that don't run on rank 0, in words; no peer tries them
     size: int  # bytes of the autotune file; 0: nothing was tuned
 
 
@@ -52,7 +53,7 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     versions = {**provenance.versions, **_own_version(tuned)}
     note = _place(context, python, cache, versions) if tuned.entries else _nothing(tuned)
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
-    offer = Offer(archives, tuned.problems, cache.stat().st_size if tuned.entries else 0)
+    offer = Offer(archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0)
     proofs = _prove(context, ranks, python, offer, staging)
     check_tactics(tuned, proofs)
     proof = assemble("Peer" if ranks.peers else "SamePod", _start(tuned, seconds), proofs)
@@ -127,7 +128,7 @@ def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int)
     context.console.say(_summary(report))
     again = snapshot.made_again(before, snapshot.take(context.root), context.settings.excluded_layers)
     layers = tuple(judge(archive, again.get(archive.layer, ()), report) for archive in offer.archives)
-    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report))
+    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report, offer.lacking))
 
 
 def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
@@ -142,11 +143,16 @@ def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
     return LayerProof(archive.layer, "Hit", archive.files, 0)
 
 
-def tactics(report: Report) -> Tactics:
-    """What status shows of a replay."""
-    lacking = tuple(f"{lack.problem}: {lack.reason}" for lack in report.lacking)
+def tactics(report: Report, lacking: tuple[str, ...] = ()) -> Tactics:
+    """What status shows of a replay; ``lacking`` did on rank 0 already."""
     digest = flashinfer.digest(report.tactics)
+    lacking = (*lacking, *in_words(report.lacking))
     return Tactics(report.entries, report.hits, report.misses, digest, lacking, report.mismatches)
+
+
+def in_words(lacking: Sequence[Lacking]) -> tuple[str, ...]:
+    """Operators that can't run, each with its reason."""
+    return tuple(f"{lack.problem}: {lack.reason}" for lack in lacking)
 
 
 def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
@@ -158,7 +164,8 @@ def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
     expected = flashinfer.digest(tuned.tactics)
     for proof in proofs:
         if proof.tactics and not proof.tactics.misses and proof.tactics.digest != expected:
-            why = "".join(f"; not there: {operator}" for operator in proof.tactics.lacking[:1])
+            only_there = [words for words in proof.tactics.lacking if words not in in_words(tuned.lacking)]
+            why = "".join(f"; not there: {words}" for words in only_there[:1])
             raise AttemptError(
                 job.TACTICS_DIFFER,
                 f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}{why}",
@@ -166,7 +173,7 @@ def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
 
 
 def _nothing(tuned: Report) -> LayerNote:
-    lacking = f"; not here: {tuned.lacking[0].problem}: {tuned.lacking[0].reason}" if tuned.lacking else ""
+    lacking = "".join(f"; not here: {words}" for words in in_words(tuned.lacking[:1]))
     reason = f"FlashInfer had nothing to tune for this model: engines run its default tactics{lacking}"
     return _no_place(reason)
 

@@ -56,5 +56,16 @@ def test_tactics_as_json(tactic: Any, expected: Any) -> None:
     assert plain(tactic) == expected
 
 
-def test_a_tactic_of_another_kind_is_named() -> None:
-    assert "Runner object" in plain(Runner())
+def test_a_tactic_of_another_kind_is_the_same_on_all_ranks() -> None:
+    assert plain(Runner()) == plain(Runner()) == "Runner"
+
+
+class Integer:
+    """As numpy has them."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_foreign_integers_are_numbers() -> None:
+    assert plain([Integer()]) == [7]

@@ -18,6 +18,7 @@ from tunecast_cache.records import canonical
 
 LAYER = "FlashInferAutotune"
 METADATA = "_metadata"
+PARTS = (2, 3)  # of an entry: runner, tactic; from 0.7.1 on also how it was measured
 ANY = "*"  # a saved value that fits everywhere
 SIZE_LIMIT = 64 * 2**20  # bytes of one file
 
@@ -83,10 +84,12 @@ def read(data: bytes, what: str) -> AutotuneFile:
         raise MalformedError(f"{what} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise MalformedError(f"{what} should hold a JSON object, not a {type(value).__name__}")
-    metadata = value.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, list) and len(v) == 2 for v in value.values()):  # noqa: PLR2004
+    metadata = value.get(METADATA, {})
+    entries = {key: entry for key, entry in value.items() if not key.startswith("_")}  # others than keys: since 0.6.18
+    if not isinstance(metadata, dict) or not all(isinstance(e, list) and len(e) in PARTS for e in entries.values()):
         raise MalformedError(f"{what} is no autotune file: each of its keys should have a runner and a tactic")
-    return AutotuneFile({str(name): str(saved) for name, saved in metadata.items()}, value)
+    tactics = {key: entry[:2] for key, entry in entries.items()}
+    return AutotuneFile({name: str(saved) for name, saved in metadata.items()}, tactics)
 
 
 def mismatches(saved: Mapping[str, str], current: Mapping[str, str]) -> tuple[Mismatch, ...]:
@@ -125,19 +128,23 @@ def keeps(vllm: str, world_size: int) -> Keeps | None:
     return alone if world_size == 1 else several
 
 
-def file_names(kept: Keeps, world_size: int) -> tuple[str, ...]:
+def file_names(vllm: str, world_size: int) -> tuple[str, ...]:
     """The names under which one file is found by all ranks of a replica; none where no file is looked for."""
-    if kept == "File":
-        return (FILE,)
-    stem, dot, suffix = FILE.rpartition(".")
-    return tuple(f"{stem}_dp0_rank{rank}{dot}{suffix}" for rank in range(world_size if kept == "FilePerRank" else 0))
+    match keeps(vllm, world_size):
+        case "File":
+            return (FILE,)
+        case "FilePerRank":
+            stem, dot, suffix = FILE.rpartition(".")
+            return tuple(f"{stem}_dp0_rank{rank}{dot}{suffix}" for rank in range(world_size))
+        case _:
+            return ()
 
 
 def objection(flashinfer: str, world_size: int) -> str:
     """Why one rank's file is not safe on the other ranks of a replica; empty where it is."""
     if world_size == 1 or keys(flashinfer) == "Shapes":
         return ""
-    return f"FlashInfer {flashinfer} writes rank indices into its keys: one rank's file doesn't fit another"
+    return f"FlashInfer {flashinfer or '?'} writes rank indices into its keys: one rank's file doesn't fit another"
 
 
 def absence(versions: Mapping[str, str], world_size: int, *, tuned_nothing: bool) -> LayerNote | None:
@@ -154,6 +161,18 @@ def absence(versions: Mapping[str, str], world_size: int, *, tuned_nothing: bool
     if tuned_nothing:
         return LayerNote(LAYER, "NotCacheable", "the engine had no operator to tune: it runs FlashInfer's defaults")
     if keeps(vllm, world_size) == "Nothing":
-        reason = f"vLLM {vllm} keeps nothing of its tuning with {world_size} rank(s) per replica: each start tunes"
-        return LayerNote(LAYER, "NotCacheable", reason)
+        return LayerNote(LAYER, "NotCacheable", no_file(vllm, world_size))
     return None
+
+
+def no_file(vllm: str, world_size: int) -> str:
+    """Why this vLLM looks for no autotune file that another program could put there; empty where it looks for one."""
+    match keeps(vllm, world_size):
+        case "Nothing":
+            return f"vLLM {vllm} keeps nothing of its tuning with {world_size} rank(s) per replica: each start tunes"
+        case "Store":
+            return f"vLLM {vllm} keeps its tuning in FlashInfer's own store, which only an engine fills: use Engine"
+        case None:
+            return f"what vLLM {vllm or '(none found)'} keeps of its tuning is not known: let the engine tune itself"
+        case _:
+            return ""

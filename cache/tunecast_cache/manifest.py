@@ -52,6 +52,7 @@ class Tactics:
     misses: int
     digest: str  # SHA-256, hex, of which tactic ran what: the same on all ranks
     lacking: tuple[str, ...] = ()  # operators that this GPU or this FlashInfer hasn't, and why
+    mismatches: tuple[str, ...] = ()  # why the file doesn't fit this place, so that it was not loaded
 
 
 @dataclass(frozen=True, slots=True)

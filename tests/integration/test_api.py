@@ -83,6 +83,7 @@ BAD = [
     (inference_deployment(tuning__ranks=0), "spec.tuning.ranks"),
     (inference_deployment(tuning__ranks=65), "spec.tuning.ranks"),
     (inference_deployment(tuning__attempts=11), "spec.tuning.attempts"),
+    (inference_deployment(tuning__workload="Kernels"), '"Engine", "Operators"'),
     (inference_deployment(tuning__policy="Sometimes"), '"TuneFirst", "ServeWhileTuning", "Never"'),
     (inference_deployment(tuning__timeout="0m"), "a time must be longer than 0s: write it as 90s, 60m or 1h30m"),
     (inference_deployment(tuning__queueTimeout="0h0s"), "a time must be longer than 0s"),
@@ -120,6 +121,7 @@ BAD = [
     ),
     (inference_deployment(engine__env=[{"name": "VLLM_CACHE_ROOT", "value": "/c"}]), "to Tunecast"),
     (inference_deployment(engine__env=[{"name": "PYTHONPYCACHEPREFIX"}]), "variable that places a cache"),
+    (inference_deployment(engine__env=[{"name": "HUMMING_CACHE_DIR", "value": "/c"}]), "variable that places a cache"),
     (inference_deployment(engine__env=[{"value": "1"}]), "spec.engine.env[0].name: Required value"),
     (inference_deployment(engine__env=[{"name": "A", "value": 1}]), "spec.engine.env[0].value"),
     # pod
@@ -162,6 +164,7 @@ GOOD = [
     inference_deployment(
         engine__command=["python3", "-m", "server", "--model", "$(MODEL)"], model__name="/models/tiny"
     ),
+    inference_deployment(tuning__workload="Operators"),
     inference_deployment(tuning__timeout="1h30m", tuning__queueTimeout="90s"),
     inference_deployment(resources={"limits": {"nvidia.com/gpu": 1, "memory": "64Gi"}, "requests": {"cpu": "500m"}}),
     inference_deployment(

@@ -98,6 +98,9 @@ class TacticsStatus(Model):
     lacking: list[str] = Field(
         default_factory=list, description="Operators that this GPU or this FlashInfer hasn't, and why."
     )
+    mismatches: list[str] = Field(
+        default_factory=list, description="Why the file doesn't fit this place, so that it was not loaded."
+    )
 
 
 class RankProofStatus(Model):

@@ -49,10 +49,12 @@ def bundle_status(manifest: Manifest) -> dict[str, Any]:
 
 def ineffective_because(proof: Proof) -> str:
     """Why a bundle that works isn't worth shipping."""
+    if not any(rank.layers for rank in proof.ranks):
+        return f"{proof.reason or 'the engine left no files'}: replicas start cold"
     cold, warm = seconds_text(proof.cold.total_seconds), seconds_text(proof.warm.total_seconds)
     if proof.warm.total_seconds >= proof.cold.total_seconds:
         return f"the warm start took {warm}, the cold one {cold}: replicas start cold"
     reasons = sorted(
         {f"{layer.layer}: {layer.reason}" for rank in proof.ranks for layer in rank.layers if layer.reason}
     )
-    return f"no layer hit on every rank, so replicas start cold: {'; '.join(reasons) or 'the engine left no files'}"
+    return f"no layer hit on every rank, so replicas start cold: {'; '.join(reasons)}"

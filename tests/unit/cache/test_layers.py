@@ -17,6 +17,10 @@ from tunecast_cache.layers import BY_NAME, NEVER, environment, is_rewritten, lay
         ("vllm/torch_compile_cache/h/rank_0_0/backbone/vllm_compile_cache.py", "TorchCompile"),
         ("torchinductor/aa/x.py", "TorchCompile"),
         ("vllm/modelinfos/m.json", "VllmMeta"),
+        ("vllm/flashinfer_autotune_cache/0.7.1/90a/h/autotune_configs_dp0_rank1.json", "FlashInferAutotune"),
+        ("vllm/flashinfer_autotune_cache/0.6.14/90a/h/.autotuner_x.tmp", None),
+        ("humming/gemm/kernel.so", "Humming"),
+        ("humming/gemm/kernel.lock", None),
         ("triton/K/kernel.cubin", "Triton"),
         ("pycache/usr/lib/m.cpython-312.pyc", "PythonBytecode"),
         ("pycache/usr/lib/m.cpython-312.pyc.140", None),
@@ -48,7 +52,9 @@ def test_only_patterns_of_the_layer_are_rewritten() -> None:
     assert is_rewritten("vllm/torch_compile_cache/h/vllm_compile_cache.py", BY_NAME["TorchCompile"])
     assert not is_rewritten("vllm/torch_compile_cache/h/other.py", BY_NAME["TorchCompile"])
     assert not is_rewritten("triton/vllm_compile_cache.py", BY_NAME["Triton"])
+    assert not is_rewritten("vllm/flashinfer_autotune_cache/h/other.json", BY_NAME["FlashInferAutotune"])
 
 
 def test_every_variable_is_below_the_mount_path() -> None:
     assert environment("/m")["TRITON_CACHE_DIR"] == "/m/triton"
+    assert environment("/m")["HUMMING_CACHE_DIR"] == "/m/humming"

@@ -11,12 +11,13 @@ import pytest
 from tunecast_cache.snapshot import judge, made_again, take
 
 KERNEL = "triton/a"
+TACTICS = "vllm/flashinfer_autotune_cache/0.6.14/90a/h/autotune_configs.json"
 REWRITTEN = "vllm/torch_compile_cache/h/rank_0_0/vllm_compile_cache.py"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for path in (KERNEL, REWRITTEN, "triton/x.lock", "vllm/unknown"):
+    for path in (KERNEL, REWRITTEN, TACTICS, "triton/x.lock", "vllm/unknown"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"data")
         os.utime(tmp_path / path, ns=(0, 1))
@@ -52,6 +53,8 @@ def replace(root: Path) -> None:
         pytest.param(write("triton/0", b""), {"Triton": ["triton/0"]}, id="new"),
         pytest.param(write(REWRITTEN, b"data", 2), {}, id="rewritten alike"),
         pytest.param(write(REWRITTEN, b"daTa"), {"TorchCompile": [REWRITTEN]}, id="rewritten otherwise"),
+        pytest.param(write(TACTICS, b"data", 2), {}, id="tactics written back"),
+        pytest.param(write(TACTICS, b"daTa"), {"FlashInferAutotune": [TACTICS]}, id="other tactics"),
         pytest.param(write("triton/x.lock", b"22"), {}, id="a lock"),
         pytest.param(write("vllm/unknown", b"22"), {}, id="no layer's"),
         pytest.param(lambda root: (root / KERNEL).unlink(), {}, id="removed"),
@@ -61,7 +64,7 @@ def test_what_was_made_again(root: Path, change: Callable[[Path], None], again: 
     before = take(root)
     change(root)
     assert made_again(before, take(root), ()) == again
-    assert made_again(before, take(root), ["Triton", "TorchCompile"]) == {}
+    assert made_again(before, take(root), ["Triton", "TorchCompile", "FlashInferAutotune"]) == {}
 
 
 @pytest.mark.parametrize(

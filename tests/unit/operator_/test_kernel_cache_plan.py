@@ -7,6 +7,7 @@ import pytest
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError, TunecastError
 from tunecast_cache.job import Progress, RankResult
+from tunecast_cache.manifest import Proof
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import OVERDUE, Condition
@@ -155,11 +156,19 @@ def test_published_after_an_attempt_cleans_up() -> None:
     assert "job" not in plan.status
 
 
+def without_layers(reason: str) -> Proof:
+    """Of an attempt that left no archive."""
+    found = proof(verdict="Miss")
+    return replace(found, reason=reason, ranks=tuple(replace(rank, layers=()) for rank in found.ranks))
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
         (proof(cold=10, warm=11), "the warm start took 11.0s, the cold one 10.0s"),
         (proof(verdict="Miss", reason="load failure"), "TorchCompile: load failure"),
+        (without_layers("engines run its default tactics"), "engines run its default tactics: replicas start cold"),
+        (without_layers(""), "the engine left no files: replicas start cold"),
     ],
 )
 def test_an_inert_bundle_is_never_published(bad: Any, words: str) -> None:

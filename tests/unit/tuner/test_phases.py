@@ -69,6 +69,26 @@ def test_the_engine_says_why_a_layer_missed(log: str, said: bool) -> None:
     assert bool(words) == said
 
 
+# As FlashInfer's own logger prints them in a vLLM log.
+LOGGER = "(EngineCore pid=798) 2026-11-23 15:30:32,726 - WARNING - autotuner.py:651 - flashinfer.jit: [Autotuner]: "
+FACTS = "(gpu: saved=NVIDIA A100 vs current=NVIDIA H100 80GB HBM3)"
+ELSEWHERE = f"Cache file /m/autotune_configs.json was created in a different environment {FACTS}"
+SAVED = "Saved 12 configs to /m/autotune_configs.json (3 new, 9 from previous config)"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"{ELSEWHERE}. Ignoring cached configs. Results will not be saved to this file", ELSEWHERE),
+        (SAVED, f"[Autotuner]: {SAVED}"),
+        ("Saved 12 configs to /m/autotune_configs.json (0 new, 12 from previous config)", ""),
+        ("Loaded 12 configs from /m/autotune_configs.json", ""),
+    ],
+)
+def test_flashinfer_says_that_tactics_were_not_taken(line: str, words: str) -> None:
+    assert phases.engine_words([(1.0, LOGGER + line)], BY_NAME["FlashInferAutotune"].engine_says) == words
+
+
 def test_lines_without_a_stamp_take_the_time_of_the_one_before() -> None:
     texts = ["early", "INFO 11-23 15:00:00 a", "plain", "2026-11-23 15:00:01,500 - INFO - b", "INFO 11-23 15:00:01 c"]
     assert [seconds for seconds, _ in phases.printed_seconds(texts)] == [0.0, 0.0, 0.0, 1.5, 1.5]

@@ -68,8 +68,8 @@ def run(request: Request) -> Report:
         from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
     tuner = AutoTuner.get()
     serving = model.serving(request.command)
-    problems = request.problems or _problems(serving)
-    metadata = _metadata(tuner)
+    problems = request.problems if request.mode == "Replay" else _problems(serving)
+    metadata = _metadata(tuner, Path(request.cache).parent)
     with seconds.of("jit"):
         calls, lacking = _build(torch, flashinfer, problems)
     mismatches: Sequence[str] = ()
@@ -150,9 +150,9 @@ def _replay(torch: Any, tuner: Any, calls: Mapping[Problem, Call], counts: Seque
     return found
 
 
-def _metadata(tuner: Any) -> dict[str, str]:
-    """By its public way: a file that it saves says where it was made."""
-    with tempfile.TemporaryDirectory(prefix="tunecast-") as directory:
+def _metadata(tuner: Any, beside: Path) -> dict[str, str]:
+    """By its public way: a file that it saves says where it was made; ``beside`` goes when the rank does."""
+    with tempfile.TemporaryDirectory(dir=beside) as directory:
         path = Path(directory, "metadata.json")
         tuner.save_configs(str(path))
         return dict(rules.read(path.read_bytes(), str(path)).metadata)

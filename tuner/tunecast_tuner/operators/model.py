@@ -12,6 +12,7 @@ from tunecast_tuner.arguments import number, option
 from tunecast_tuner.failures import AttemptError
 
 Weights = Literal["bf16", "fp8", "fp8_block", "fp4", "other"]
+LANGUAGE_MODEL = ("text_config", "llm_config", "language_config")  # where multimodal models have it
 DEFAULT_BATCHED_TOKENS = 8192  # what vLLM's server takes on an H100 or better
 
 
@@ -46,6 +47,7 @@ class Model:
     experts_per_token: int
     expert_intermediate: int
     vocabulary: int
+    latent_attention: bool  # its projections go through a smaller space, and have other shapes
     weights: Weights
 
 
@@ -79,12 +81,14 @@ def _after_serve(command: Sequence[str]) -> str | None:
 
 
 def read(config: Mapping[str, Any], quantization: str = "") -> Model:
-    """A model from its config.json; multimodal ones have the language model's below ``text_config``.
+    """A model from its config.json; multimodal ones have the language model's in a part of its own.
 
     Raises:
         AttemptError: BAD_SETTINGS, a size is missing.
     """
-    text = {**config, **config.get("text_config", {})}
+    text = dict(config)
+    for part in LANGUAGE_MODEL:
+        text |= {name: value for name, value in _mapping(config.get(part)).items() if value is not None}
     heads = _size(text, "num_attention_heads", "n_head")
     hidden = _size(text, "hidden_size", "n_embd")
     experts = _size(text, "num_experts", "num_local_experts", "n_routed_experts", default=0)
@@ -99,17 +103,23 @@ def read(config: Mapping[str, Any], quantization: str = "") -> Model:
         experts_per_token=_size(text, "num_experts_per_tok", "top_k", default=1),
         expert_intermediate=_size(text, "moe_intermediate_size", default=intermediate),
         vocabulary=_size(text, "vocab_size"),
-        weights=_weights(text.get("quantization_config") or {}, quantization),
+        latent_attention=_size(text, "kv_lora_rank", default=0) > 0,
+        weights=_weights(_mapping(text.get("quantization_config")), quantization),
     )
 
 
 def _size(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:
-    found = next((config[name] for name in names if isinstance(config.get(name), int)), default)
+    numbers = (config.get(name) for name in names)
+    found = next((number for number in numbers if isinstance(number, int) and number > 0), default)
     if found is None:
         raise AttemptError(
             job.BAD_SETTINGS, f"the model's config.json has no {names[0]}: the Operators workload can't know its shapes"
         )
     return found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _has_dense_layers(config: Mapping[str, Any]) -> bool:
@@ -120,12 +130,21 @@ def _weights(config: Mapping[str, Any], asked: str) -> Weights:
     """How linear layers' weights are kept: what the checkpoint says, else what the command line asks for."""
     method = str(config.get("quant_method") or asked).lower()
     said = " ".join([method, str(config.get("quant_algo", "")), str(config.get("format", ""))]).lower()
+    scales = _scales(config)
     if not method:
         return "bf16"
-    if config.get("weight_block_size"):
+    if "mxfp" in said or scales - {"tensor", "block", "tensor_group"}:  # other formats, and a scale for each channel
+        return "other"
+    if config.get("weight_block_size") or "block" in scales:
         return "fp8_block"
     if "fp4" in said:
         return "fp4"
     if "fp8" in said or "float-quantized" in said:
         return "fp8"
     return "other"
+
+
+def _scales(config: Mapping[str, Any]) -> set[str]:
+    """What shares a scale, in the words of compressed-tensors."""
+    groups = (_mapping(group) for group in _mapping(config.get("config_groups")).values())
+    return {str(scale) for group in groups if (scale := _mapping(group.get("weights")).get("strategy"))}

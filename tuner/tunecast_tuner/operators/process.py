@@ -43,13 +43,12 @@ def run(context: Context, python: str, request: Request) -> tuple[Report, float]
 
 
 def _report(process: Process, path: Path) -> Report:
-    code = process.ended()
-    if code or not path.exists():
-        raise process.failure(code or 0)
+    if code := process.ended():
+        raise process.failure(code)
     try:
         return decode(Report, path.read_bytes(), "the operators' report", LIMIT)
-    except MalformedError as error:
-        raise AttemptError(job.INTERNAL, str(error)) from error
+    except (OSError, MalformedError) as error:
+        raise AttemptError(job.INTERNAL, f"the operators' process left no report: {error}") from error
 
 
 def _roots() -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 
 @dataclass
@@ -38,7 +38,9 @@ def recording(tuner: Any) -> Iterator[Found]:
 
 
 def plain(tactic: Any) -> Any:
-    """A tactic as JSON has it: numbers, and lists of them."""
+    """A tactic as JSON has it: numbers, and lists of them. Of anything else only the kind is the same on all ranks."""
     if isinstance(tactic, (str, bool, int, float)) or tactic is None:
         return tactic
-    return [plain(part) for part in tactic]
+    if isinstance(tactic, SupportsIndex):  # numpy's integers, and torch's
+        return int(tactic)
+    return [plain(part) for part in tactic] if isinstance(tactic, Iterable) else type(tactic).__name__

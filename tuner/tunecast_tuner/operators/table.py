@@ -32,16 +32,17 @@ class Operator:
 
 def linear(model: Model, ranks: int) -> dict[str, dict[str, int]]:
     """The linear layers that have the model's own quantisation: n outputs of k inputs."""
-    attention = model.heads * model.head_size
-    kv = max(1, model.kv_heads // ranks) * model.head_size  # KV heads are replicated where there are fewer than ranks
-    found = {
-        "qkv": {"n": attention // ranks + 2 * kv, "k": model.hidden},
-        "o": {"n": model.hidden, "k": attention // ranks},
-    }
+    found = {} if model.latent_attention else _attention(model, ranks)
     if model.intermediate:
         found["gate_up"] = {"n": 2 * model.intermediate // ranks, "k": model.hidden}
         found["down"] = {"n": model.hidden, "k": model.intermediate // ranks}
     return found
+
+
+def _attention(model: Model, ranks: int) -> dict[str, dict[str, int]]:
+    heads = model.heads * model.head_size // ranks
+    kv = max(1, model.kv_heads // ranks) * model.head_size  # KV heads are replicated where there are fewer than ranks
+    return {"qkv": {"n": heads + 2 * kv, "k": model.hidden}, "o": {"n": model.hidden, "k": heads}}
 
 
 def experts(model: Model, ranks: int) -> dict[str, dict[str, int]]:

@@ -14,7 +14,7 @@ from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import process
 from tunecast_tuner.operators.model import replica_ranks
-from tunecast_tuner.operators.records import Report, Request
+from tunecast_tuner.operators.records import Lacking, Report, Request
 from tunecast_tuner.operators.table import Problem
 from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
@@ -27,6 +27,7 @@ class Offer:
 
     archives: tuple[Archive, ...]
     problems: tuple[Problem, ...]
+    lacking: tuple[str, ...]  # operators that don't run on rank 0, in words; no peer tries them
     size: int  # bytes of the autotune file; 0: nothing was tuned
 
 
@@ -49,9 +50,10 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
     context.console.say(_summary(tuned))
     provenance = context.attempt.run(lambda: interpreter.provenance(interpreter.ask(python, context.environment)))
-    note = _place(context, python, cache, provenance.versions) if tuned.entries else _nothing(tuned)
+    versions = {**provenance.versions, **_own_version(tuned)}
+    note = _place(context, python, cache, versions) if tuned.entries else _nothing(tuned)
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
-    offer = Offer(archives, tuned.problems, cache.stat().st_size if tuned.entries else 0)
+    offer = Offer(archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0)
     proofs = _prove(context, ranks, python, offer, staging)
     check_tactics(tuned, proofs)
     proof = assemble("Peer" if ranks.peers else "SamePod", _start(tuned, seconds), proofs)
@@ -94,19 +96,23 @@ def _place(context: Context, python: str, cache: Path, versions: Mapping[str, st
     world_size = replica_ranks(context.settings.command)
     if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
         return LayerNote(flashinfer.LAYER, "Unsafe", objection)
-    kept = flashinfer.keeps(versions.get("vllm", ""), world_size)
-    names = flashinfer.file_names(kept, world_size) if kept else ()
-    if not names:
-        note = flashinfer.absence(versions, world_size, tuned_nothing=False)
-        return note or _no_place(f"what vLLM {versions.get('vllm', '')} keeps is not known: let the engine tune itself")
+    vllm = versions.get("vllm", "")
+    if reason := flashinfer.no_file(vllm, world_size):
+        return _no_place(reason)
     asked, _ = process.run(context, python, Request("Place", context.settings.command, str(cache)))
     place = Path(asked.place or "")
     if not asked.place or not place.is_relative_to(context.root):
         return _no_place(asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}")
     place.mkdir(parents=True, exist_ok=True)
-    for name in names:
+    for name in flashinfer.file_names(vllm, world_size):
         shutil.copyfile(cache, place / name)
     return None
+
+
+def _own_version(report: Report) -> dict[str, str]:
+    """FlashInfer's own word counts more than its package's."""
+    found = report.metadata.get("flashinfer_version")
+    return {"flashinfer-python": found} if found else {}
 
 
 def _no_place(reason: str) -> LayerNote:
@@ -122,7 +128,7 @@ def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int)
     context.console.say(_summary(report))
     again = snapshot.made_again(before, snapshot.take(context.root), context.settings.excluded_layers)
     layers = tuple(judge(archive, again.get(archive.layer, ()), report) for archive in offer.archives)
-    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report))
+    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report, offer.lacking))
 
 
 def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
@@ -137,10 +143,16 @@ def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
     return LayerProof(archive.layer, "Hit", archive.files, 0)
 
 
-def tactics(report: Report) -> Tactics:
-    """What status shows of a replay."""
-    lacking = tuple(f"{lack.problem}: {lack.reason}" for lack in report.lacking)
-    return Tactics(report.entries, report.hits, report.misses, flashinfer.digest(report.tactics), lacking)
+def tactics(report: Report, lacking: tuple[str, ...] = ()) -> Tactics:
+    """What status shows of a replay; ``lacking`` did on rank 0 already."""
+    digest = flashinfer.digest(report.tactics)
+    lacking = (*lacking, *in_words(report.lacking))
+    return Tactics(report.entries, report.hits, report.misses, digest, lacking, report.mismatches)
+
+
+def in_words(lacking: Sequence[Lacking]) -> tuple[str, ...]:
+    """Operators that can't run, each with its reason."""
+    return tuple(f"{lack.problem}: {lack.reason}" for lack in lacking)
 
 
 def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
@@ -152,14 +164,16 @@ def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
     expected = flashinfer.digest(tuned.tactics)
     for proof in proofs:
         if proof.tactics and not proof.tactics.misses and proof.tactics.digest != expected:
+            only_there = [words for words in proof.tactics.lacking if words not in in_words(tuned.lacking)]
+            why = "".join(f"; not there: {words}" for words in only_there[:1])
             raise AttemptError(
                 job.TACTICS_DIFFER,
-                f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}",
+                f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}{why}",
             )
 
 
 def _nothing(tuned: Report) -> LayerNote:
-    lacking = f"; not here: {tuned.lacking[0].problem}: {tuned.lacking[0].reason}" if tuned.lacking else ""
+    lacking = "".join(f"; not here: {words}" for words in in_words(tuned.lacking[:1]))
     reason = f"FlashInfer had nothing to tune for this model: engines run its default tactics{lacking}"
     return _no_place(reason)
 

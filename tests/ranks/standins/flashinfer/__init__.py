@@ -1,7 +1,9 @@
 """Acts like FlashInfer on a machine without a GPU, as far as the tuner uses it.
 
 FLASHINFER_STANDIN says how: ``lacking`` (no operator runs), ``rank`` (tactics that depend on the process),
-``slow`` (tuning takes a minute).
+``slow`` (tuning takes a minute), ``crash`` (tuning ends the process), ``silent`` (the same, with status 0), ``altered``
+(a loaded tactic comes back as another one). FLASHINFER_STANDIN_GPU and FLASHINFER_STANDIN_VERSION are what it says of
+itself.
 """
 
 from __future__ import annotations
@@ -39,9 +41,19 @@ def _run(name: str, a: Any, b: Any) -> None:
         raise ValueError(f"{name} does not support this GPU")
     _build(name)
     tuner = AutoTuner.get()
-    if tuner.is_tuning_mode and "slow" in MODES:
-        time.sleep(60)
+    if tuner.is_tuning_mode:
+        _misbehave()
     tuner.choose_one(name, [Runner()], None, [a, b])
+
+
+def _misbehave() -> None:
+    if "slow" in MODES:
+        print("tuning takes a minute", flush=True)
+        time.sleep(60)
+    if "crash" in MODES:
+        os.abort()
+    if "silent" in MODES:
+        os._exit(0)
 
 
 def _build(name: str) -> None:

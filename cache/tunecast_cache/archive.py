@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from tunecast_cache import tar
 from tunecast_cache.errors import MalformedError, UnsafeArchiveError
 
 INDEX = ".tunecast-index.json"
@@ -44,17 +45,12 @@ class Entry:
 
     def header(self) -> bytes:
         """The tar header, a whole number of blocks."""
-        info = tarfile.TarInfo(self.path)
-        info.size, info.mode = self.size, 0o755 if self.executable else 0o644
-        try:
-            return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")  # one block
-        except ValueError:  # a long name or a huge file
-            return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+        return tar.header(self.path, self.size, executable=self.executable)
 
     @property
     def padding(self) -> int:
         """Bytes that fill the last block."""
-        return -self.size % tarfile.BLOCKSIZE
+        return tar.padding(self.size)
 
 
 @dataclass(frozen=True, slots=True)

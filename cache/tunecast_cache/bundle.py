@@ -19,6 +19,7 @@ from tunecast_cache.capture import STAGING, Captured, capture
 from tunecast_cache.errors import BundleError, DigestMismatchError, InstallError, UnsafeArchiveError
 from tunecast_cache.layers import layer_of
 from tunecast_cache.manifest import Archive
+from tunecast_cache.spread import spread
 
 __all__ = ["Captured", "ahead", "capture", "digest_of", "install", "pack", "unpack", "verify"]
 
@@ -129,6 +130,7 @@ def _staged(root: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
+        spread(staging)
         yield staging
     except OSError as error:
         raise InstallError(f"can't unpack below {root}: {error}; it must be a writable volume with room") from error
@@ -199,6 +201,7 @@ def _make_directories(staging: Path, paths: Iterable[str]) -> None:
         made = staging / directory
         made.mkdir(exist_ok=True)  # layers share some
         made.chmod(0o777)  # whatever the umask
+        spread(made)
 
 
 class _Stream:

@@ -82,22 +82,3 @@ def our_events(kubectl: Kubectl, namespace: str) -> list[tuple[str, str, str]]:
     found = kubectl.items("events", "-n", namespace)
     ours = (e for e in found if (e.get("source") or {}).get("component") == "tunecast")
     return [(e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"]) for e in ours]
-
-
-def operator_writes(environment: dict[str, str]) -> int:
-    """Writes of the operator so far, as the API server's audit log has them."""
-    user = "system:serviceaccount:tunecast-system:tunecast"
-    with open(environment["TUNECAST_AUDIT_LOG"]) as log:  # noqa: PTH123
-        entries = (json.loads(line) for line in log if user in line)
-        writes = {"create", "update", "patch", "delete", "deletecollection"}
-        return sum(entry["verb"] in writes and entry["user"]["username"] == user for entry in entries)
-
-
-def operator_usage(kubectl: Kubectl) -> tuple[float, float]:
-    """The operator's resident memory (MiB) and the CPU time (s) that it has used so far."""
-    code = "import os; s = open('/proc/1/stat').read().rsplit(')', 1)[1].split(); print("
-    code += "int(open('/proc/1/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20,"
-    code += "(int(s[11]) + int(s[12])) / os.sysconf('SC_CLK_TCK'))"
-    where = ("-n", "tunecast-system", "deployment/tunecast")
-    memory, cpu = kubectl("exec", *where, "--", "/opt/venv/bin/python", "-c", code).split()
-    return float(memory), float(cpu)

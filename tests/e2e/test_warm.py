@@ -14,8 +14,6 @@ from e2e.steps import (
     cache_of,
     environment_without,
     init_report,
-    operator_usage,
-    operator_writes,
     our_events,
     rank_pods,
     serving_pods,
@@ -24,6 +22,7 @@ from e2e.steps import (
 )  # fmt: skip
 from harness import deploy
 from harness.kubectl import Object, condition, wait_for
+from harness.usage import operator_usage
 
 pytestmark = pytest.mark.e2e
 NAMESPACE, NAME = "warm", "tiny"
@@ -97,15 +96,15 @@ def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:
 
 
 def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> None:
-    """A minute here; ten by hand, see bench/results."""
-    before, (_, cpu_before) = operator_writes(served.environment), operator_usage(served.kubectl)
-    assert before > 0
+    """A minute here; ten by `bench/idle.py`."""
+    before = operator_usage(served.kubectl, served.environment)
+    assert before.writes > 0
     end = time.monotonic() + QUIET_SECONDS
     wait_for(lambda: time.monotonic() > end, "a quiet minute", QUIET_SECONDS + 10, every=1)
-    memory, cpu = operator_usage(served.kubectl)
-    assert operator_writes(served.environment) == before
-    assert memory < 150
-    assert (cpu - cpu_before) / QUIET_SECONDS < 0.01
+    after = operator_usage(served.kubectl, served.environment)
+    assert after.writes == before.writes
+    assert after.memory < 150
+    assert (after.cpu - before.cpu) / QUIET_SECONDS < 0.01
 
 
 def test_scale_out_is_warm_while_the_operator_is_off(served: World) -> None:

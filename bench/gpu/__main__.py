@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import Any
 from gpu.attempt import Attempt, place, told
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
+
 from tunecast_cache.job import RankResult
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive
@@ -123,8 +125,8 @@ def replica(bench: Bench) -> None:
 
 
 def cold(bench: Bench) -> None:
-    """A cold start with throughput, to compare the replica's with."""
-    found = bench.row("cold", variables=bench.result.environment if bench.result else {})
+    """A cold start without any of ours, with throughput, to compare the replica's with."""
+    found = bench.row("cold", variables={})
     say(f"cold: first token after {found['first_token_seconds']} s, {found['throughput']}")
 
 
@@ -155,6 +157,9 @@ def layers(bench: Bench) -> None:
 
 
 def _said(found: dict[str, Any]) -> None:
+    if failure := found.get("failure"):
+        say(f"{found['name']}: {failure['reason']}: {failure['message']}")
+        return
     proof = found["proof"]
     told = {layer["layer"]: (layer["verdict"], layer["madeAgain"]) for layer in proof["layers"]}
     say(f"{found['name']}: {proof['warm']['totalSeconds']} s, init {proof['warm'].get('initSeconds')}, {told}")
@@ -203,8 +208,6 @@ def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals)
 
 
 def _gpu_processes() -> list[str]:
-    import subprocess
-
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
 

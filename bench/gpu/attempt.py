@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.world import NAMESPACE, ROOT, World, engine_environment, private, tools
+
 from tunecast_cache import job
 from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
 from tunecast_cache.layers import LAYERS
@@ -51,9 +52,7 @@ class Attempt:
     def settings(self) -> job.JobSettings:
         names = [job.PROGRESS, *(job.archive_object(layer.name) for layer in LAYERS)]
         names += [job.result_object(rank) for rank in range(self.ranks)]
-        urls = {
-            name: self.world.store.presign_put(NAMESPACE, self.key, self.job, name, URL_SECONDS) for name in names
-        }
+        urls = {name: self.world.store.presign_put(NAMESPACE, self.key, self.job, name, URL_SECONDS) for name in names}
         return job.JobSettings(
             job=self.job,
             key=self.key,
@@ -71,17 +70,15 @@ class Attempt:
         settings = canonical(self.settings())
         for rank in range(self.ranks):
             folder = self.folder / f"rank-{rank}"
-            for name in ("settings", "tmp", "mount"):
+            for name in ("settings", "mount"):
                 (folder / name).mkdir(parents=True)
             (folder / "settings" / job.SETTINGS_FILE).write_bytes(settings)
             program = [sys.executable, "-B", str(tools(self.world.folder)), f"--rank={rank}"]
             program += [f"--settings={folder / 'settings'}", f"--termination-log={folder / 'termination-log'}"]
             command = private(folder / "mount", [*program, "--", *self.command])
-            more = {**self.environment, **self.per_rank.get(rank, {}), "TMPDIR": str(folder / "tmp")}
+            more = {**self.environment, **self.per_rank.get(rank, {})}
             with (folder / "log").open("wb") as log:
-                self.processes.append(
-                    subprocess.Popen(command, env=engine_environment(more), stdout=log, stderr=log)
-                )
+                self.processes.append(subprocess.Popen(command, env=engine_environment(more), stdout=log, stderr=log))
 
     def wait(self, seconds: float = 1200.0) -> list[job.RankResult]:
         """The results of all ranks, as their termination messages have them."""
@@ -107,7 +104,7 @@ class Attempt:
         return (self.folder / f"rank-{rank}" / "log").read_text(errors="replace")
 
     def leftovers(self, rank: int) -> list[str]:
-        return sorted(path.name for path in (self.folder / f"rank-{rank}" / "tmp").glob("tunecast-*"))
+        return sorted(path.name for path in (self.folder / f"rank-{rank}" / "mount-tmp").iterdir())
 
     def publish(self, result: job.RankResult) -> None:
         """As the operator does, with its own code."""
@@ -146,9 +143,7 @@ def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
         "TUNECAST_PYCACHE": "true",
     }
     started = time.monotonic()
-    subprocess.run(
-        private(target, [sys.executable, "-m", "tunecast_init", "fetch"]), env=environment, check=True
-    )
+    subprocess.run(private(target, [sys.executable, "-m", "tunecast_init", "fetch"]), env=environment, check=True)
     seconds = time.monotonic() - started
     return decode(InitReport, (world.folder / "init.json").read_bytes(), "the init program's report"), seconds
 

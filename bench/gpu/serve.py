@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.world import HOME
+
 from tunecast_cache import bundle, job, layers
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive
@@ -26,6 +27,7 @@ from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
 from tunecast_tuner.context import Context
 from tunecast_tuner.engine import Engine, running
+from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.phases import read
 from tunecast_tuner.upload import Progress
 from tunecast_tuner.workloads.engine import Offer, prove
@@ -39,10 +41,7 @@ def main() -> None:
     """Runs one row."""
     row = json.loads(Path(sys.argv[1]).read_text())
     context = _context(row)
-    if row.get("archives") is not None:
-        result = _proved(row, context)
-    else:
-        result = _served(row, context)
+    result = _served(row, context) if row.get("archives") is None else _proved(row, context)
     Path(sys.argv[2]).write_text(json.dumps(result, indent=1))
     sys.stdout.flush()
     os._exit(0)
@@ -81,13 +80,16 @@ def _proved(row: dict[str, Any], context: Context) -> dict[str, Any]:
     spoilt = _spoil(context.root) if row.get("spoil") else None
     cold = {name: value for name, value in context.environ.items() if name not in row.get("strange", [])}
     offer = Offer(archives, row["variables"], (), 0, ((), ()), keyfactors.fingerprints(cold))
-    proof = prove(context, offer, 0)
-    return {"install_seconds": round(placed, 3), "spoilt": spoilt, "proof": to_json(proof)}
+    found = {"install_seconds": round(placed, 3), "spoilt": spoilt}
+    try:
+        return {**found, "proof": to_json(prove(context, offer, 0))}
+    except AttemptError as failure:
+        return {**found, "failure": {"reason": failure.reason, "message": failure.message}}
 
 
 def _spoil(root: Path) -> str:
     """Makes one object 24 ns too new, as a float's rounding once did."""
-    found = sorted(root.glob("flashinfer/**/*.o"))[0]
+    found = min(root.glob("flashinfer/**/*.o"))
     status = found.stat()
     os.utime(found, ns=(status.st_atime_ns, status.st_mtime_ns + SPOILT_NS))
     return str(found.relative_to(root))
@@ -129,7 +131,12 @@ def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: i
         with ThreadPoolExecutor(at_once) as pool:
             tokens = sum(pool.map(one, range(turn * 100_000 + 1, turn * 100_000 + 1 + at_once)))
         rates.append(tokens / (time.monotonic() - started))
-    return {"at_once": at_once, "prompt": prompt, "new": new, "tokens_per_second": [round(rate, 1) for rate in rates[1:]]}
+    return {
+        "at_once": at_once,
+        "prompt": prompt,
+        "new": new,
+        "tokens_per_second": [round(rate, 1) for rate in rates[1:]],
+    }
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 
+SHOWN = 0.05  # seconds; shorter phases are left out
+RUNS = ("import", "jit", "tuning", "load", "replay")  # of the operators' process
+
+
 def show(out: Path) -> None:
     """Prints every table that the files in ``out`` make."""
     for name, value in sorted(_load(out, "facts.json").items()):
@@ -15,7 +19,7 @@ def show(out: Path) -> None:
     engine = _load(out, "engine.json")
     if engine:
         _starts(out, engine)
-        _bundle(out, engine)
+        _bundle(engine)
     _rows(out)
     _throughput(out)
     _operators(out)
@@ -35,7 +39,7 @@ def _starts(out: Path, engine: dict[str, Any]) -> None:
         if row := _load(out, f"row-{name}.json"):
             start = {**row["start"], "firstTokenSeconds": row["first_token_seconds"]}
             rows.append((f"{name} (fresh process)", start, init if name == "replica" else 0.0))
-    names = sorted({phase for _, start, _ in rows for phase, seconds in start["phases"].items() if seconds >= 0.05})
+    names = sorted({phase for _, start, _ in rows for phase, seconds in start["phases"].items() if seconds > SHOWN})
     table(
         ["start", "init program s", "to /health s", "to first token s", "engine init s", *names],
         [
@@ -52,7 +56,7 @@ def _starts(out: Path, engine: dict[str, Any]) -> None:
     )
 
 
-def _bundle(out: Path, engine: dict[str, Any]) -> None:
+def _bundle(engine: dict[str, Any]) -> None:
     proved = {layer["layer"]: layer for rank in engine["proof"]["ranks"] for layer in rank["layers"]}
     table(
         ["layer", "files", "raw MB", "packed MB", "verdict", "made again", "reason"],
@@ -77,6 +81,9 @@ def _bundle(out: Path, engine: dict[str, Any]) -> None:
 
 def _rows(out: Path) -> None:
     found = [json.loads(path.read_text()) for path in sorted(out.glob("row-*.json"))]
+    for row in found:
+        if failure := row.get("failure"):
+            print(f"{row['name']}: {failure['reason']}: {failure['message']}")
     proved = [row for row in found if "proof" in row]
     if not proved:
         return
@@ -129,7 +136,11 @@ def _operators(out: Path) -> None:
 
 
 def _phases(name: str, start: dict[str, Any]) -> list[Any]:
-    return [name, start["totalSeconds"], *(start["phases"].get(p, "-") for p in ("import", "jit", "tuning", "load", "replay"))]
+    return [
+        name,
+        start["totalSeconds"],
+        *(start["phases"].get(phase, "-") for phase in RUNS),
+    ]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from support.s3 import S3, serving
+from tunecast_cache.job import TEMPORARY_DIRECTORY
 from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.records import canonical
 from tunecast_cache.signing import Signer, generate
 from tunecast_cache.store import Store
 from tunecast_cache.trust import FILE, Trust
@@ -49,8 +51,6 @@ class World:
         folder = self.folder / "trust"
         folder.mkdir(exist_ok=True)
         trust = Trust(self.s3.settings(), self.trusted)
-        from tunecast_cache.records import canonical
-
         (folder / FILE).write_bytes(canonical(trust))
         return folder
 
@@ -74,12 +74,15 @@ def world(folder: Path, out: Path) -> Iterator[World]:
 
 def private(directory: Path, command: Sequence[str], mount_path: str = MOUNT_PATH) -> list[str]:
     """The command with a mount path and a home of its own, as each pod has, at the paths that all others have."""
-    directory.mkdir(parents=True, exist_ok=True)
-    mounts = f'mkdir -p {mount_path} {HOME} && mount --bind "$0" {mount_path} && mount -t tmpfs tmpfs {HOME}'
+    own = {directory: mount_path, directory.with_name(f"{directory.name}-tmp"): TEMPORARY_DIRECTORY}
+    for source in own:
+        source.mkdir(parents=True, exist_ok=True)
+    mounts = f"mkdir -p {mount_path} {TEMPORARY_DIRECTORY} {HOME} && mount -t tmpfs tmpfs {HOME}"
+    mounts += "".join(f" && mount --bind {source} {target}" for source, target in own.items())
     if site := os.environ.get("BENCH_ENGINE_PATH"):  # as an image's: what one pod compiles there, no other has
         mounts += f" && mount --bind {site} {site} && mount -o remount,bind,ro {site}"
     script = f'{mounts} && exec "$@"'
-    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, str(directory), *command]
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *command]
 
 
 def tools(folder: Path) -> Path:

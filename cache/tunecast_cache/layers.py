@@ -63,7 +63,12 @@ LAYERS = (
     Layer(
         "TorchCompile",
         ("vllm/torch_compile_cache/*", "torchinductor/*"),
-        rewritten=("*/vllm_compile_cache.py",),
+        rewritten=(
+            "*/vllm_compile_cache.py",
+            "*.best_config",  # loading an AOT artefact writes these out of it again
+            "*/torch_aot_compile/*/inductor_cache/aotautograd/*",
+            "*/torch_aot_compile/*/inductor_cache/fxgraph/*",
+        ),
         engine_says=(r"Compiling model again due to a load failure.*",),
     ),
     Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*")),

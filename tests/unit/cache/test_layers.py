@@ -50,6 +50,13 @@ def test_no_layer_takes_what_must_never_travel(pattern: str) -> None:
 
 def test_only_patterns_of_the_layer_are_rewritten() -> None:
     assert is_rewritten("vllm/torch_compile_cache/h/vllm_compile_cache.py", BY_NAME["TorchCompile"])
+    assert is_rewritten(
+        "vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache/3m/8.best_config", BY_NAME["TorchCompile"]
+    )
+    assert is_rewritten(
+        "vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache/fxgraph/a/b/c", BY_NAME["TorchCompile"]
+    )
+    assert not is_rewritten("vllm/torch_compile_cache/h/rank_0_0/fxgraph/a/b/c", BY_NAME["TorchCompile"])
     assert not is_rewritten("vllm/torch_compile_cache/h/other.py", BY_NAME["TorchCompile"])
     assert not is_rewritten("triton/vllm_compile_cache.py", BY_NAME["Triton"])
     assert not is_rewritten("vllm/flashinfer_autotune_cache/h/other.json", BY_NAME["FlashInferAutotune"])

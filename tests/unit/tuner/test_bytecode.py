@@ -29,10 +29,11 @@ def cached(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("sources", "compiled", "missing"), [(10, 4, True), (10, 5, False), (0, 0, False), (1, 0, True)]
+    ("sources", "compiled", "missing"),
+    [(9, 6, True), (9, 7, False), (33_810, 20_168, True), (0, 0, False), (1, 0, True)],
 )
-def test_mostly_missing(sources: int, compiled: int, missing: bool) -> None:
-    assert Count(sources, compiled).mostly_missing == missing
+def test_much_missing(sources: int, compiled: int, missing: bool) -> None:
+    assert Count(sources, compiled).much_missing == missing
 
 
 def test_scan(tmp_path: Path) -> None:

@@ -187,10 +187,15 @@ def test_a_command_line_without_a_model(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "counts"),
-    [(1, (1,)), (4, (1, 2, 4)), (6, (1, 2, 4, 6))],
+    [(1, (1,)), (4, (1, 2, 4)), (6, (1, 2, 4, 6)), (600, (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600))],
 )
 def test_the_numbers_of_tokens_that_are_replayed(tokens: int, counts: tuple[int, ...]) -> None:
     assert a_serving(batched_tokens=tokens).token_counts == counts
+
+
+def test_flashinfers_own_numbers_of_tokens_are_replayed() -> None:
+    """84 entries for four shapes, as an H100's file had them."""
+    assert len(a_serving(batched_tokens=8192).token_counts) == 21
 
 
 @pytest.mark.parametrize(

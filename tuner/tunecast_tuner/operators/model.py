@@ -29,9 +29,10 @@ class Serving:
 
     @property
     def token_counts(self) -> tuple[int, ...]:
-        """How many tokens a step may have: powers of two, and the most."""
+        """How many tokens a step may have: those that FlashInfer tunes for, and the most."""
         powers = (2**bit for bit in range(self.batched_tokens.bit_length()))
-        return tuple(sorted({*powers, self.batched_tokens}))
+        between = (*range(256, 2048, 256), *range(2048, 4096, 512))
+        return tuple(sorted({*powers, *(n for n in between if n <= self.batched_tokens), self.batched_tokens}))
 
 
 @dataclass(frozen=True, slots=True)

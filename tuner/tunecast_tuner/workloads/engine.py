@@ -150,7 +150,7 @@ def _hope_for_bytecode(context: Context, python: interpreter.Interpreter | None)
     count = context.attempt.run(lambda: bytecode.scan(python))
     context.console.say(f"the image holds bytecode of {count.compiled} of {count.sources} modules")
     return (
-        _Bytecode(bytecode.prefix(context.settings.mount_path)) if count.mostly_missing else _Bytecode({}, _held(count))
+        _Bytecode(bytecode.prefix(context.settings.mount_path)) if count.much_missing else _Bytecode({}, _held(count))
     )
 
 
@@ -159,7 +159,7 @@ def _decide_on_bytecode(context: Context, hoped: _Bytecode) -> _Bytecode:
     if hoped.objection:
         return hoped
     count = bytecode.imported(context.settings.mount_path)
-    return hoped if count.mostly_missing else _Bytecode({}, _held(count))
+    return hoped if count.much_missing else _Bytecode({}, _held(count))
 
 
 def _held(count: bytecode.Count) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-
 SHOWN = 0.05  # seconds; shorter phases are left out
 RUNS = ("import", "jit", "tuning", "load", "replay")  # of the operators' process
 

@@ -26,6 +26,7 @@ from gpu.world import NAMESPACE, World, engine_environment, facts, private, run,
 
 from tunecast_cache.job import RankResult
 from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.layers import environment as layer_environment
 from tunecast_cache.manifest import Archive
 from tunecast_cache.records import to_json
 
@@ -167,8 +168,7 @@ def _said(found: dict[str, Any]) -> None:
 
 def operators(bench: Bench) -> None:
     """Rank 0 tunes, its peer replays; then rank 0 is killed while it tunes, and the next attempt succeeds."""
-    command = [sys.executable, *f"-m vllm.entrypoints.cli.main serve {bench.options.operators_model}".split()]
-    command += ["--load-format=dummy", "--skip-tokenizer-init", "--max-num-batched-tokens=8192"]
+    command = _operators_command(bench)
     for name, number in (("sigkill", signal.SIGKILL), ("sigterm", signal.SIGTERM)):
         bench.world.keep(f"operators-{name}.json", _killed(bench, command, name, number))
     attempt = Attempt(bench.world, "o" * 52, "operators", command, "Operators")
@@ -207,6 +207,47 @@ def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals)
     }
 
 
+def tunes(bench: Bench) -> None:
+    """Two ranks on two GPUs, beside a tune of its own on the second: how far would that one have differed?"""
+    command = _operators_command(bench)
+    first, second = {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}
+    shared = Attempt(bench.world, "p" * 52, "tunes-shared", command, "Operators", 2, per_rank={0: first, 1: second})
+    alone = Attempt(bench.world, "q" * 52, "tunes-alone", command, "Operators", 1, per_rank={0: second})
+    try:
+        shared.start()
+        alone.start()
+        results = [*shared.wait(560), *alone.wait(560)]
+    finally:
+        shared.end()
+        alone.end()
+        for attempt in (shared, alone):
+            for rank in range(attempt.ranks):
+                shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"{attempt.uid}-rank-{rank}"))
+    for result in results:
+        say(f"rank {result.rank}: {result.reason}: {result.message}")
+    one, other = shared.tactics(), alone.tactics()
+    different = sorted(name for name in one.keys() & other.keys() if one[name] != other[name])
+    say(f"{len(different)} of {len(one)} entries differ between two independent tunes")
+    bench.world.keep("tunes.json", {"shared": told(shared.staged()), "alone": told(alone.staged())})
+    bench.world.keep("tunes-tactics.json", {"shared": one, "alone": other, "different": different})
+
+
+def gain(bench: Bench) -> None:
+    """Every operator with default and with tuned tactics, on the peer's mount path of ``tunes``."""
+    mount = bench.world.folder / "tunes-shared" / "rank-1" / "mount"
+    cache = next(mount.glob("vllm/flashinfer_autotune_cache/**/autotune_configs.json"))
+    answer = bench.world.out / "gain.json"
+    program = [sys.executable, str(HERE / "gain.py"), f"{MOUNT_PATH}/{cache.relative_to(mount)}"]
+    variables = {**layer_environment(MOUNT_PATH), "CUDA_VISIBLE_DEVICES": "1", "PYTHONPATH": _path()}
+    command = private(mount, [*program, bench.options.operators_model, str(answer)])
+    run(command, bench.log("gain"), {**engine_environment(), **variables})
+
+
+def _operators_command(bench: Bench) -> list[str]:
+    command = [sys.executable, *f"-m vllm.entrypoints.cli.main serve {bench.options.operators_model}".split()]
+    return [*command, "--load-format=dummy", "--skip-tokenizer-init", "--max-num-batched-tokens=8192"]
+
+
 def _gpu_processes() -> list[str]:
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
@@ -229,6 +270,8 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "strange": strange,
     "layers": layers,
     "operators": operators,
+    "tunes": tunes,
+    "gain": gain,
 }
 
 

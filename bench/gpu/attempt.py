@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import Any
 
 from gpu.world import NAMESPACE, ROOT, World, engine_environment, private, tools
 
-from tunecast_cache import job
+from tunecast_cache import flashinfer, job
 from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
 from tunecast_cache.layers import LAYERS
 from tunecast_cache.records import canonical, decode, to_json
@@ -46,15 +48,15 @@ class Attempt:
         return self.world.folder / self.uid
 
     @property
-    def job(self) -> str:
+    def name(self) -> str:
         return f"{self.uid}-1"
 
     def settings(self) -> job.JobSettings:
         names = [job.PROGRESS, *(job.archive_object(layer.name) for layer in LAYERS)]
         names += [job.result_object(rank) for rank in range(self.ranks)]
-        urls = {name: self.world.store.presign_put(NAMESPACE, self.key, self.job, name, URL_SECONDS) for name in names}
+        urls = {name: self.world.store.presign_put(NAMESPACE, self.key, self.name, name, URL_SECONDS) for name in names}
         return job.JobSettings(
-            job=self.job,
+            job=self.name,
             key=self.key,
             world_size=self.ranks,
             rendezvous_host="localhost",
@@ -95,10 +97,21 @@ class Attempt:
 
     def staged(self) -> job.RankResult:
         """Rank 0's whole result."""
-        data = self.world.store.read_staged(NAMESPACE, self.key, self.job, job.result_object(0), 2**22)
+        data = self.world.store.read_staged(NAMESPACE, self.key, self.name, job.result_object(0), 2**22)
         if data is None:
             raise RuntimeError(f"rank 0 of {self.uid} staged nothing: {self.log(0)[-3000:]}")
         return decode(job.RankResult, data, "rank 0's result")
+
+    def tactics(self) -> dict[str, Any]:
+        """Of the autotune file that rank 0 staged."""
+        name = job.archive_object(flashinfer.LAYER)
+        data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26)
+        if data is None:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            member = next(m for m in archive if m.name.endswith(flashinfer.FILE))
+            file = archive.extractfile(member)
+            return dict(flashinfer.read(file.read() if file else b"", name).tactics)
 
     def log(self, rank: int) -> str:
         return (self.folder / f"rank-{rank}" / "log").read_text(errors="replace")

@@ -108,7 +108,7 @@ def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
     return {"start": to_json(start), "first_token_seconds": round(first, 3), "throughput": throughput}
 
 
-def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, float]:
+def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, Any]:
     """Output tokens per second, after one round that isn't counted."""
 
     def one(seed: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Call = Callable[[int], Any]  # runs the operator once, with so many tokens
+Run = Callable[[], Any]  # runs the operator once
+Call = Callable[[int], Run]  # makes the inputs of so many tokens
 
 FP4_BLOCK = 16  # values that share a scale
 FP4_ROWS = 128  # of scales that are interleaved
@@ -21,9 +22,9 @@ def mm_bf16(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
     n, k = sizes["n"], sizes["k"]
     weight = torch.randn((n, k), dtype=torch.bfloat16, device=device(torch)).t()
 
-    def call(tokens: int) -> Any:
+    def call(tokens: int) -> Run:
         inputs = torch.randn((tokens, k), dtype=torch.bfloat16, device=device(torch))
-        return flashinfer.mm_bf16(inputs, weight, backend="auto")
+        return lambda: flashinfer.mm_bf16(inputs, weight, backend="auto")
 
     return call
 
@@ -37,7 +38,12 @@ def bmm_fp8(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
         return torch.randn(shape, dtype=torch.bfloat16, device=device(torch)).to(torch.float8_e4m3fn)
 
     weight = fp8(n, k).t().unsqueeze(0)
-    return lambda tokens: flashinfer.bmm_fp8(fp8(1, tokens, k), weight, scale, scale, torch.bfloat16, None, "auto")
+
+    def call(tokens: int) -> Run:
+        inputs = fp8(1, tokens, k)
+        return lambda: flashinfer.bmm_fp8(inputs, weight, scale, scale, torch.bfloat16, None, "auto")
+
+    return call
 
 
 def mm_fp4(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
@@ -53,9 +59,10 @@ def mm_fp4(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
 
     weight, weight_scales = fp4(n)
 
-    def call(tokens: int) -> Any:
+    def call(tokens: int) -> Run:
         inputs, scales = fp4(tokens)
-        return flashinfer.mm_fp4(inputs, weight.t(), scales, weight_scales.t(), alpha, torch.bfloat16, backend="auto")
+        weights = (weight.t(), scales, weight_scales.t())
+        return lambda: flashinfer.mm_fp4(inputs, *weights, alpha, torch.bfloat16, backend="auto")
 
     return call
 
@@ -69,12 +76,13 @@ def cutlass_fused_moe(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> 
 
     up, down = bf16(experts, 2 * sizes["intermediate"], hidden), bf16(experts, hidden, sizes["intermediate"])
 
-    def call(tokens: int) -> Any:
+    def call(tokens: int) -> Run:
         chosen = torch.stack([torch.randperm(experts, device=device(torch))[:topk] for _ in range(min(tokens, 64))])
         chosen = chosen.repeat(-(-tokens // len(chosen)), 1)[:tokens].to(torch.int32)
         weights = torch.full((tokens, topk), 1.0 / topk, dtype=torch.float32, device=device(torch))
-        return flashinfer.fused_moe.cutlass_fused_moe(
-            bf16(tokens, hidden), chosen, weights, up, down, torch.bfloat16, quant_scales=[]
+        inputs = bf16(tokens, hidden)
+        return lambda: flashinfer.fused_moe.cutlass_fused_moe(
+            inputs, chosen, weights, up, down, torch.bfloat16, quant_scales=[]
         )
 
     return call

@@ -106,7 +106,7 @@ def _build(torch: Any, flashinfer: Any, problems: Sequence[Problem]) -> tuple[di
     for problem in problems:
         try:
             calls[problem] = CALLS[problem.operator](torch, flashinfer, problem.sizes)
-            calls[problem](1)
+            calls[problem](1)()
             _settle(torch)
         except Exception as error:  # noqa: BLE001 - whatever a library raises where it lacks something
             calls.pop(problem, None)
@@ -122,7 +122,7 @@ def _tune(
     with flashinfer.autotune(True, cache=cache):
         for problem, call in list(calls.items()):
             try:
-                call(tokens)
+                call(tokens)()
                 _settle(torch)
             except Exception as error:  # noqa: BLE001 - as above
                 del calls[problem]
@@ -145,7 +145,7 @@ def _replay(torch: Any, tuner: Any, calls: Mapping[Problem, Call], counts: Seque
     with recording(tuner) as found:
         for call in calls.values():
             for tokens in counts:
-                call(tokens)
+                call(tokens)()
         _settle(torch)
     return found
 

@@ -23,8 +23,8 @@ unit: $(READY)
 	$(PYTHON) -m pytest tests/unit -q
 
 integration: $(READY)  ## on a real API server and a real S3 server
-	python3 tests/cluster build --control-plane
-	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine | tail -n 1)" $(PYTHON) -m pytest tests/integration
+	python3 tests/cluster build --control-plane --engine
+	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration
 
 e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
 	python3 tests/cluster build

@@ -27,13 +27,12 @@ def say(text: str) -> None:
 
 
 def bring_up() -> tuple[Kubectl, dict[str, str]]:
-    say("cluster: a real Kubernetes, S3 and vLLM, built where they aren't yet")
-    deploy.cluster("build")
-    deploy.cluster("engine")
+    say("cluster: a real Kubernetes, S3 and vLLM, and our images, built where they aren't yet")
+    deploy.build()
     deploy.cluster("up")
     environment = deploy.cluster_environment()
     kubectl = Kubectl(environment)
-    say("images: operator and init container")
+    say("images: operator and init container, loaded")
     deploy.load_images()
     say("helm install tunecast")
     kubectl.apply(deploy.namespace(deploy.SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"}))

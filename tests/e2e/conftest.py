@@ -35,7 +35,7 @@ class World:
 def world() -> Iterator[World]:
     name = ("--name", f"e2e-{os.getpid()}")
     try:
-        deploy.cluster("engine")
+        deploy.build()
         deploy.cluster("up", *name)
         environment = deploy.cluster_environment(*name)
         kubectl = Kubectl(environment)

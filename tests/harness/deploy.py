@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,22 @@ def cluster_environment(*name: str) -> dict[str, str]:
     return found
 
 
-def load_images(*name: str, tag: str = "dev") -> None:
-    """Builds both of our images, where their inputs changed, and loads them into the cluster."""
+def build() -> None:
+    """The cluster, its engine and our images, side by side, where they aren't built yet or their inputs changed."""
+    with ThreadPoolExecutor() as pool:
+        rest, images = pool.submit(cluster, "build", "--engine"), pool.submit(build_images)
+        images.result()
+        rest.result()
+
+
+def build_images(tag: str = "dev") -> None:
     for target, image in (("operator", OPERATOR_IMAGE), ("init", INIT_IMAGE)):
         cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", "--build-arg", BASE, str(ROOT))
+
+
+def load_images(*name: str, tag: str = "dev") -> None:
+    """Loads both of our images into the cluster."""
+    for image in (OPERATOR_IMAGE, INIT_IMAGE):
         cluster("image", "load", f"{image}:{tag}", *name)
 
 

@@ -51,7 +51,7 @@ def program() -> Path:
     """versitygw, built where it isn't yet; TUNECAST_VERSITYGW names another one."""
     if given := os.environ.get("TUNECAST_VERSITYGW"):
         return Path(given)
-    return programs(Cache.from_environment(), "versitygw") / "versitygw"
+    return programs(Cache.from_environment()) / "versitygw"
 
 
 @contextmanager

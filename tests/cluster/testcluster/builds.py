@@ -10,9 +10,10 @@ from testcluster.jail import jailed
 from testcluster.shell import run
 
 HERE = Path(__file__).resolve().parent.parent
+PROGRAMS = HERE / "programs"
+COMPILER = ("go", "build", "-trimpath", "-gcflags=all=-dwarf=false")  # the linker would drop that anyway
+COMPILER_ENVIRONMENT = {"CGO_ENABLED": "0", "GOGC": "400"}  # memory for time
 SUITE = "bookworm"
-CONTROL_PLANE_MODULES = ("kubernetes", "versitygw", "helm")
-NODE_MODULES = ("coredns",)
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NODE_PACKAGES = (
     "buildah",
@@ -27,18 +28,17 @@ NODE_PACKAGES = (
 )
 
 
-def programs(cache: Cache, module: str) -> Path:
-    """The folder with the programs on the `tool` lines of modules/<module>/go.mod."""
-    source = HERE / "modules" / module
-    key = digest((source / "go.mod").read_bytes(), (source / "go.sum").read_bytes())
-    return cache.ensure(module, key, lambda target: _compile(source, target))
+def programs(cache: Cache) -> Path:
+    """The folder with every Go program: the `tool` lines of programs/go.mod, and our own CoreDNS."""
+    inputs = [path.read_bytes() for path in sorted(PROGRAMS.rglob("*")) if path.is_file()]
+    return cache.ensure("programs", digest(*inputs, *COMPILER), _compile)
 
 
-def _compile(source: Path, target: Path) -> None:
-    module = json.loads(run(["go", "mod", "edit", "-json"], cwd=source))
+def _compile(target: Path) -> None:
+    module = json.loads(run(["go", "mod", "edit", "-json"], cwd=PROGRAMS))
     packages = [tool["Path"] for tool in module["Tool"]]
-    command = ["go", "build", "-trimpath", f"-ldflags={_linker_flags(module)}"]
-    run([*command, "-o", f"{target}/", *packages], cwd=source, env={"CGO_ENABLED": "0"})
+    command = [*COMPILER, f"-ldflags={_linker_flags(module)}", "-o", f"{target}/"]
+    run([*command, *packages, "./..."], cwd=PROGRAMS, env=COMPILER_ENVIRONMENT)
 
 
 def _linker_flags(module: dict[str, list[dict[str, str]]]) -> str:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ def digest(*parts: str | bytes) -> str:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Progress: standard output is for what a caller reads."""
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)  # one write: lanes speak at the same time
 
 
 class Cache:

@@ -29,7 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
 def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
     """What tests need to know of a running cluster: a contract, see README.md."""
     keys = s3.read_keys(cluster)
-    programs = [cluster.kubernetes, cluster.helm]
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
         "TUNECAST_CLUSTER": cluster.name,
@@ -45,7 +44,7 @@ def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
         "TUNECAST_LOGS": str(cluster.logs),
         "TUNECAST_ENGINE_DIR": str(engine.folder(cache)),
         "TUNECAST_HOST_ADDRESS": cluster.network.gateway,
-        "PATH": os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([cluster.programs, os.environ.get("PATH", os.defpath)]),
     }
 
 
@@ -54,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     build = _command(commands, "build", _build, "build what `up` needs, once")
     build.add_argument("--control-plane", action="store_true")
+    build.add_argument("--engine", action="store_true", help="and vLLM, beside the rest")
     up = _command(commands, "up", _up, "bring the cluster up and wait until it is ready", named=True)
     up.add_argument("--control-plane", action="store_true", help="no node: ready in seconds")
     up.add_argument("--gpus", type=int, default=GPUS, help=f"that the node claims ({GPUS})")
@@ -110,7 +110,7 @@ def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _build(options: argparse.Namespace) -> None:
-    lifecycle.build(Cache.from_environment(), control_plane_only=options.control_plane)
+    lifecycle.build(Cache.from_environment(), control_plane_only=options.control_plane, with_engine=options.engine)
     say("all is built")
 
 
@@ -127,14 +127,14 @@ def _down(options: argparse.Namespace) -> None:
 def _env(options: argparse.Namespace) -> None:
     values = environment(Cluster.read(options.name), Cache.from_environment())
     if options.json:
-        say(json.dumps(values, indent=1))
+        print(json.dumps(values, indent=1))
         return
     for name, value in values.items():
-        say(f"export {name}={shlex.quote(value)}")
+        print(f"export {name}={shlex.quote(value)}")
 
 
 def _engine(_options: argparse.Namespace) -> None:
-    say(str(engine.build(Cache.from_environment())))
+    print(engine.build(Cache.from_environment()))
 
 
 def _image_build(options: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ def write_files(cluster: Cluster) -> None:
 
 
 def components(cluster: Cluster) -> list[Component]:
-    program = Path(cluster.kubernetes)
+    program = Path(cluster.programs)
     pki = cluster.state / "pki"
     etcd = flags(data_dir=cluster.state / "etcd", unsafe_no_fsync="true", log_level="warn")
     controllers = flags(
@@ -100,5 +100,5 @@ def _s3(cluster: Cluster) -> Component:
     )
     store = ("posix", "--sidecar", f"{folder}/sidecar", f"{folder}/data")
     secret = (("ROOT_ACCESS_KEY", root["access"]), ("ROOT_SECRET_KEY", root["secret"]))
-    program = str(Path(cluster.versitygw) / "versitygw")
+    program = str(Path(cluster.programs) / "versitygw")
     return Component("versitygw", (program, *where, *store), environment=secret)

@@ -5,6 +5,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from testcluster import builds, cgroups, controlplane, credentials, engine, network, node, processes, s3, seed
@@ -14,12 +15,14 @@ from testcluster.shell import tail
 from testcluster.state import Cluster, state_dir
 
 
-def build(cache: Cache, *, control_plane_only: bool) -> None:
-    more = () if control_plane_only else builds.NODE_MODULES
-    for module in (*builds.CONTROL_PLANE_MODULES, *more):
-        builds.programs(cache, module)
-    if not control_plane_only:
-        seed.ensure(cache)
+def build(cache: Cache, *, control_plane_only: bool, with_engine: bool = False) -> None:
+    """Compile beside what waits for a network or a disk; what two lanes want, one makes while the other waits."""
+    lanes: list[Callable[[Cache], Path]] = [builds.programs]
+    lanes += [] if control_plane_only else [seed.ensure, builds.node_root]
+    lanes += [engine.build] if with_engine else []
+    with ThreadPoolExecutor() as pool:
+        for done in as_completed([pool.submit(lane, cache) for lane in lanes]):
+            done.result()
 
 
 def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Cluster:
@@ -58,7 +61,10 @@ def _lock_path(name: str) -> Path:
 def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
     if not (state_dir(name) / "ready").exists() or not processes.is_alive(name):
         return False
-    cluster = Cluster.read(name)
+    try:
+        cluster = Cluster.read(name)
+    except ClusterError:  # another version's
+        return False
     wanted = (control_plane_only, gpus)
     return (cluster.control_plane_only, cluster.gpus) == wanted and Api(cluster).ready()
 
@@ -83,10 +89,7 @@ def _describe(cache: Cache, name: str, chosen: network.Network, *, control_plane
         network=chosen,
         control_plane_only=control_plane_only,
         gpus=gpus,
-        kubernetes=str(builds.programs(cache, "kubernetes")),
-        versitygw=str(builds.programs(cache, "versitygw")),
-        coredns=str(builds.programs(cache, "coredns")) if whole else "",
-        helm=str(builds.programs(cache, "helm")),
+        programs=str(builds.programs(cache)),
         node_root=str(builds.node_root(cache)) if whole else "",
         engine=str(engine.folder(cache)),
         cache=str(cache.root),

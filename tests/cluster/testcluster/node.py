@@ -103,7 +103,7 @@ def _mount_sys(root: Path) -> None:
 
 def components(cluster: Cluster) -> list[Component]:
     folder = cluster.state / "node"
-    program = Path(cluster.kubernetes)
+    program = Path(cluster.programs)
     label = f"nvidia.com/gpu.product={GPU_PRODUCT}" if cluster.gpus else ""
     kubelet = flags(
         config=folder / "kubelet.json",
@@ -113,7 +113,7 @@ def components(cluster: Cluster) -> list[Component]:
         node_labels=label,
     )
     proxy = flags(config=folder / "proxy.json", hostname_override=cluster.name)
-    coredns = (str(Path(cluster.coredns) / "coredns"), f"-conf={folder}/Corefile")
+    coredns = (f"{program}/coredns", f"-conf={folder}/Corefile")
     containerd = ("containerd", f"--config={folder}/containerd.toml")
     return [
         Component("containerd", containerd, in_node=True),

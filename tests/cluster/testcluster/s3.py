@@ -41,7 +41,7 @@ def ready(cluster: Cluster) -> bool:
 def create_bucket(cluster: Cluster) -> None:
     keys = read_keys(cluster)
     owner, reader = keys["owner"], keys["reader"]
-    program = Path(cluster.versitygw) / "versitygw"
+    program = Path(cluster.programs) / "versitygw"
     address = ["--endpoint-url", cluster.s3_endpoint, "--region", S3_REGION]
     secret = {"ADMIN_ACCESS_KEY": owner["access"], "ADMIN_SECRET_KEY": owner["secret"]}
     account = ["--access", reader["access"], "--secret", reader["secret"], "--role", "user"]

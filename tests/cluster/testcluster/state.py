@@ -38,10 +38,7 @@ class Cluster:
     network: Network
     control_plane_only: bool
     gpus: int
-    kubernetes: str
-    versitygw: str
-    coredns: str
-    helm: str
+    programs: str
     node_root: str
     engine: str
     cache: str
@@ -83,7 +80,10 @@ class Cluster:
         if not path.exists():
             raise ClusterError(f"no cluster named {name}: run 'python3 tests/cluster up' first")
         fields = json.loads(path.read_text())
-        return cls(**{**fields, "network": Network(**fields["network"])})
+        try:
+            return cls(**{**fields, "network": Network(**fields["network"])})
+        except TypeError:
+            raise ClusterError(f"{name} is from another version of this: 'down' and 'up' make it anew") from None
 
 
 def cgroup_name(name: str) -> str:

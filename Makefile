@@ -9,7 +9,7 @@ export PYTHONPATH := operator:tuner:cache:initcontainer:tests
 export MYPY_CACHE_DIR := $(CACHE)/mypy
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 
-.PHONY: demo demo-down test unit integration e2e lint format crds lock venv
+.PHONY: demo demo-down test unit integration processes servers e2e lint format crds lock venv
 
 demo:  ## the main job, on a real cluster; CONTEXT=<kubectl context> takes yours
 	python3 examples/demo/demo.py
@@ -22,13 +22,18 @@ test: unit integration e2e  ## every test
 unit: $(READY)
 	$(PYTHON) -m pytest tests/unit -q
 
-integration: $(READY)  ## on a real API server and a real S3 server
-	python3 tests/cluster build --control-plane --engine
-	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration
+integration: $(READY)  ## on a real API server and a real S3 server; side by side, as each half waits most of its time
+	python3 tests/cluster build --engine
+	$(MAKE) --no-print-directory --jobs=2 --output-sync processes servers
+
+processes: $(READY)  # ranks that talk to each other, and the test cluster itself
+	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration/test_ranks*.py tests/cluster
+
+servers: $(READY)
+	$(PYTHON) -m pytest tests/integration --ignore-glob='*/test_ranks*.py'
 
 e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
-	python3 tests/cluster build
-	$(PYTHON) -m pytest tests/cluster tests/e2e
+	$(PYTHON) -m pytest tests/e2e
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

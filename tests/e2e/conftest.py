@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from e2e.steps import tiny
+from e2e.tunings import begin_restricted, begin_with_defaults
+from e2e.world import World
 from harness import deploy
 from harness.kubectl import Kubectl
-
-
-@dataclass(frozen=True)
-class World:
-    """A cluster with Tunecast in it."""
-
-    kubectl: Kubectl
-    environment: dict[str, str]
-
-    def namespace(self, name: str, labels: dict[str, str] | None = None) -> str:
-        """Makes a namespace whose pods may read the bucket."""
-        self.kubectl.apply(deploy.namespace(name, labels))
-        self.kubectl.apply(deploy.s3_secret(name, self.environment))
-        return name
-
-    def apply(self, name: str, namespace: str, **changes: Any) -> None:
-        self.kubectl.apply(tiny(name, namespace, **changes))
 
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     name = ("--name", f"e2e-{os.getpid()}")
     try:
-        deploy.cluster("engine")
+        deploy.build()
         deploy.cluster("up", *name)
         environment = deploy.cluster_environment(*name)
         kubectl = Kubectl(environment)
@@ -46,3 +28,17 @@ def world() -> Iterator[World]:
         yield World(kubectl, environment)
     finally:
         deploy.cluster("down", *name)
+
+
+@pytest.fixture(scope="session")
+def defaults(world: World) -> str:
+    """The namespace where vLLM's defaults are tuned, from the first test on that asks for it."""
+    begin_with_defaults(world, "aot")
+    return "aot"
+
+
+@pytest.fixture(scope="session")
+def restricted(world: World) -> str:
+    """The namespace where a restricted engine is tuned, likewise."""
+    begin_restricted(world, "restricted")
+    return "restricted"

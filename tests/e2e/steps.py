@@ -16,6 +16,7 @@ def tiny(name: str, namespace: str, **changes: Any) -> Object:
     """The demo's object under another name, with parts of its spec replaced; ``engine`` and ``tuning`` are merged."""
     found: Object = json.loads(_as_json(EXAMPLE.read_text()))
     found["metadata"] = {"name": name, "namespace": namespace}
+    found["spec"]["resources"]["requests"]["cpu"] = "100m"  # tunings of several tests fit on a small node at once
     for field, value in changes.items():
         old = found["spec"].get(field)
         found["spec"][field] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value

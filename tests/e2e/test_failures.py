@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from e2e.conftest import World
 from e2e.steps import cache_of, our_events, rank_pods, until_cache
+from e2e.world import World
 from harness.kubectl import wait_for
 
-pytestmark = pytest.mark.e2e
+# These wait most of their time: the tunings of the next two files are under way meanwhile, which need none of it.
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("defaults", "restricted")]
 
 
 def replicas(world: World, name: str, namespace: str) -> int:
@@ -20,7 +21,7 @@ def replicas(world: World, name: str, namespace: str) -> int:
 def test_a_wrong_argument_is_not_retried(world: World) -> None:
     namespace = world.namespace("wrong-argument")
     world.apply("tiny", namespace, engine={"args": ["--no-such-argument"]})
-    found = until_cache(world.kubectl, "tiny", namespace, {"EngineRejectedArguments"}, 180)
+    found = until_cache(world.kubectl, "tiny", namespace, {"EngineRejectedArguments"}, 300)
     assert "--no-such-argument" in found["message"]
     assert len(world.kubectl.items("jobs", "-n", namespace)) == 1
     assert ("KernelCache", "EngineRejectedArguments") in {

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.conftest import World
 from e2e.steps import (
     cache_of,
-    environment_without,
     init_report,
     our_events,
     rank_pods,
@@ -20,8 +18,9 @@ from e2e.steps import (
     until_cache,
     until_ready,
 )  # fmt: skip
+from e2e.world import World
 from harness import deploy
-from harness.kubectl import Object, condition, wait_for
+from harness.kubectl import Object, wait_for
 from harness.usage import operator_usage
 
 pytestmark = pytest.mark.e2e
@@ -141,17 +140,3 @@ def test_deleting_it_leaves_nothing_but_the_cache(served: World) -> None:
 
     wait_for(gone, "its children are gone", 120)
     assert len(served.kubectl.items("kernelcaches", "-n", NAMESPACE)) == 1
-
-
-def test_an_artefact_that_does_not_load_is_found_and_said(world: World) -> None:
-    """vLLM's default on a CPU: its AOT artefact is made again at every start. The proof finds that by itself."""
-    namespace = world.namespace("aot")
-    defaults = environment_without("VLLM_USE_AOT_COMPILE", "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS")
-    world.apply("tiny", namespace, engine={"env": defaults}, replicas=0)
-    until_cache(world.kubectl, "tiny", namespace, {"Published", "Ineffective", "AttemptsExhausted"})
-    [rank] = cache_of(world.kubectl, "tiny", namespace)["status"]["proof"]["ranks"]
-    verdicts = {layer["layer"]: layer for layer in rank["layers"]}
-    assert verdicts["TorchCompile"]["verdict"] == "Partial"
-    assert "load failure" in verdicts["TorchCompile"]["reason"]
-    assert "load failure" in world.kubectl("describe", "kernelcaches", "-n", namespace)
-    assert condition(world.kubectl.get("infd", "tiny", "-n", namespace), "CacheReady")["status"] == "True"

@@ -1,0 +1,59 @@
+"""Tunings whose tests ask for verdicts, not for seconds: they can share the machine with other tests."""
+
+from __future__ import annotations
+
+from e2e.steps import environment_without
+from e2e.world import World
+from harness.kubectl import Object
+
+HEADER = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
+
+
+def begin_with_defaults(world: World, namespace: str) -> None:
+    """vLLM as it is on a CPU: its AOT artefact is made again at every start."""
+    world.namespace(namespace)
+    world.apply("tiny", namespace, engine={"env": environment_without("VLLM_USE_AOT_COMPILE", HEADER)}, replicas=0)
+
+
+def begin_restricted(world: World, namespace: str) -> None:
+    """A namespace that enforces the restricted Pod Security profile, and an engine that runs as nobody known."""
+    world.namespace(namespace, {"pod-security.kubernetes.io/enforce": "restricted"})
+    world.kubectl.apply(*engine_volume(namespace))
+    pod = {
+        "volumes": [{"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}],
+        "volumeMounts": [{"name": "vllm", "mountPath": "/opt/vllm", "readOnly": True}],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    engine = {
+        "env": [
+            *environment_without(HEADER),
+            {"name": "HOME", "value": "/tmp"},
+            {"name": "USER", "value": "engine"},
+        ],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    world.apply("tiny", namespace, pod=pod, engine=engine, tuning={"ranks": 1})
+
+
+def engine_volume(namespace: str) -> tuple[Object, Object]:
+    """/opt/vllm as a claim: hostPath itself is forbidden there."""
+    size, modes = {"storage": "10Gi"}, ["ReadOnlyMany"]
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "vllm"},
+        "spec": {
+            "capacity": size,
+            "accessModes": modes,
+            "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": "/opt/vllm"},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "vllm", "namespace": namespace},
+        "spec": {"accessModes": modes, "storageClassName": "", "volumeName": "vllm", "resources": {"requests": size}},
+    }
+    return volume, claim

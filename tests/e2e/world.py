@@ -1,0 +1,27 @@
+"""What every end-to-end test gets: a cluster with Tunecast in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from e2e.steps import tiny
+from harness import deploy
+from harness.kubectl import Kubectl
+
+
+@dataclass(frozen=True)
+class World:
+    """A cluster with Tunecast in it."""
+
+    kubectl: Kubectl
+    environment: dict[str, str]
+
+    def namespace(self, name: str, labels: dict[str, str] | None = None) -> str:
+        """Makes a namespace whose pods may read the bucket."""
+        self.kubectl.apply(deploy.namespace(name, labels))
+        self.kubectl.apply(deploy.s3_secret(name, self.environment))
+        return name
+
+    def apply(self, name: str, namespace: str, **changes: Any) -> None:
+        self.kubectl.apply(tiny(name, namespace, **changes))

@@ -131,6 +131,28 @@ def test_another_with_the_same_key_tunes_nothing(served: World) -> None:
     served.kubectl("delete", "infd", "twin", "-n", NAMESPACE)
 
 
+@pytest.mark.parametrize(("name", "on_failure"), [("denied", "ServeCold"), ("blocked", "Block")])
+def test_a_replica_that_may_not_read_the_bucket(served: World, name: str, on_failure: str) -> None:
+    """It starts cold, or stays where it is, and status says why."""
+    wrong = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    secret = deploy.s3_secret(NAMESPACE, wrong)
+    served.kubectl.apply({**secret, "metadata": {"name": "wrong", "namespace": NAMESPACE}})
+    cache = {"credentialsSecret": {"name": "wrong"}, "onFailure": on_failure}
+    served.apply(name, NAMESPACE, replicas=1, cache=cache)
+
+    def told() -> Object | None:
+        reports = (served.kubectl.get("infd", name, "-n", NAMESPACE).get("status") or {}).get("initReports") or {}
+        return reports if reports.get("counts") else None
+
+    reports = wait_for(told, f"{name}'s init container has reported", 120)
+    assert reports["counts"] == [{"reason": "AccessDenied", "count": 1}]
+    assert "credentials" in reports["lastMessage"]
+    [pod] = serving_pods(served.kubectl, name, NAMESPACE)
+    engine = next(status for status in pod["status"]["containerStatuses"] if status["name"] == "engine")
+    assert ("running" in engine["state"]) == (on_failure == "ServeCold")
+    served.kubectl("delete", "infd", name, "-n", NAMESPACE)
+
+
 def test_deleting_it_leaves_nothing_but_the_cache(served: World) -> None:
     served.kubectl("delete", "infd", NAME, "-n", NAMESPACE)
     mine = f"tunecast.io/inference-deployment={NAME}"

@@ -23,14 +23,14 @@ unit: $(READY)
 	$(PYTHON) -m pytest tests/unit -q
 
 integration: $(READY)  ## on a real API server and a real S3 server; side by side, as each half waits most of its time
-	python3 tests/cluster build --engine
+	$(PYTHON) -c 'from harness import deploy; deploy.build()'
 	$(MAKE) --no-print-directory --jobs=2 --output-sync processes servers
 
-processes: $(READY)  # ranks that talk to each other, and the test cluster itself
-	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration/test_ranks*.py tests/cluster
+processes: $(READY)  # ranks that talk to each other
+	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration/test_ranks*.py
 
-servers: $(READY)
-	$(PYTHON) -m pytest tests/integration --ignore-glob='*/test_ranks*.py'
+servers: $(READY)  # and the test cluster itself
+	$(PYTHON) -m pytest tests/cluster tests/integration --ignore-glob='*/test_ranks*.py'
 
 e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
 	$(PYTHON) -m pytest tests/e2e

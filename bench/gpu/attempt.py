@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gpu.world import NAMESPACE, ROOT, World, engine_environment, private, tools
+from gpu.world import NAMESPACE, ROOT, World, engine_environment, private
 
+from ranks.attempt import tools
 from tunecast_cache import flashinfer, job
 from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
 from tunecast_cache.layers import LAYERS

@@ -85,16 +85,6 @@ def private(directory: Path, command: Sequence[str], mount_path: str = MOUNT_PAT
     return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *command]
 
 
-def tools(folder: Path) -> Path:
-    """The directory that the init image would bring to a rank."""
-    target = folder / "tools"
-    if not target.exists():
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "tuner", target, ignore=ignore)
-        shutil.copytree(ROOT / "cache" / "tunecast_cache", target / "tunecast_cache", ignore=ignore)
-    return target
-
-
 def engine_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours without what a serving pod's hasn't: S3's credentials, and where this program's own packages are."""
     ours = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "OUT"}

@@ -6,7 +6,6 @@ Read in the wheels of FlashInfer 0.6.8 to 0.7.2 and of vLLM 0.26 and 0.32. What 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.manifest import LayerNote
-from tunecast_cache.records import canonical
+from tunecast_cache.records import canonical, decode
 
 LAYER = "FlashInferAutotune"
 METADATA = "_metadata"
@@ -76,14 +75,7 @@ def read(data: bytes, what: str) -> AutotuneFile:
     Raises:
         MalformedError: it is something else.
     """
-    if len(data) > SIZE_LIMIT:
-        raise MalformedError(f"{what} has {len(data)} bytes, more than the {SIZE_LIMIT} that are read")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"{what} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise MalformedError(f"{what} should hold a JSON object, not a {type(value).__name__}")
+    value = decode(dict, data, what, SIZE_LIMIT)
     metadata = value.get(METADATA, {})
     entries = {key: entry for key, entry in value.items() if not key.startswith("_")}  # others than keys: since 0.6.18
     if not isinstance(metadata, dict) or not all(isinstance(e, list) and len(e) in PARTS for e in entries.values()):

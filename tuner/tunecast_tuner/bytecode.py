@@ -27,7 +27,7 @@ class Count:
 
     @property
     def much_missing(self) -> bool:
-        """A third or more: images that compile torch but not vLLM lack so much, and import half as fast again."""
+        """A third or more, as in images that hold torch's bytecode and not vLLM's."""
         return 3 * (self.sources - self.compiled) >= max(self.sources, 1)
 
 

@@ -127,7 +127,8 @@ def _tune(
             except Exception as error:  # noqa: BLE001 - as above
                 del calls[problem]
                 lacking[problem] = _said(error)
-            print(f"tuned {problem}", flush=True)  # noqa: T201
+            else:
+                print(f"tuned {problem}", flush=True)  # noqa: T201
 
 
 def _load(tuner: Any, cache: Path, metadata: Mapping[str, str]) -> list[str]:

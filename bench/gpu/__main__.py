@@ -35,6 +35,8 @@ ENGINE = "-m vllm.entrypoints.cli.main serve {model} --load-format=dummy --skip-
 MOVED = "/var/cache/elsewhere"
 STRANGE = "VLLM_NIXL_SIDE_CHANNEL_PORT"  # per pod, and in vLLM's hash
 KEY = "k" * 52
+# With several GPUs vLLM fuses the all-reduce by FlashInfer's mnnvl backend, which uses NVLink multicast; see world.py.
+NO_FUSION = '--compilation-config={"pass_config":{"fuse_allreduce_rms":false}}'
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Bench:
     @property
     def command(self) -> list[str]:
         words = self.options.engine.format(model=self.options.model).split()
-        return [sys.executable, *words, *self.options.args.split()]
+        return [sys.executable, *words, *self.options.args.split(), NO_FUSION]
 
     def archives(self) -> tuple[Archive, ...]:
         """Of the published bundle, downloaded once."""

@@ -26,6 +26,15 @@ from tunecast_cache.trust import FILE, Trust
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "bench"
+# NVLink multicast stays off, whatever an engine selects by itself: its failure takes every GPU of the host with it.
+NO_MULTICAST = {
+    "NCCL_NVLS_ENABLE": "0",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
+    "NVSHMEM_DISABLE_NVLS": "1",
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",
+    "VLLM_ALLREDUCE_USE_FLASHINFER": "0",
+    "VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm",
+}
 HOME = "/var/tmp/tunecast-bench-home"  # the engines': empty for each, as in a pod, and at one path, which vLLM hashes
 
 
@@ -91,7 +100,7 @@ def engine_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     environment = {**{name: value for name, value in os.environ.items() if name not in ours}, "HOME": HOME}
     if site := os.environ.get("BENCH_ENGINE_PATH"):
         environment["PYTHONPATH"] = site
-    return {**environment, **(more or {})}
+    return {**environment, **(more or {}), **NO_MULTICAST}
 
 
 def run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> float:

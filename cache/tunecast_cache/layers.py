@@ -43,6 +43,7 @@ class Layer:
     name: str
     takes: tuple[str, ...]
     rewritten: tuple[str, ...] = ()  # written in place at every start: judged by content, not by modification time
+    restored: tuple[str, ...] = ()  # written out of another file that is judged: only one that wasn't there tells
     engine_says: tuple[str, ...] = field(default=())  # regular expressions of log lines that tell of a miss
 
 
@@ -65,10 +66,12 @@ LAYERS = (
         ("vllm/torch_compile_cache/*", "torchinductor/*"),
         rewritten=(
             "*/vllm_compile_cache.py",
-            "*.best_config",  # loading an AOT artefact writes these out of it again
+            "*.best_config",
             "*/torch_aot_compile/*/inductor_cache/aotautograd/*",
             "*/torch_aot_compile/*/inductor_cache/fxgraph/*",
         ),
+        # Loading an AOT artefact writes these as they were when it was saved; rank 0 may have measured once more since.
+        restored=("*/torch_aot_compile/*.best_config",),
         engine_says=(r"Compiling model again due to a load failure.*",),
     ),
     Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*")),
@@ -96,6 +99,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 _NEVER = _any_of(NEVER)
 _TAKES = tuple((layer, _any_of(layer.takes)) for layer in LAYERS)
 _REWRITTEN = {layer.name: _any_of(layer.rewritten) for layer in LAYERS if layer.rewritten}
+_RESTORED = {layer.name: _any_of(layer.restored) for layer in LAYERS if layer.restored}
 
 
 def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
@@ -111,4 +115,10 @@ def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
 def is_rewritten(path: str, layer: Layer) -> bool:
     """Whether engines write the file at ``path`` in place at every start, so that only its content tells anything."""
     pattern = _REWRITTEN.get(layer.name)
+    return pattern is not None and pattern.match(path) is not None
+
+
+def is_restored(path: str, layer: Layer) -> bool:
+    """Whether engines write the file at ``path`` out of another one, so that only its absence tells anything."""
+    pattern = _RESTORED.get(layer.name)
     return pattern is not None and pattern.match(path) is not None

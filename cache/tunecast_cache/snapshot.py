@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunecast_cache.bundle import digest_of
 from tunecast_cache.capture import walk
-from tunecast_cache.layers import is_rewritten, layer_of
+from tunecast_cache.layers import is_restored, is_rewritten, layer_of
 from tunecast_cache.manifest import LayerProof, Verdict
 
 EXAMPLES = 5
@@ -36,6 +36,8 @@ def take(root: Path) -> Snapshot:
 
 def _look(root: Path, path: str) -> Seen:
     layer = layer_of(path)
+    if layer and is_restored(path, layer):
+        return Seen(0, 0, 0)
     if layer and is_rewritten(path, layer):
         digest, size = digest_of(root / path)
         return Seen(size, 0, 0, digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_cache.layers import BY_NAME, NEVER, environment, is_rewritten, layer_of
+from tunecast_cache.layers import BY_NAME, NEVER, environment, is_restored, is_rewritten, layer_of
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,7 @@ def test_no_layer_takes_what_must_never_travel(pattern: str) -> None:
 
 def test_only_patterns_of_the_layer_are_rewritten() -> None:
     assert is_rewritten("vllm/torch_compile_cache/h/vllm_compile_cache.py", BY_NAME["TorchCompile"])
-    assert is_rewritten(
-        "vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache/3m/8.best_config", BY_NAME["TorchCompile"]
-    )
+    assert is_rewritten("torchinductor/3m/8.best_config", BY_NAME["TorchCompile"])
     assert is_rewritten(
         "vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache/fxgraph/a/b/c", BY_NAME["TorchCompile"]
     )
@@ -60,6 +58,13 @@ def test_only_patterns_of_the_layer_are_rewritten() -> None:
     assert not is_rewritten("vllm/torch_compile_cache/h/other.py", BY_NAME["TorchCompile"])
     assert not is_rewritten("triton/vllm_compile_cache.py", BY_NAME["Triton"])
     assert not is_rewritten("vllm/flashinfer_autotune_cache/h/other.json", BY_NAME["FlashInferAutotune"])
+
+
+def test_only_what_an_aot_artefact_holds_is_restored() -> None:
+    layer = BY_NAME["TorchCompile"]
+    assert is_restored("vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache/3m/8.best_config", layer)
+    assert not is_restored("vllm/torch_compile_cache/torch_aot_compile/h/rank_0_0/model", layer)
+    assert not is_restored("torchinductor/3m/8.best_config", layer)
 
 
 def test_every_variable_is_below_the_mount_path() -> None:

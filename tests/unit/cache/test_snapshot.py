@@ -13,11 +13,13 @@ from tunecast_cache.snapshot import judge, made_again, take
 KERNEL = "triton/a"
 TACTICS = "vllm/flashinfer_autotune_cache/0.6.14/90a/h/autotune_configs.json"
 REWRITTEN = "vllm/torch_compile_cache/h/rank_0_0/vllm_compile_cache.py"
+AOT = "vllm/torch_compile_cache/torch_aot_compile/h/inductor_cache"
+RESTORED = f"{AOT}/a/1.best_config"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for path in (KERNEL, REWRITTEN, TACTICS, "triton/x.lock", "vllm/unknown"):
+    for path in (KERNEL, REWRITTEN, RESTORED, TACTICS, "triton/x.lock", "vllm/unknown"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"data")
         os.utime(tmp_path / path, ns=(0, 1))
@@ -53,6 +55,8 @@ def replace(root: Path) -> None:
         pytest.param(write("triton/0", b""), {"Triton": ["triton/0"]}, id="new"),
         pytest.param(write(REWRITTEN, b"data", 2), {}, id="rewritten alike"),
         pytest.param(write(REWRITTEN, b"daTa"), {"TorchCompile": [REWRITTEN]}, id="rewritten otherwise"),
+        pytest.param(write(RESTORED, b"daTa", 2), {}, id="restored from an AOT artefact"),
+        pytest.param(write(f"{AOT}/b/2.best_config", b""), {"TorchCompile": [f"{AOT}/b/2.best_config"]}, id="measured"),
         pytest.param(write(TACTICS, b"data", 2), {}, id="tactics written back"),
         pytest.param(write(TACTICS, b"daTa"), {"FlashInferAutotune": [TACTICS]}, id="other tactics"),
         pytest.param(write("triton/x.lock", b"22"), {}, id="a lock"),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.attempt import Attempt, place, told
+from gpu.filled import filled
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
 
@@ -274,6 +275,7 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "operators": operators,
     "tunes": tunes,
     "gain": gain,
+    "filled": filled,
 }
 
 

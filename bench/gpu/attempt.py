@@ -41,6 +41,7 @@ class Attempt:
     workload: str = "Engine"
     ranks: int = 2
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable  # of the rank programs
     per_rank: dict[int, dict[str, str]] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -76,7 +77,7 @@ class Attempt:
             for name in ("settings", "mount"):
                 (folder / name).mkdir(parents=True)
             (folder / "settings" / job.SETTINGS_FILE).write_bytes(settings)
-            program = [sys.executable, "-B", str(tools(self.world.folder)), f"--rank={rank}"]
+            program = [self.python, "-B", str(tools(self.world.folder)), f"--rank={rank}"]
             program += [f"--settings={folder / 'settings'}", f"--termination-log={folder / 'termination-log'}"]
             command = private(folder / "mount", [*program, "--", *self.command])
             more = {**self.environment, **self.per_rank.get(rank, {})}

@@ -16,6 +16,7 @@ from tunecast_cache.manifest import LayerNote
 from tunecast_cache.records import canonical, decode
 
 LAYER = "FlashInferAutotune"
+TACTICS_LAYER = "FlashInferTactics"  # the same, for engines that look for no file: a plugin loads it
 METADATA = "_metadata"
 PARTS = (2, 3)  # of an entry: runner, tactic; from 0.7.1 on also how it was measured
 ANY = "*"  # a saved value that fits everywhere

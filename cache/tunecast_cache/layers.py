@@ -24,6 +24,8 @@ ENVIRONMENT = {
 }
 PYCACHE_VARIABLE = "PYTHONPYCACHEPREFIX"  # set only where the bytecode layer is: it hides the image's own bytecode
 PYCACHE_DIRECTORY = "pycache"
+PLUGIN_VARIABLE = "PYTHONPATH"  # set only where the layer of tactics is: Python finds vLLM's plugin by it
+TACTICS_DIRECTORY = "tactics"
 RESERVED_VARIABLES = frozenset({*ENVIRONMENT, PYCACHE_VARIABLE, "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR"})
 
 # Facts of one node, secrets, locks and logs: no layer may take them, whatever its patterns say.
@@ -57,6 +59,7 @@ LAYERS = (
             r"\[Autotuner\]: Saved \d+ configs to .* \([1-9]\d* new.*",
         ),
     ),
+    Layer("FlashInferTactics", tuple(f"{TACTICS_DIRECTORY}/{name}" for name in ("*.json", "*.py", "*.dist-info/*"))),
     Layer(
         "FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")
     ),
@@ -89,6 +92,12 @@ BY_NAME = {layer.name: layer for layer in LAYERS}
 def environment(mount_path: str) -> dict[str, str]:
     """The variables that put every layer below ``mount_path``."""
     return {variable: f"{mount_path}/{directory}" for variable, directory in ENVIRONMENT.items()}
+
+
+def on_demand(mount_path: str) -> dict[str, str]:
+    """The variables that only some bundles need: each is set where its layer is, and no others ever are."""
+    directories = {PYCACHE_VARIABLE: PYCACHE_DIRECTORY, PLUGIN_VARIABLE: TACTICS_DIRECTORY}
+    return {variable: f"{mount_path}/{directory}" for variable, directory in directories.items()}
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:

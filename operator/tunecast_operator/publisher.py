@@ -160,8 +160,8 @@ def check_archives(archives: tuple[Archive, ...], job: str) -> None:
 
 
 def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str]:
-    """A proof may ask for one variable, with one value: nothing that a rank says reaches a pod template otherwise."""
-    allowed = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"}
+    """A proof may ask for known variables with known values: nothing else that a rank says reaches a pod template."""
+    allowed = layers.on_demand(MOUNT_PATH)
     if not environment.items() <= allowed.items():
         raise BundleError(
             f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken"

@@ -233,7 +233,7 @@ def test_replicas_and_ranks_can_be_restricted(installed: Kubectl) -> None:
     owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
     spec = spec_of(owner)
     key = key_of(spec, 1)
-    revision = Revision("digest", key, 1, "tunecast/init:0.1.0", "IfNotPresent", pycache=False, held=False)
+    revision = Revision("digest", key, 1, "tunecast/init:0.1.0", "IfNotPresent", environment={}, held=False)
     admit(installed, serving_pod(spec, revision), "wide")
     cache = {"metadata": {"name": "kc", "namespace": "wide", "uid": "u"}}
     snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key, 1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,6 +21,7 @@ from tunecast_cache.records import decode
 
 pytestmark = pytest.mark.integration
 STANDINS = Path(__file__).parents[1] / "ranks" / "standins"
+TWO_GPUS = ("--tensor-parallel-size=2",)
 END_SECONDS = 10.0  # within which a rank ends after another one did
 LAYERS = {"FlashInferAutotune", "FlashInferJIT"}
 MODEL = {
@@ -44,15 +47,27 @@ def operators(
     variables: Mapping[int, dict[str, str]] | None = None,
     config: Mapping[str, Any] = MODEL,
     arguments: tuple[str, ...] = (),
+    python: str = "",
 ) -> AbstractContextManager[list[Rank]]:
-    """An attempt on a small model; ``variables`` say how the stand-in acts on a rank."""
+    """An attempt on a small model; ``variables`` say how the stand-in acts on a rank.
+
+    The stand-ins are found by PYTHONPATH, or are what ``python`` has installed.
+    """
     model = directory / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text(json.dumps(config))
-    command = (interpreter(), "-m", "vllm", "serve", str(model), "--max-num-batched-tokens=64", *arguments)
-    path = {"PYTHONPATH": f"{STANDINS}:{site_packages()}"}
+    command = (python or interpreter(), "-m", "vllm", "serve", str(model), "--max-num-batched-tokens=64", *arguments)
+    path = {"PYTHONPATH": "" if python else f"{STANDINS}:{site_packages()}"}
     everywhere = {rank: {**path, **(variables or {}).get(rank, {})} for rank in range(ranks)}
-    return attempt(directory, staged, ranks, workload="Operators", command=command, variables=everywhere)
+    return attempt(directory, staged, ranks, workload="Operators", command=command, variables=everywhere, python=python)
+
+
+def image_with(directory: Path, *paths: Path) -> str:
+    """The Python of an image that has ``paths`` installed."""
+    subprocess.run([interpreter(), "-m", "venv", "--without-pip", "--symlinks", directory], check=True)
+    [packages] = directory.glob("lib/python3*/site-packages")
+    (packages / "image.pth").write_text("".join(f"{path}\n" for path in paths))
+    return str(directory / "bin" / "python")
 
 
 def acting(*modes: str) -> dict[str, str]:
@@ -120,7 +135,7 @@ def test_other_tactics_on_a_peer_are_never_proved(tmp_path: Path, staged: Staged
 
 def test_keys_with_rank_indices_are_not_put_where_other_ranks_look(tmp_path: Path, staged: Staged) -> None:
     newer = {0: {"FLASHINFER_STANDIN_VERSION": "0.6.18"}}
-    with operators(tmp_path, staged, 1, newer, arguments=("--tensor-parallel-size=2",)) as ranks:
+    with operators(tmp_path, staged, 1, newer, arguments=TWO_GPUS) as ranks:
         succeed(ranks)
     result, proof = staged_result(staged)
     assert {archive.layer for archive in result.archives} == {"FlashInferJIT"}
@@ -128,6 +143,47 @@ def test_keys_with_rank_indices_are_not_put_where_other_ranks_look(tmp_path: Pat
     assert (note.state, "0.6.18 writes rank indices into its keys" in note.reason) == ("Unsafe", True)
     assert proof.ranks[0].tactics is not None
     assert proof.ranks[0].tactics.misses == 0
+
+
+LOADED = """
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+from flashinfer.autotuner import AutoTuner
+print(len(AutoTuner.get()._file_configs))
+"""
+
+
+def test_tactics_for_an_engine_that_looks_for_none_are_loaded_by_a_real_vllm(tmp_path: Path, staged: Staged) -> None:
+    """With several ranks in a replica, vLLM 0.26 tunes at each start, but takes what was loaded before."""
+    python = image_with(tmp_path / "image", STANDINS, site_packages())
+    with operators(tmp_path / "attempt", staged, 2, arguments=TWO_GPUS, python=python) as ranks:
+        succeed(ranks)
+        mount = ranks[1].mount
+        (tmp_path / "flashinfer").symlink_to(STANDINS / "flashinfer")
+        real = image_with(tmp_path / "real", tmp_path, site_packages())
+        engine = {**os.environ, "PYTHONPATH": str(mount / "tactics")}
+        loaded = subprocess.check_output([real, "-c", LOADED], env=engine, text=True)
+    result, proof = staged_result(staged)
+    assert {archive.layer for archive in result.archives} == {"FlashInferTactics", "FlashInferJIT"}
+    assert {layer.layer: layer.verdict for layer in proof.ranks[0].layers} == {
+        "FlashInferTactics": "Hit",
+        "FlashInferJIT": "Hit",
+    }
+    assert result.environment == {"PYTHONPATH": str(ranks[0].mount / "tactics")}
+    [note] = [note for note in result.notes if note.layer == "FlashInferAutotune"]
+    assert note.reason.endswith("each start tunes, unless the layer FlashInferTactics brings it")
+    assert proof.ranks[0].tactics is not None
+    assert int(loaded.splitlines()[-1]) == proof.ranks[0].tactics.entries
+
+
+def test_a_plugin_that_would_not_be_found_is_not_brought(tmp_path: Path, staged: Staged) -> None:
+    with operators(tmp_path, staged, 1, arguments=TWO_GPUS) as ranks:
+        succeed(ranks)
+    result, _ = staged_result(staged)
+    assert {archive.layer for archive in result.archives} == {"FlashInferJIT"}
+    assert result.environment == {}
+    [note] = [note for note in result.notes if note.layer == "FlashInferAutotune"]
+    assert "PYTHONPATH is set by the image or in engine.env" in note.reason
 
 
 def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:

@@ -115,7 +115,7 @@ class Rank:
     """One rank program."""
 
     def __init__(
-        self, directory: Path, number: int, settings: job.JobSettings, lying: str = "", **variables: str
+        self, directory: Path, number: int, settings: job.JobSettings, lying: str, python: str, **variables: str
     ) -> None:
         self.directory = directory / f"rank-{number}"
         self.mount = Path(settings.mount_path)
@@ -133,7 +133,7 @@ class Rank:
         program = [str(LYING), lying] if lying else [str(tools(directory))]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [interpreter(), "-B", *program, *flags],
+                [python, "-B", *program, *flags],
                 env={**self._environment(directory, number), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -210,6 +210,7 @@ def attempt(
     ranks: int,
     *arguments: str,
     liars: dict[int, str] | None = None,
+    python: str = "",
     variables: Mapping[int, dict[str, str]] | None = None,
     **changes: Any,
 ) -> Iterator[list[Rank]]:
@@ -239,6 +240,7 @@ def attempt(
                     number,
                     replace(settings, **changes),
                     (liars or {}).get(number, ""),
+                    python or interpreter(),
                     **(variables or {}).get(number, {}),
                 )
             )

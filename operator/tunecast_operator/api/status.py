@@ -39,7 +39,7 @@ class Rendered(Model):
     key_version: int | None = Field(default=None, description="Which meaning of the key.")
     init_image: str | None = Field(default=None, description="Their init container's image.")
     spec_digest: str | None = Field(default=None, description="Digest of the spec they were rendered from.")
-    pycache: bool | None = Field(default=None, description="Whether PYTHONPYCACHEPREFIX is set.")
+    environment: dict[str, str] | None = Field(default=None, description="Variables that their bundle asked for.")
 
 
 class ReasonCount(Model):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tunecast_cache.layers import PYCACHE_VARIABLE
 from tunecast_cache.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
@@ -69,7 +68,7 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key
     held = waiting and (live is None or live.held)
-    revision = replace(wanted.revision, held=held, pycache=_pycache(wanted, live, held=held))
+    revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
@@ -96,7 +95,7 @@ def _wanted(seen: Observed, init_image: str, pull_policy: str, key_version: int)
     snapshot = cache_spec(seen.spec, key, key_version)
     cache = _choose(seen.caches, key, cache_name(snapshot))
     name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
-    revision = Revision(spec_digest, key, key_version, init_image, pull_policy, pycache=False, held=False)
+    revision = Revision(spec_digest, key, key_version, init_image, pull_policy, environment={}, held=False)
     return Wanted(revision, snapshot, name, cache)
 
 
@@ -119,14 +118,13 @@ def _decided(cache: Mapping[str, Any] | None) -> bool:
     return _state(cache) in _DECIDED or overdue
 
 
-def _pycache(wanted: Wanted, live: Revision | None, *, held: bool) -> bool:
+def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[str, str]:
     """A revision that has, or had, replicas keeps what it was rendered with; a new one takes what the proof says."""
     if live and not live.held and live.spec == wanted.revision.spec:
-        return live.pycache
+        return live.environment
     if held or _state(wanted.cache) != "Ready":
-        return False
-    environment = ((wanted.cache or {}).get("status") or {}).get("environment", {})
-    return PYCACHE_VARIABLE in environment
+        return {}
+    return dict(((wanted.cache or {}).get("status") or {}).get("environment") or {})
 
 
 def _deployment(seen: Observed, revision: Revision, live: Revision | None, *, held: bool) -> dict[str, Any] | None:
@@ -179,7 +177,7 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
             "keyVersion": shown.key_version,
             "initImage": shown.init_image,
             "specDigest": shown.spec,
-            "pycache": shown.pycache,
+            "environment": shown.environment,
         },
     }
     if tunes:

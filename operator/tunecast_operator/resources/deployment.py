@@ -31,7 +31,7 @@ class Revision:
     key_version: int
     init_image: str
     init_pull_policy: str
-    pycache: bool  # PYTHONPYCACHEPREFIX is in the template: a proof had the bytecode layer
+    environment: dict[str, str]  # variables that a proof asked for, such as PYTHONPYCACHEPREFIX
     held: bool  # waits with zero replicas for its first cache
     renderer: int = RENDERER
 
@@ -98,9 +98,13 @@ def strategy_patch(desired: dict[str, Any], live: Mapping[str, Any] | None) -> d
 
 def serving_pod(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, Any]:
     """The shared pod with probes, a port, and the init container before the engine."""
-    bytecode = {layers.PYCACHE_VARIABLE: f"{MOUNT_PATH}/{layers.PYCACHE_DIRECTORY}"} if revision.pycache else {}
     pod = pod_spec(
-        spec.engine, spec.pod, spec.resources, spec.accelerator, command=command_line(spec), extra_environment=bytecode
+        spec.engine,
+        spec.pod,
+        spec.resources,
+        spec.accelerator,
+        command=command_line(spec),
+        extra_environment=revision.environment,
     )
     health = {"httpGet": {"path": "/health", "port": spec.engine.port}}
     engine = pod["containers"][0]
@@ -123,7 +127,7 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
         "TUNECAST_MOUNT_PATH": MOUNT_PATH,
         "TUNECAST_ON_FAILURE": spec.cache.on_failure,
         "TUNECAST_EXCLUDED_LAYERS": ",".join(spec.cache.layers.exclude),
-        "TUNECAST_PYCACHE": "true" if revision.pycache else "false",
+        "TUNECAST_PYCACHE": "true" if layers.PYCACHE_VARIABLE in revision.environment else "false",
     }
     namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     secret = spec.cache.credentials_secret

@@ -113,7 +113,7 @@ def test_then_the_new_one_rolls_out() -> None:
     )
     after = plan(CHANGED, *caches, live=serving())
     assert after.apply_deployment is not None
-    assert after.status["rendered"]["pycache"] is True
+    assert after.status["rendered"]["environment"] == PYCACHE
 
 
 def test_a_cache_that_is_tuned_again_never_holds_replicas_that_serve() -> None:

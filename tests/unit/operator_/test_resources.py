@@ -21,7 +21,7 @@ def pods(**spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pod of a replica and that of a rank."""
     owner = inference_deployment(**spec)
     key = key_of(spec_of(owner), 1)
-    revision = Revision("digest", key, 1, "init:1", "IfNotPresent", pycache=False, held=False)
+    revision = Revision("digest", key, 1, "init:1", "IfNotPresent", environment={}, held=False)
     serving = deployment(owner, spec_of(owner), revision, 1)["spec"]["template"]
     snapshot = KernelCacheSpec.model_validate(cache_spec(spec_of(owner), key, 1))
     return serving, job(CACHE, snapshot, 1, "init:1", "IfNotPresent")["spec"]["template"]
@@ -75,7 +75,15 @@ def test_the_accelerator_is_required_of_both_in_every_term() -> None:
 
 
 def test_a_revision_is_read_back_and_strangers_are_not() -> None:
-    revision = Revision("digest", "key", 1, "init:1", "Always", pycache=True, held=True)
+    revision = Revision(
+        "digest",
+        "key",
+        1,
+        "init:1",
+        "Always",
+        environment={"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"},
+        held=True,
+    )
     made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
     assert revision_of(made) == revision
     for text in ("", "no json", "{}", '{"spec": 1, "more": 2}'):

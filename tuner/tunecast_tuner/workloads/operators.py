@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunecast_cache import flashinfer, job, snapshot
@@ -12,7 +12,7 @@ from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, S
 from tunecast_tuner import interpreter
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators import process
+from tunecast_tuner.operators import plugin, process
 from tunecast_tuner.operators.model import replica_ranks
 from tunecast_tuner.operators.records import Lacking, Report, Request
 from tunecast_tuner.operators.table import Problem
@@ -51,7 +51,7 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     context.console.say(_summary(tuned))
     provenance = context.attempt.run(lambda: interpreter.provenance(interpreter.ask(python, context.environment)))
     versions = {**provenance.versions, **_own_version(tuned)}
-    note = _place(context, python, cache, versions) if tuned.entries else _nothing(tuned)
+    placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
     offer = Offer(archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0)
     proofs = _prove(context, ranks, python, offer, staging)
@@ -66,7 +66,8 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
         reason="Proved",
         message=said,
         archives=archives,
-        notes=(*notes, *([note] if note else [])),
+        environment=placed.environment if any(a.layer == flashinfer.TACTICS_LAYER for a in archives) else {},
+        notes=(*notes, *([placed.note] if placed.note else [])),
         proof=proof,
         provenance=provenance,
     )
@@ -91,22 +92,40 @@ def _follow(context: Context, ranks: Ranks, python: str, staging: Path) -> job.R
     return job.RankResult(ranks.rank, succeeded=True, reason="Proved", message=exchange.summary(proof))
 
 
-def _place(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> LayerNote | None:
-    """Puts the file where every rank of a replica looks for it, or says why there is no such place."""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the tactics went: why not into FlashInferAutotune, and the variables that engines need to find them."""
+
+    note: LayerNote | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def _place(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> Placed:
+    """Puts the file where every rank of a replica looks for it, or has it loaded, or says why neither can be."""
     world_size = replica_ranks(context.settings.command)
     if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
-        return LayerNote(flashinfer.LAYER, "Unsafe", objection)
+        return Placed(LayerNote(flashinfer.LAYER, "Unsafe", objection))
     vllm = versions.get("vllm", "")
+    if flashinfer.keeps(vllm, world_size) == "Nothing":
+        return _preload(context, cache, flashinfer.no_file(vllm, world_size))
     if reason := flashinfer.no_file(vllm, world_size):
-        return _no_place(reason)
+        return Placed(_no_place(reason))
     asked, _ = process.run(context, python, Request("Place", context.settings.command, str(cache)))
     place = Path(asked.place or "")
     if not asked.place or not place.is_relative_to(context.root):
-        return _no_place(asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}")
+        reason = asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}"
+        return Placed(_no_place(reason))
     place.mkdir(parents=True, exist_ok=True)
     for name in flashinfer.file_names(vllm, world_size):
         shutil.copyfile(cache, place / name)
-    return None
+    return Placed()
+
+
+def _preload(context: Context, cache: Path, reason: str) -> Placed:
+    if objection := plugin.objection(context.environ):
+        return Placed(_no_place(f"{reason}; {objection}"))
+    environment = plugin.place(context.root, cache)
+    return Placed(_no_place(f"{reason}, unless the layer {flashinfer.TACTICS_LAYER} brings it"), environment)
 
 
 def _own_version(report: Report) -> dict[str, str]:
@@ -133,7 +152,7 @@ def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int)
 
 def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
     """What a replay made of one layer: of the tactics by what was looked up, of all others by what was written."""
-    if archive.layer != flashinfer.LAYER:
+    if archive.layer not in (flashinfer.LAYER, flashinfer.TACTICS_LAYER):
         return snapshot.judge(archive.layer, archive.files, again, None)
     if report.mismatches:
         return LayerProof(archive.layer, "Miss", archive.files, 0, "; ".join(report.mismatches))

@@ -17,6 +17,7 @@ from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluste
 from tunecast_operator.controller import Controller
 from tunecast_operator.events import COMPONENT
 from tunecast_operator.installation import Installation, from_environment
+from tunecast_operator.metrics import Metrics, serve
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
@@ -28,27 +29,30 @@ READ_SECONDS = 60.0  # of one answer: a copy of gigabytes within S3 takes a whil
 LIVENESS = "http://0.0.0.0:8080/healthz"
 
 
-def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue) -> Controller:
+def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue, metrics: Metrics) -> Controller:
     """Wires reconcilers to their edges."""
     signer = load_signer(cluster, installation.namespace, installation.signing_secret)
     publisher = Publisher(store, signer, {signer.signer: signer.public_key})
-    caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now)
+    caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
 
     def mark_cache(namespace: str, name: str) -> None:
         queue.add(Item(KERNEL_CACHE.name, namespace, name))
 
-    deployments = InferenceDeploymentReconciler(cluster, installation, publisher.trusted, times.utc_now, mark_cache)
+    deployments = InferenceDeploymentReconciler(
+        cluster, installation, publisher.trusted, times.utc_now, mark_cache, metrics
+    )
     reconcilers = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, KERNEL_CACHE.name: caches.reconcile}
-    return Controller(queue, reconcilers, installation.workers)
+    return Controller(queue, reconcilers, installation.workers, metrics)
 
 
 def run(installation: Installation, cluster: Cluster, store: Store, liveness: str | None = LIVENESS) -> None:
     """Watches and reconciles until SIGTERM."""
-    queue = WorkQueue()
-    controller = build(installation, cluster, store, queue)
+    queue, metrics = WorkQueue(), Metrics(times.utc_now())
+    controller = build(installation, cluster, store, queue, metrics)
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
     handlers.configure(settings)
     handlers.register(registry, queue.add)
+    stop_serving = serve(metrics, installation.metrics_port)
     controller.start()
     try:
         asyncio.run(
@@ -64,6 +68,7 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
         )
     finally:
         controller.stop()
+        stop_serving()
 
 
 def main() -> int:

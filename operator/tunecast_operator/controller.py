@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from tunecast_cache.errors import TunecastError
 from tunecast_operator.cluster import ConflictError
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.workqueue import Item, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -21,8 +23,9 @@ GONE = float("inf")  # what a reconciler returns of an object that isn't there: 
 class Controller:
     """Runs each item's reconciler; what raises is tried again with backoff, what succeeds is looked at again later."""
 
-    def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int) -> None:
-        self._queue, self._reconcilers = queue, reconcilers
+    def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int, metrics: Metrics) -> None:
+        self._queue, self._reconcilers, self._metrics = queue, reconcilers, metrics
+        metrics.watch_queue(lambda: len(queue))
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
 
     def start(self) -> None:
@@ -43,19 +46,27 @@ class Controller:
                 self._queue.done(item)
 
     def run(self, item: Item) -> None:
-        """One reconciliation; an unexpected exception is logged whole, and ends neither thread nor item."""
+        """One reconciliation, measured."""
+        started = time.monotonic()
+        result = self._run(item)
+        self._metrics.reconciled(item.kind, result, time.monotonic() - started)
+
+    def _run(self, item: Item) -> str:
+        """How it ended, in a word; an unexpected exception is logged whole, and ends neither thread nor item."""
         try:
             again = self._reconcilers[item.kind](item.namespace, item.name)
         except ConflictError as error:
             log.debug("%s %s/%s: %s", *item, error)
             self._queue.retry(item)
+            return "Conflict"
         except TunecastError as error:
             log.warning("%s %s/%s: %s; tried again in %.0f s", *item, error, self._queue.retry(item))
+            return "Failure"
         except Exception:
             log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self._queue.retry(item))
-        else:
-            self._queue.forget(item)
-            if again == GONE:
-                return
+            return "Bug"
+        self._queue.forget(item)
+        if again != GONE:
             resync = RESYNC_SECONDS * (1 + RESYNC_JITTER * random.random())  # noqa: S311 - spreads load
             self._queue.add(item, resync if again is None else min(again, resync))
+        return "Success"

@@ -26,6 +26,7 @@ class Installation:
     watch_namespaces: tuple[str, ...] = ()  # empty: the whole cluster
     workers: int = 4
     log_level: str = "INFO"
+    metrics_port: int = 8081
 
 
 def from_environment(environment: Mapping[str, str]) -> Installation:
@@ -50,6 +51,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
             n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()
         ),
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
+        metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
     )
 
 

@@ -86,6 +86,23 @@ def own_init_seconds(world: World, pod: Object) -> float:
     return float(found[1])
 
 
+METRICS = f"/api/v1/namespaces/{deploy.SYSTEM_NAMESPACE}/services/tunecast-metrics:metrics/proxy/metrics"
+
+
+def test_its_metrics_tell_the_same(served: World) -> None:
+    cache = cache_of(served.kubectl, NAME, NAMESPACE)
+    name = cache["metadata"]["name"]
+    samples = dict(line.rpartition(" ")[::2] for line in served.kubectl("get", "--raw", METRICS).splitlines())
+    ours = f'name="{name}",namespace="{NAMESPACE}"'
+    assert samples[f'tunecast_kernel_cache_state{{{ours},state="Ready"}}'] == "1.0"
+    cold = samples[f'tunecast_kernel_cache_start_seconds{{{ours},phase="total",start="cold"}}']
+    assert float(cold) == cache["status"]["proof"]["cold"]["totalSeconds"]
+    assert float(samples['tunecast_tuning_attempts_total{result="Published"}']) >= 1
+    assert float(samples['tunecast_init_containers_total{reason="Installed",result="Hit"}']) >= 1
+    assert float(samples["tunecast_init_bytes_total"]) > 0
+    assert 'tunecast_reconciles_total{kind="KernelCache",result="Bug"}' not in samples
+
+
 def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:
     for pod in rank_pods(served.kubectl, NAMESPACE):
         assert "tunecast.io/inference-deployment" not in pod["metadata"]["labels"]

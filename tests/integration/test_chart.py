@@ -39,6 +39,12 @@ EVERYTHING = {
     "affinity": {"nodeAffinity": {}},
     "resources": {"limits": {"memory": "1Gi"}},
     "networkPolicy": {"enabled": True},
+    "metrics": {
+        "port": 9090,
+        "serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}},
+        "alerts": {"enabled": True},
+        "dashboard": {"enabled": True},
+    },
 }
 
 
@@ -93,6 +99,7 @@ def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     assert kept == {"helm.sh/resource-policy": "keep"}
     assert ("ClusterRole", "t") in objects
     assert ("NetworkPolicy", "t") not in objects
+    assert not {"ServiceMonitor", "PrometheusRule"} & {kind for kind, _ in objects}
 
 
 def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
@@ -113,11 +120,20 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_INIT_DEADLINE_SECONDS": "30.5",
         "TUNECAST_WATCH_NAMESPACES": "one,two",
         "TUNECAST_LOG_LEVEL": "DEBUG",
+        "TUNECAST_METRICS_PORT": "9090",
     }
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("robot", "high")
     assert objects["CustomResourceDefinition", "kernelcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
     assert not [name for kind, name in objects if kind.startswith("ClusterRole")]
-    assert objects["NetworkPolicy", "t"]["spec"]["ingress"] == []
+    assert objects["NetworkPolicy", "t"]["spec"]["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
+    assert objects["Service", "t-metrics"]["spec"]["ports"][0]["port"] == 9090
+    monitor = objects["ServiceMonitor", "t"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "10s", "honorLabels": True}]
+    assert objects["PrometheusRule", "t"]["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    dashboard = objects["ConfigMap", "t-dashboard"]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["tunecast.json"])["title"] == "Tunecast"
 
 
 def test_crds_can_be_left_out(kubernetes: Kubectl) -> None:

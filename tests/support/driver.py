@@ -18,6 +18,7 @@ from tunecast_cache.trust import StoreSettings
 from tunecast_operator import times
 from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, ConflictError, Kind, Object, connect
 from tunecast_operator.installation import Installation
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
@@ -94,11 +95,11 @@ class Driver:
     def restart(self, writes: Writes) -> None:
         """A new operator process, with nothing in memory."""
         self.writes = self.cluster.writes = self.store.writes = writes
-        signer = signing.Signer(self.private)
+        signer, metrics = signing.Signer(self.private), Metrics(times.utc_now())
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key})
-        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time)
+        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, metrics)
         self._deployments = InferenceDeploymentReconciler(
-            self.cluster, self.installation, publisher.trusted, self._time, lambda _namespace, _name: None
+            self.cluster, self.installation, publisher.trusted, self._time, lambda _namespace, _name: None, metrics
         )
 
     def _time(self) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,8 +34,9 @@ from tunecast_operator.controller import GONE
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
-from tunecast_operator.reconcile.status import write_status
+from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import INIT, strategy_patch
 from tunecast_operator.resources.trust import trust_config_map
 
@@ -52,14 +53,17 @@ class InferenceDeploymentReconciler:
         trusted: Mapping[str, str],
         now: Callable[[], datetime],
         mark_cache: Callable[[str, str], None],
+        metrics: Metrics,
     ) -> None:
         self._cluster, self._installation, self._trusted = cluster, installation, trusted
-        self._now, self._mark_cache = now, mark_cache
+        self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
+        self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
         owner = self._cluster.get(INFERENCE_DEPLOYMENT, namespace, name)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
+            self._status.gone(namespace, name)
             return GONE
         try:
             spec = InferenceDeploymentSpec.model_validate(owner["spec"])
@@ -82,6 +86,7 @@ class InferenceDeploymentReconciler:
     def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
+        self._metrics.inits(namespace, name, init_runs(pods))
         return plans.Observed(
             owner=owner,
             spec=spec,
@@ -127,7 +132,7 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
-        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, plan.status, plan.conditions, _told, self._now())
+        self._status.write(owner, plan.status, plan.conditions)
         for cache in {before, after} - {None}:
             if before != after:
                 self._mark_cache(owner["metadata"]["namespace"], str(cache))
@@ -139,7 +144,7 @@ class InferenceDeploymentReconciler:
             Condition(c.STALLED, "True", reason, text, warning=True),
         )
         status = {k: v for k, v in (owner.get("status") or {}).items() if k not in {"conditions", "observedGeneration"}}
-        write_status(self._cluster, INFERENCE_DEPLOYMENT, owner, status, conditions, _told, self._now())
+        self._status.write(owner, status, conditions)
 
 
 def check_owner(kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> None:
@@ -167,13 +172,24 @@ class NameTakenError(ClusterError):
 
 def init_report(pod: Mapping[str, Any]) -> InitReport | None:
     """What a serving pod's init container said last; None while it runs, or where it said nothing."""
+    return next((report for _, _, report in _said(pod)), None)
+
+
+def init_runs(pods: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, InitReport]]:
+    """Every report that pods still show, by container and run, with the time of its end."""
+    return {run: (finished, report) for pod in pods for run, finished, report in _said(pod)}
+
+
+def _said(pod: Mapping[str, Any]) -> Iterator[tuple[str, str, InitReport]]:
     for status in pod.get("status", {}).get("initContainerStatuses", ()):
         if status["name"] != INIT:
             continue
         for state in (status.get("state", {}), status.get("lastState", {})):
-            message = state.get("terminated", {}).get("message", "")
+            ended = state.get("terminated", {})
             try:
-                return decode(InitReport, message.encode(), f"the report of {pod['metadata']['name']}")
+                report = decode(
+                    InitReport, ended.get("message", "").encode(), f"the report of {pod['metadata']['name']}"
+                )
             except MalformedError:
                 continue  # cut short, or no report: the pod's log has more
-    return None
+            yield f"{pod['metadata']['uid']} {ended['finishedAt']}", ended["finishedAt"], report

@@ -27,11 +27,12 @@ from tunecast_operator.conditions import Condition
 from tunecast_operator.controller import GONE
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL
 from tunecast_operator.installation import Installation
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.outcome import finished
 from tunecast_operator.publisher import Publisher
-from tunecast_operator.reconcile.status import write_status
+from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_secret
 from tunecast_operator.resources.service import ranks_service
 
@@ -46,14 +47,21 @@ class KernelCacheReconciler:
     """Level-triggered: everything is read anew, and every step may be the last one before a crash."""
 
     def __init__(
-        self, cluster: Cluster, publisher: Publisher, installation: Installation, now: Callable[[], datetime]
+        self,
+        cluster: Cluster,
+        publisher: Publisher,
+        installation: Installation,
+        now: Callable[[], datetime],
+        metrics: Metrics,
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
+        self._status = StatusWriter(cluster, KERNEL_CACHE, _told, metrics, now)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
         cache = self._cluster.get(KERNEL_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
+            self._status.gone(namespace, name)
             self._clean_orphans(namespace)
             return GONE
         plan = self._carry_out(self._observe(cache))
@@ -80,7 +88,7 @@ class KernelCacheReconciler:
     def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
         if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
             return
-        write_status(self._cluster, KERNEL_CACHE, cache, plan.status, plan.conditions, _told, self._now())
+        self._status.write(cache, plan.status, plan.conditions)
 
     # --- observe ------------------------------------------------------------------------------------------------------
 

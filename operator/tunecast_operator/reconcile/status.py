@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,31 +11,42 @@ from tunecast_operator import times
 from tunecast_operator.cluster import EVENT, Cluster, Kind
 from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.events import event
+from tunecast_operator.metrics import Key, Metrics
 
 
-def write_status(
-    cluster: Cluster,
-    kind: Kind,
-    owner: dict[str, Any],
-    status: dict[str, Any],
-    conditions: Iterable[Condition],
-    told: Callable[[Condition], bool],
-    now: datetime,
-) -> None:
-    """Writes ``status`` with merged conditions, and an Event for each transition that is ``told``.
+@dataclass(frozen=True, slots=True)
+class StatusWriter:
+    """Statuses of one kind, whose transitions are Events where they are ``told``, and metrics."""
 
-    An operator that dies in between writes the same Event again, under the same name.
+    cluster: Cluster
+    kind: Kind
+    told: Callable[[Condition], bool]
+    metrics: Metrics
+    now: Callable[[], datetime]
 
-    Raises:
-        ConflictError: the object changed since it was read.
-    """
-    old = owner.get("status") or {}
-    generation = owner["metadata"]["generation"]
-    merged, transitions = merge(old.get("conditions", ()), conditions, generation, times.text(now))
-    new = {**status, "conditions": merged, "observedGeneration": generation}
-    if new == old:
-        return
-    for transition in transitions:
-        if told(transition.condition):
-            cluster.create(EVENT, event(owner, transition, now))
-    cluster.update_status(kind, {**owner, "status": new})
+    def write(self, owner: dict[str, Any], status: dict[str, Any], conditions: Iterable[Condition]) -> None:
+        """Writes ``status`` with merged conditions.
+
+        An operator that dies in between writes the same Event again, under the same name.
+
+        Raises:
+            ConflictError: the object changed since it was read.
+        """
+        old = owner.get("status") or {}
+        generation, now = owner["metadata"]["generation"], self.now()
+        merged, transitions = merge(old.get("conditions", ()), conditions, generation, times.text(now))
+        new = {**status, "conditions": merged, "observedGeneration": generation}
+        if new != old:
+            for transition in transitions:
+                if self.told(transition.condition):
+                    self.cluster.create(EVENT, event(owner, transition, now))
+            self.cluster.update_status(self.kind, {**owner, "status": new})
+            self.metrics.transitioned(self.kind.name, transitions)
+        self.metrics.has(self.key(owner["metadata"]["namespace"], owner["metadata"]["name"]), old, new)
+
+    def gone(self, namespace: str, name: str) -> None:
+        """The object isn't there any more."""
+        self.metrics.lacks(self.key(namespace, name))
+
+    def key(self, namespace: str, name: str) -> Key:
+        return self.kind.name, namespace, name

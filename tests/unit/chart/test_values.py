@@ -16,7 +16,15 @@ CHART = Path(__file__).resolve().parents[3] / "charts" / "tunecast"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 HELPERS = (CHART / "templates" / "_helpers.tpl").read_text()
-FREE = {"resources", "podAnnotations", "podLabels", "nodeSelector", "affinity", "annotations"}  # any keys below
+FREE = {
+    "resources",
+    "podAnnotations",
+    "podLabels",
+    "nodeSelector",
+    "affinity",
+    "annotations",
+    "labels",
+}  # any keys below
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:

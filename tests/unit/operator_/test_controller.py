@@ -1,12 +1,15 @@
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import pytest
 
 from tunecast_cache.errors import TunecastError
 from tunecast_operator.cluster import ConflictError
 from tunecast_operator.controller import GONE, Controller
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.workqueue import Item, WorkQueue
 
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ITEM = Item("K", "n", "a")
 
 
@@ -34,7 +37,7 @@ def raising(error: Exception) -> Callable[[str, str], float | None]:
 )
 def test_all_but_what_is_gone_is_looked_at_again(reconcile: Callable[[str, str], float | None], waits: int) -> None:
     queue = WorkQueue()
-    Controller(queue, {"K": reconcile}, workers=0).run(ITEM)
+    Controller(queue, {"K": reconcile}, workers=0, metrics=Metrics(NOW)).run(ITEM)
     assert len(queue) == waits
 
 
@@ -48,6 +51,6 @@ def test_an_object_that_comes_back_while_it_is_found_gone_is_looked_at_again() -
     queue.add(ITEM)
     item = queue.take()
     assert item
-    Controller(queue, {"K": reconcile}, workers=0).run(item)
+    Controller(queue, {"K": reconcile}, workers=0, metrics=Metrics(NOW)).run(item)
     queue.done(item)
     assert queue.take() == ITEM

@@ -11,6 +11,7 @@ from tunecast_cache.trust import StoreSettings
 from tunecast_operator.cluster import DEPLOYMENT, JOB, Cluster, ConflictError, Kind, Object
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import Installation
+from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import NameTakenError, check_owner
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
@@ -36,7 +37,7 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
     cache = {"metadata": metadata, "spec": cache_spec(spec, key_of(spec, 1), 1)}
     old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": [{"uid": "old"}]}}
-    reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW)
+    reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ConflictError, match="kc-3"):
         reconciler._observe(cache)
 

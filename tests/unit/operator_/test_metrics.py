@@ -1,0 +1,126 @@
+"""What an on-call engineer can see: each metric by what makes it move."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from tunecast_cache.report import InitReport
+from tunecast_operator.conditions import Condition, Transition
+from tunecast_operator.metrics import FAMILIES, Metrics, ended
+
+SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+BEFORE, AFTER = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"
+CACHE, OWNER = ("KernelCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
+HIT = InitReport("Hit", "Installed", "", "key", bytes=100, seconds={"total": 1.5, "fetch": 0.4}, layers=("Triton",))
+COLD = InitReport("Cold", "NoManifest", "", "key")
+PROOF = {
+    "cold": {"totalSeconds": 90.0, "phases": {"import": 20.0}},
+    "ranks": [
+        {"rank": 1, "warm": {"totalSeconds": 30.0}, "layers": [{"layer": "Triton", "verdict": "Hit"}]},
+        {"rank": 2, "warm": {"totalSeconds": 31.0, "phases": {"import": 9.0}}},
+    ],
+}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(SINCE)
+
+
+def shown(metrics: Metrics) -> dict[str, float]:
+    """Every sample as its text, but histograms' buckets and the times of creation."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples if "_bucket{" not in name and "_created" not in name}
+
+
+def test_reconciliations_and_the_queue(metrics: Metrics) -> None:
+    metrics.watch_queue(lambda: 7)
+    metrics.reconciled("KernelCache", "Failure", 0.25)
+    found = shown(metrics)
+    assert found["tunecast_queue_length"] == 7
+    assert found['tunecast_reconciles_total{kind="KernelCache",result="Failure"}'] == 1
+    assert found['tunecast_reconcile_seconds_sum{kind="KernelCache"}'] == 0.25
+
+
+def test_transitions(metrics: Metrics) -> None:
+    metrics.transitioned("KernelCache", [Transition(Condition("Ready", "False", "TimedOut", "late"), "")] * 2)
+    name = 'tunecast_transitions_total{kind="KernelCache",reason="TimedOut",status="False",type="Ready"}'
+    assert shown(metrics)[name] == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "result"),
+    [
+        ({}, {"state": "Tuning"}, ""),
+        ({"state": "Publishing"}, {"state": "Ready"}, "Published"),
+        ({"state": "Ready"}, {"state": "Ready"}, ""),
+        ({"state": "Tuning"}, {"state": "Ineffective"}, "Ineffective"),
+        ({}, {"state": "Pending", "lastFailure": {"reason": "RankLost", "attempt": 1}}, "RankLost"),
+        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "a", "attempt": 1}}, ""),
+        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "a", "attempt": 2}}, "a"),
+        (
+            {"state": "Publishing", "lastFailure": {"reason": "a"}},
+            {"state": "Ready", "lastFailure": {"reason": "a"}},
+            "Published",
+        ),
+    ],
+)
+def test_an_attempt_is_counted_once_when_it_ends(
+    metrics: Metrics, before: dict[str, Any], after: dict[str, Any], result: str
+) -> None:
+    assert ended(before, after) == result
+    metrics.has(CACHE, before, after)
+    metrics.has(CACHE, after, after)
+    attempts = {name: value for name, value in shown(metrics).items() if name.startswith("tunecast_tuning")}
+    assert attempts == ({f'tunecast_tuning_attempts_total{{result="{result}"}}': 1} if result else {})
+
+
+def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_began_never(metrics: Metrics) -> None:
+    metrics.inits("models", "qwen3", {"old": (BEFORE, HIT), "a": (AFTER, HIT)})
+    metrics.inits("models", "qwen3", {"a": (AFTER, HIT), "b": (AFTER, COLD)})
+    metrics.inits("models", "other", {"c": (AFTER, COLD)})
+    found = shown(metrics)
+    assert found['tunecast_init_containers_total{reason="Installed",result="Hit"}'] == 1
+    assert found['tunecast_init_containers_total{reason="NoManifest",result="Cold"}'] == 2
+    assert found["tunecast_init_bytes_total"] == 100
+    assert found['tunecast_init_layers_total{layer="Triton"}'] == 1
+    assert found['tunecast_init_seconds_sum{phase="total"}'] == 1.5
+    assert found['tunecast_init_seconds_count{phase="fetch"}'] == 1
+
+
+def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "Published"}
+    metrics.has(CACHE, {}, {"state": "Ready", "sizeBytes": 5, "proof": PROOF, "conditions": [ready]})
+    reports = {"counts": [{"reason": "Installed", "count": 2}]}
+    metrics.has(OWNER, {}, {"desiredReplicas": 3, "readyReplicas": 2, "initReports": reports})
+    found = {name: value for name, value in shown(metrics).items() if "name=" in name}
+    kc, qwen3 = 'name="kc",namespace="models"', 'name="qwen3",namespace="models"'
+    start = "tunecast_kernel_cache_start_seconds"
+    assert found == {
+        f'tunecast_condition{{kind="KernelCache",{kc},reason="Published",status="True",type="Ready"}}': 1,
+        f'tunecast_kernel_cache_state{{{kc},state="Ready"}}': 1,
+        f"tunecast_kernel_cache_bytes{{{kc}}}": 5,
+        f'{start}{{{kc},phase="import",start="cold"}}': 20,
+        f'{start}{{{kc},phase="total",start="cold"}}': 90,
+        f'{start}{{{kc},phase="import",start="warm"}}': 9,
+        f'{start}{{{kc},phase="total",start="warm"}}': 31,
+        f'tunecast_kernel_cache_layer{{layer="Triton",{kc},rank="1",verdict="Hit"}}': 1,
+        f'tunecast_inference_deployment_replicas{{{qwen3},state="desired"}}': 3,
+        f'tunecast_inference_deployment_replicas{{{qwen3},state="ready"}}': 2,
+        f'tunecast_inference_deployment_init_containers{{{qwen3},reason="Installed"}}': 2,
+    }
+    metrics.lacks(CACHE)
+    metrics.lacks(OWNER)
+    assert not [name for name in shown(metrics) if "name=" in name]
+
+
+def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
+    metrics.has(CACHE, {}, {})
+    metrics.has(OWNER, {}, {})
+    assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
+    assert len(FAMILIES) == 7

@@ -130,7 +130,7 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     monitor = objects["ServiceMonitor", "t"]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "10s", "honorLabels": True}]
-    assert objects["PrometheusRule", "t"]["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert objects["PrometheusRule", "t"]["spec"] == yaml.safe_load(Path(CHART, "files", "alerts.yaml").read_text())
     dashboard = objects["ConfigMap", "t-dashboard"]
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["tunecast.json"])["title"] == "Tunecast"

@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tunecast_cache.manifest import Archive, LayerProof, Manifest, Proof, Provenance, RankProof, Start
+from tunecast_cache.records import canonical
+from tunecast_cache.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)
@@ -46,3 +48,22 @@ def manifest(key: str, **changes: Any) -> Manifest:
         "provenance": Provenance("3.12.3"),
     }
     return Manifest(**{**values, **changes})
+
+
+def serving_pod(name: str, manifest: str, engine: dict[str, Any]) -> dict[str, Any]:
+    """A serving pod whose init container said Hit, or Cold where there is no manifest; ``engine`` is its status."""
+    result, reason = ("Hit", "Installed") if manifest else ("Cold", "NoManifest")
+    message = canonical(InitReport(result, reason, "", "key", manifest=manifest)).decode()
+    init = {"terminated": {"exitCode": 0, "message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
+    statuses = [
+        {"name": "engine", "restartCount": 0, "ready": False, "image": "x", "imageID": "", "state": {}, **engine}
+    ]
+    return {
+        "metadata": {"name": name, "namespace": "models", "uid": f"uid-{name}"},
+        "status": {
+            "initContainerStatuses": [
+                {"name": "tunecast-init", "restartCount": 0, "ready": True, "image": "x", "imageID": "", "state": init}
+            ],
+            "containerStatuses": statuses,
+        },
+    }

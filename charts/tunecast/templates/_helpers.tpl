@@ -75,7 +75,7 @@ envFrom:
   verbs: [list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, patch, delete]

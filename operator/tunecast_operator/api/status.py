@@ -144,7 +144,7 @@ class Failure(Model):
 class KernelCacheStatus(CommonStatus):
     """How far it is, and what was proved."""
 
-    state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed"] | None = Field(
+    state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed", "Quarantined"] | None = Field(
         default=None, description="In one word."
     )
     attempt: int | None = Field(default=None, description="The newest attempt.")

@@ -14,11 +14,12 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
 from tunecast_operator.plan.blocked import blocked
+from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
 from tunecast_operator.resources.service import serving_service
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
-_DECIDED = {"Ready", "Ineffective", "Failed"}
+_DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Observed:
     pods: Sequence[Mapping[str, Any]]  # its serving pods
     reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container said)
     now: datetime
+    quarantined: tuple[str, ...] = ()  # digests of manifests that no replica of the namespace starts from any more
+
+    @property
+    def crashes(self) -> list[Crash]:
+        return crashes(self.pods)
 
     @property
     def name(self) -> str:
@@ -58,6 +64,13 @@ class Plan:
     service: dict[str, Any]
     status: dict[str, Any]
     conditions: tuple[Condition, ...]
+    replace: tuple[Crash, ...] = ()  # replicas to delete: they would crash from a quarantined bundle for ever
+
+
+def quarantined(known: Sequence[str], caches: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a namespace quarantines: for good, so that a cache that is made anew doesn't bring it back."""
+    found = (cache.get("status") or {} for cache in caches if _state(cache) == "Quarantined")
+    return tuple(sorted({*known, *(str(status["manifest"]) for status in found if status.get("manifest"))}))
 
 
 def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Plan:
@@ -77,7 +90,8 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
     conditions = _conditions(wanted, ready, held=held, keeps_old=keeps_old, tunes=tunes)
     scale = _old_size(seen) if applied is None else None
-    return Plan(create, applied, scale, service, status, conditions)
+    crashing = tuple(crash for crash in seen.crashes if crash.manifest in seen.quarantined)
+    return Plan(create, applied, scale, service, status, conditions, crashing)
 
 
 def _live_port(seen: Observed) -> int:
@@ -202,7 +216,7 @@ def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
         return "Cold" if said and "Hit" not in said else "Hit"
     if state == "Failed":
         return "Failed"
-    if state == "Ineffective" or not tunes or _decided(wanted.cache):
+    if state in {"Ineffective", "Quarantined"} or not tunes or _decided(wanted.cache):
         return "Cold"
     return "Tuning"
 

@@ -12,6 +12,7 @@ from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.blocked import Blocked, blocked
+from tunecast_operator.plan.crashes import to_blame
 from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished
 from tunecast_operator.plan.results import bundle_status, ineffective_because, proof_status
 from tunecast_operator.plan.tuning import (
@@ -36,11 +37,13 @@ RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 NEW_SECONDS = 30.0
-GIVEN_UP = {"Ineffective", "Failed"}
+GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
 
 
 def decide(seen: Observed) -> Plan:
     """First what is known to be so, then what is under way, then what to begin."""
+    if seen.published and (why := _blamed(seen, seen.published.digest)):
+        return _quarantined(_ready(seen, seen.published), why)
     if seen.published:
         return _ready(seen, seen.published)
     if seen.store_error and seen.status.get("state") == "Ready":
@@ -103,6 +106,20 @@ def _ready(seen: Observed, published: Published) -> Plan:
         return _forgetting(seen, Plan(_delete_job(seen), _clean(status), conditions, 2.0))
     actions = (*_end_of_attempt(seen), DeleteService()) if seen.unresolved else ()
     return _forgetting(seen, Plan(actions, _clean(status), conditions))
+
+
+def _blamed(seen: Observed, digest: str) -> str:
+    if why := to_blame(seen.crashes, digest):
+        return f"{why}: replicas start cold. Raise spec.tuning.generation to tune again"
+    if digest in seen.quarantined:
+        return "the bundle of this key was quarantined: replicas start cold. Raise spec.tuning.generation to tune again"
+    return ""
+
+
+def _quarantined(ready: Plan, why: str) -> Plan:
+    """What a cache that is ready says, but that nobody starts from it any more."""
+    status = {**ready.status, "state": "Quarantined"}
+    return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
 
 
 def _still_ready(seen: Observed) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from tunecast_cache.manifest import Manifest
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import ATTEMPT_LABEL
+from tunecast_operator.plan.crashes import Crash
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Observed:
     pods: Sequence[Mapping[str, Any]] = ()  # of the newest attempt
     results: Mapping[int, RankResult] = field(default_factory=dict)
     progress: Progress | None = None
+    crashes: Sequence[Crash] = ()  # of replicas of this key
+    quarantined: Collection[str] = ()  # digests of manifests, in the namespace
 
     @property
     def status(self) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import KEY_VERSION
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_cache.trust import Trust
 from tunecast_operator import conditions as c
 from tunecast_operator.api.groups import GROUP, VERSION
@@ -36,9 +34,10 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
+from tunecast_operator.plan.reports import init_report, init_runs
 from tunecast_operator.reconcile.status import StatusWriter
-from tunecast_operator.resources.deployment import INIT, strategy_patch
-from tunecast_operator.resources.trust import trust_config_map
+from tunecast_operator.resources.deployment import strategy_patch
+from tunecast_operator.resources.trust import quarantined_in, trust_config_map
 
 RETRY_SECONDS = 15.0
 
@@ -85,21 +84,24 @@ class InferenceDeploymentReconciler:
 
     def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
+        caches = self._cluster.list(KERNEL_CACHE, namespace)
+        known = quarantined_in(self._cluster.get(CONFIG_MAP, namespace, TRUST))
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.inits(namespace, name, init_runs(pods))
         return plans.Observed(
             owner=owner,
             spec=spec,
             deployment=self._cluster.get(DEPLOYMENT, namespace, name),
-            caches=self._cluster.list(KERNEL_CACHE, namespace),
+            caches=caches,
             pods=pods,
             reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
+            quarantined=plans.quarantined(known, caches),
             now=self._now(),
         )
 
     def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:
         namespace = seen.owner["metadata"]["namespace"]
-        self._apply_where_it_differs(CONFIG_MAP, trust_config_map(namespace, self._trust()))
+        self._apply_where_it_differs(CONFIG_MAP, trust_config_map(namespace, self._trust(seen.quarantined)))
         if plan.create_cache:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
@@ -107,6 +109,8 @@ class InferenceDeploymentReconciler:
             self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
+        for crash in plan.replace:  # after the trust: what comes in their place must not start from the same bundle
+            self._cluster.delete(POD, namespace, crash.pod, crash.uid)
 
     def _apply_deployment(self, desired: dict[str, Any], live: dict[str, Any]) -> None:
         check_owner(DEPLOYMENT, desired, live)
@@ -114,9 +118,9 @@ class InferenceDeploymentReconciler:
             self._cluster.merge(DEPLOYMENT, live["metadata"]["namespace"], live["metadata"]["name"], patch)
         self._cluster.apply(DEPLOYMENT, desired)
 
-    def _trust(self) -> Trust:
+    def _trust(self, quarantined: tuple[str, ...]) -> Trust:
         deadline = self._installation.init_deadline_seconds
-        return Trust(store=self._installation.store, keys=dict(self._trusted), deadline_seconds=deadline)
+        return Trust(self._installation.store, dict(self._trusted), quarantined, deadline)
 
     def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
@@ -132,6 +136,8 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
+        if seen.crashes and after:  # which bundle is to blame is the cache's to say
+            self._mark_cache(owner["metadata"]["namespace"], str(after))
         self._status.write(owner, plan.status, plan.conditions)
         for cache in {before, after} - {None}:
             if before != after:
@@ -168,28 +174,3 @@ def _told(condition: Condition) -> bool:
 
 class NameTakenError(ClusterError):
     reason = "NameTaken"
-
-
-def init_report(pod: Mapping[str, Any]) -> InitReport | None:
-    """What a serving pod's init container said last; None while it runs, or where it said nothing."""
-    return next((report for _, _, report in _said(pod)), None)
-
-
-def init_runs(pods: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, InitReport]]:
-    """Every report that pods still show, by container and run, with the time of its end."""
-    return {run: (finished, report) for pod in pods for run, finished, report in _said(pod)}
-
-
-def _said(pod: Mapping[str, Any]) -> Iterator[tuple[str, str, InitReport]]:
-    for status in pod.get("status", {}).get("initContainerStatuses", ()):
-        if status["name"] != INIT:
-            continue
-        for state in (status.get("state", {}), status.get("lastState", {})):
-            ended = state.get("terminated", {})
-            try:
-                report = decode(
-                    InitReport, ended.get("message", "").encode(), f"the report of {pod['metadata']['name']}"
-                )
-            except MalformedError:
-                continue  # cut short, or no report: the pod's log has more
-            yield f"{pod['metadata']['uid']} {ended['finishedAt']}", ended["finishedAt"], report

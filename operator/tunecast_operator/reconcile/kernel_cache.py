@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
+from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.cluster import (
@@ -25,16 +26,18 @@ from tunecast_operator.cluster import (
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
 from tunecast_operator.controller import GONE
-from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL
+from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
+from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.outcome import finished
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_secret
 from tunecast_operator.resources.service import ranks_service
+from tunecast_operator.resources.trust import quarantined_in
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +117,24 @@ class KernelCacheReconciler:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
-            if seen.status.get("state") in {"Failed", "Ineffective"} and not seen.unresolved:
+            if seen.status.get("state") in plans.GIVEN_UP and not seen.unresolved:
                 return seen
             seen = replace(seen, published=self._publisher.find(namespace, key))
-            if seen.published or not seen.unresolved or seen.job is None:
+            if seen.published:
+                return self._observe_replicas(seen)
+            if not seen.unresolved or seen.job is None:
                 return seen
             if finished(seen.job):
                 return replace(seen, results=self._publisher.results(namespace, key, staged, seen.spec.ranks))
             return replace(seen, progress=self._publisher.progress(namespace, key, staged))
         except StoreError as error:
             return replace(seen, store_error=error)
+
+    def _observe_replicas(self, seen: tuning.Observed) -> tuning.Observed:
+        namespace = seen.cache["metadata"]["namespace"]
+        pods = self._cluster.list(POD, namespace, f"{KEY_LABEL}={seen.spec.key}")
+        known = quarantined_in(self._cluster.get(CONFIG_MAP, namespace, TRUST))
+        return replace(seen, crashes=crashes(pods), quarantined=known)
 
     # --- apply --------------------------------------------------------------------------------------------------------
 

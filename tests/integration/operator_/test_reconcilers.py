@@ -13,11 +13,22 @@ import pytest
 from harness.kubectl import Kubectl
 from support.driver import Driver, Killed, Writes
 from support.kubelet import as_text
-from support.objects import inference_deployment, proof
+from support.objects import inference_deployment, proof, serving_pod
 from support.s3 import S3
 from tunecast_cache import signing
 from tunecast_cache.layout import staging_prefix
-from tunecast_operator.cluster import DEPLOYMENT, EVENT, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, SECRET, SERVICE
+from tunecast_operator.cluster import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    INFERENCE_DEPLOYMENT,
+    JOB,
+    KERNEL_CACHE,
+    POD,
+    SECRET,
+    SERVICE,
+)
+from tunecast_operator.resources.trust import quarantined_in
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
@@ -275,3 +286,41 @@ def test_a_deleted_namespace_of_objects_leaves_nothing_staged(driver: Driver) ->
     driver.until(lambda: not driver.caches(), "it is gone")
     driver._caches.reconcile(driver.namespace, cache["metadata"]["name"])
     assert staged(driver) == []
+
+
+def serve(driver: Driver, engine: dict[str, Any]) -> None:
+    """Plays the node of serving pods: their init containers said Hit, and their engines do as ``engine`` says."""
+    [cache] = driver.caches()
+    for pod in serving_pods(driver):
+        said = serving_pod(pod["metadata"]["name"], cache["status"]["manifest"], engine)
+        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
+
+
+def serving_pods(driver: Driver) -> list[Any]:
+    pods = driver.plain.list(POD, driver.namespace, "tunecast.io/inference-deployment=qwen3")
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas are let go")
+    crashed = {"state": {"terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z"}}}
+    before = {pod["metadata"]["uid"] for pod in serving_pods(driver)}
+    deployment = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
+    serve(driver, crashed)
+    driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
+    [cache] = driver.caches()
+    driver.until(lambda: cache["status"]["manifest"] in quarantined_in(trust(driver)), "the namespace's trust says so")
+    driver.until(lambda: not before & {p["metadata"]["uid"] for p in serving_pods(driver)}, "the crashed ones go")
+    after = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
+    assert after["spec"] == deployment["spec"]
+    assert driver.deployment_status()["cache"] == "Cold"
+    assert "Quarantined" in {event["reason"] for event in driver.plain.list(EVENT, driver.namespace)}
+    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"], cache["metadata"]["uid"])
+    driver.until(lambda: driver.caches("Quarantined"), "one that is made anew doesn't bring it back")
+    change(driver, tuning={"ranks": 2, "generation": 2})
+    driver.until(lambda: warm(driver), "a raised generation gets out of it")
+
+
+def trust(driver: Driver) -> Any:
+    return driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust")

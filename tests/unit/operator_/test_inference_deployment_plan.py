@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from support.objects import NOW, inference_deployment, spec_of
+from support.objects import NOW, inference_deployment, serving_pod, spec_of
 from tunecast_cache.report import InitReport
 from tunecast_operator.identity import cache_name, cache_spec, key_of
-from tunecast_operator.plan.inference_deployment import Observed, Plan, decide
+from tunecast_operator.plan.inference_deployment import Observed, Plan, decide, quarantined
 from tunecast_operator.resources.deployment import revision_of
 
 PYCACHE = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
@@ -221,3 +221,34 @@ def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
     assert [condition(before, kind).status for kind in ("Ready", "Reconciling")] == ["False", "True"]
     after = plan(edited, cache, live=lived(before, 2))
     assert [condition(after, kind).status for kind in ("Ready", "Reconciling")] == ["True", "False"]
+
+
+CRASHED = {"state": {"terminated": {"exitCode": 139}}, "restartCount": 1}
+
+
+def test_a_quarantined_bundle_is_left_and_replicas_that_crash_from_it_are_replaced_but_nothing_rolls() -> None:
+    cache = kernel_cache(OWNER, "Quarantined", "Quarantined", manifest="m" * 64, environment=PYCACHE)
+    live = serving(**PYCACHE)
+    pods = [
+        serving_pod("a", "m" * 64, CRASHED),
+        serving_pod("b", "m" * 64, {"ready": True}),
+        serving_pod("c", "", CRASHED),
+    ]
+    banned = quarantined(["k" * 64], [cache])
+    assert banned == ("k" * 64, "m" * 64)
+    seen_ = Observed(OWNER, spec_of(OWNER), live, [cache], pods, [], NOW, banned)
+    after = decide(seen_, "init:1", "IfNotPresent", 1)
+    assert [crash.pod for crash in after.replace] == ["a"]
+    assert after.apply_deployment is not None
+    assert after.apply_deployment["spec"]["template"] == live["spec"]["template"]
+    assert after.status["cache"] == "Cold"
+    assert condition(after, "CacheReady").reason == "Quarantined"
+    assert condition(after, "CacheReady").warning
+
+
+def test_a_new_revision_of_a_quarantined_key_starts_cold_at_once() -> None:
+    held = lived(plan(OWNER), 0)
+    after = plan(OWNER, kernel_cache(OWNER, "Quarantined", "Quarantined", manifest="m" * 64), live=held)
+    assert after.apply_deployment is not None
+    assert after.apply_deployment["spec"]["replicas"] == 1 or OWNER["spec"].get("replicas")
+    assert after.status["rendered"]["environment"] == {}

@@ -12,6 +12,7 @@ from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import OVERDUE, Condition
 from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.kernel_cache import backoff_seconds, decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
@@ -377,3 +378,34 @@ def test_an_end_stands_though_its_remains_can_not_be_removed_and_they_are_later(
     later = decide(seen({**kept.status, "conditions": conditions}, **changes))
     assert CleanUpAttempt(1) in later.actions
     assert (later.conditions, later.status.get("job")) == (kept.conditions, None)
+
+
+TWICE = [Crash("qwen3-a", "uid", "digest", 2, 139)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crashes": TWICE}, "qwen3-a ended with 139, 2 times"),
+        ({"quarantined": ("digest",)}, "the bundle of this key was quarantined"),
+    ],
+)
+def test_a_bundle_that_engines_crash_from_is_quarantined_for_good(changes: dict[str, Any], words: str) -> None:
+    published = Published(manifest(KEY), "digest", "signer")
+    plan = decide(seen(published=published, **changes))
+    assert plan.status["state"] == "Quarantined"
+    assert plan.status["manifest"] == "digest"
+    assert (ready(plan).reason, words in ready(plan).message, ready(plan).warning) == ("Quarantined", True, True)
+    assert "Raise spec.tuning.generation" in ready(plan).message
+    conditions = [
+        {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in plan.conditions
+    ]
+    later = decide(seen({**plan.status, "conditions": conditions}))
+    assert (later.status["state"], ready(later).message) == ("Quarantined", ready(plan).message)
+    assert later.actions == ()
+
+
+@pytest.mark.parametrize("crash", [replace(TWICE[0], times=1), replace(TWICE[0], manifest="of another one")])
+def test_one_crash_or_another_bundles_blames_nothing(crash: Crash) -> None:
+    plan = decide(seen(published=Published(manifest(KEY), "digest", "signer"), crashes=[crash], quarantined=("other",)))
+    assert plan.status["state"] == "Ready"

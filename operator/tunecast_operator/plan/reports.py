@@ -1,0 +1,39 @@
+"""What serving pods' init containers said, as pods keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tunecast_cache.errors import MalformedError
+from tunecast_cache.records import decode
+from tunecast_cache.report import InitReport
+from tunecast_operator.resources.deployment import INIT
+
+Pod = Mapping[str, Any]
+
+
+def init_report(pod: Pod) -> InitReport | None:
+    """What a serving pod's init container said last; None while it runs, or where it said nothing."""
+    return next((report for _, _, report in _said(pod)), None)
+
+
+def init_runs(pods: Iterable[Pod]) -> dict[str, tuple[str, InitReport]]:
+    """Every report that pods still show, by pod and run, with the time of its end."""
+    return {run: (finished, report) for pod in pods for run, finished, report in _said(pod)}
+
+
+def _said(pod: Pod) -> Iterator[tuple[str, str, InitReport]]:
+    for status in pod.get("status", {}).get("initContainerStatuses", ()):
+        if status["name"] != INIT:
+            continue
+        for state in (status.get("state", {}), status.get("lastState", {})):
+            ended = state.get("terminated", {})
+            try:
+                report = decode(
+                    InitReport, ended.get("message", "").encode(), f"the report of {pod['metadata']['name']}"
+                )
+            except MalformedError:
+                continue  # cut short, or no report: the pod's log has more
+            finished = str(ended.get("finishedAt", ""))
+            yield f"{pod['metadata'].get('uid')} {finished}", finished, report

@@ -61,6 +61,17 @@ class Signer:
         return json.dumps(envelope, sort_keys=True).encode()
 
 
+def public_bytes(text: str) -> bytes:
+    """The 32 bytes of a public key that is written in base64.
+
+    Raises:
+        ValueError: it is none.
+    """
+    public = base64.b64decode(text, validate=True)
+    Ed25519PublicKey.from_public_bytes(public)
+    return public
+
+
 def signer_of(public: bytes) -> str:
     """The name of a public key: 16 hexadecimal digits."""
     return hashlib.sha256(public).hexdigest()[:16]

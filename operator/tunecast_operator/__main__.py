@@ -21,7 +21,7 @@ from tunecast_operator.metrics import Metrics, serve
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
-from tunecast_operator.signing_key import load_signer
+from tunecast_operator.signing_key import load_keys
 from tunecast_operator.workqueue import Item, WorkQueue
 
 STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer
@@ -31,8 +31,8 @@ LIVENESS = "http://0.0.0.0:8080/healthz"
 
 def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue, metrics: Metrics) -> Controller:
     """Wires reconcilers to their edges."""
-    signer = load_signer(cluster, installation.namespace, installation.signing_secret)
-    publisher = Publisher(store, signer, {signer.signer: signer.public_key})
+    keys = load_keys(cluster, installation.namespace, installation.signing_secret)
+    publisher = Publisher(store, keys.signer, keys.trusted)
     caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
 
     def mark_cache(namespace: str, name: str) -> None:

@@ -1,9 +1,11 @@
-"""The installation's private key: a Secret that the operator makes once and that an uninstall keeps."""
+"""The installation's keys: a Secret that the operator makes once, that its administrator may add to, and that stays."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tunecast_cache import signing
@@ -11,24 +13,59 @@ from tunecast_cache.errors import TunecastError
 from tunecast_operator.cluster import SECRET, Cluster
 from tunecast_operator.identity import MANAGED_BY
 
-PRIVATE = "ed25519.key"
+PRIVATE = "ed25519.key"  # signs
+OTHER_PRIVATE, PUBLIC = ".key", ".pub"  # endings of entries whose signatures count too: private keys, public ones
 
 
 class SigningKeyError(TunecastError):
     reason = "BadSigningKey"
 
 
-def load_signer(cluster: Cluster, namespace: str, name: str) -> signing.Signer:
-    """Reads the key, making it first where there is none; of several operators that start at once, one makes it."""
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    signer: signing.Signer
+    trusted: dict[str, str]  # signer -> public key, base64
+
+
+def load_keys(cluster: Cluster, namespace: str, name: str) -> SigningKeys:
+    """Reads the keys, making one first where there is none; of several operators that start at once, one makes it.
+
+    Raises:
+        SigningKeyError: an entry holds no key.
+    """
     found = cluster.get(SECRET, namespace, name)
     if found is None:
         cluster.create(SECRET, _secret(namespace, name, signing.generate()))
         found = cluster.get(SECRET, namespace, name)
+    data = {PRIVATE: "", **((found or {}).get("data") or {})}
+    where = f"Secret {namespace}/{name}"
+    signer = _signer(data[PRIVATE], f"{where}, {PRIVATE}")
+    return SigningKeys(signer, {signer.signer: signer.public_key, **dict(_trusted(data, where))})
+
+
+def _trusted(data: Mapping[str, str], where: str) -> Iterator[tuple[str, str]]:
+    for entry, value in sorted(data.items()):
+        if entry.endswith(OTHER_PRIVATE):
+            signer = _signer(value, f"{where}, {entry}")
+            yield signer.signer, signer.public_key
+        elif entry.endswith(PUBLIC):
+            yield _public(value, f"{where}, {entry}")
+
+
+def _signer(value: str, where: str) -> signing.Signer:
     try:
-        return signing.Signer(base64.b64decode((found or {})["data"][PRIVATE], validate=True))
-    except (KeyError, ValueError, binascii.Error) as error:
-        text = f"Secret {namespace}/{name} holds no Ed25519 key in {PRIVATE}: restore it, or delete it to get a new one"
-        raise SigningKeyError(text) from error
+        return signing.Signer(base64.b64decode(value, validate=True))
+    except (ValueError, binascii.Error) as error:
+        raise SigningKeyError(f"{where}: no Ed25519 private key of 32 bytes: restore it, or remove it") from error
+
+
+def _public(value: str, where: str) -> tuple[str, str]:
+    """Of what the trust ConfigMap shows of a key, base64 of 32 bytes, encoded once more as all of a Secret is."""
+    try:
+        text = base64.b64decode(value, validate=True).decode().strip()
+        return signing.signer_of(signing.public_bytes(text)), text
+    except (ValueError, binascii.Error) as error:
+        raise SigningKeyError(f"{where}: no Ed25519 public key in base64: correct it, or remove it") from error
 
 
 def _secret(namespace: str, name: str, private: bytes) -> dict[str, Any]:

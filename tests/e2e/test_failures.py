@@ -10,7 +10,7 @@ from e2e.steps import cache_of, our_events, rank_pods, until_cache
 from e2e.world import World
 from harness.kubectl import wait_for
 
-# These wait most of their time: the tunings of the next two files are under way meanwhile, which need none of it.
+# These wait most of their time: the tunings of test_partial.py and test_restricted.py are under way meanwhile.
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("defaults", "restricted")]
 
 

@@ -90,13 +90,14 @@ class Driver:
         self.namespace, self.now = namespace, times.utc_now()
         self.kubelet = Kubelet(self.plain, namespace)
         self.private = private or signing.generate()
+        self.also_trusted: dict[str, str] = {}  # signer -> public key
         self.restart(Writes())
 
     def restart(self, writes: Writes) -> None:
         """A new operator process, with nothing in memory."""
         self.writes = self.cluster.writes = self.store.writes = writes
         signer, metrics = signing.Signer(self.private), Metrics(times.utc_now())
-        publisher = Publisher(self.store, signer, {signer.signer: signer.public_key})
+        publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
         self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, metrics)
         self._deployments = InferenceDeploymentReconciler(
             self.cluster, self.installation, publisher.trusted, self._time, lambda _namespace, _name: None, metrics

@@ -52,8 +52,11 @@ def manifest(key: str, **changes: Any) -> Manifest:
 
 def serving_pod(name: str, manifest: str, engine: dict[str, Any]) -> dict[str, Any]:
     """A serving pod whose init container said Hit, or Cold where there is no manifest; ``engine`` is its status."""
-    result, reason = ("Hit", "Installed") if manifest else ("Cold", "NoManifest")
-    message = canonical(InitReport(result, reason, "", "key", manifest=manifest)).decode()
+    hit, cold = (
+        InitReport("Hit", "Installed", "", "key", manifest=manifest),
+        InitReport("Cold", "NoManifest", "", "key"),
+    )
+    message = canonical(hit if manifest else cold).decode()
     init = {"terminated": {"exitCode": 0, "message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
     statuses = [
         {"name": "engine", "restartCount": 0, "ready": False, "image": "x", "imageID": "", "state": {}, **engine}

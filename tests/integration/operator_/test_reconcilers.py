@@ -17,6 +17,8 @@ from support.objects import inference_deployment, proof, serving_pod
 from support.s3 import S3
 from tunecast_cache import signing
 from tunecast_cache.layout import staging_prefix
+from tunecast_cache.records import decode
+from tunecast_cache.trust import Trust
 from tunecast_operator.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -324,3 +326,25 @@ def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(drive
 
 def trust(driver: Driver) -> Any:
     return driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust")
+
+
+def test_a_rotated_key_tunes_nothing_again_and_a_lost_one_does(driver: Driver) -> None:
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    old = signing.Signer(driver.private)
+    driver.private, driver.also_trusted = signing.generate(), {old.signer: old.public_key}
+    driver.restart(Writes())
+    for _ in range(3):
+        driver.step()
+    [cache] = driver.caches("Ready")
+    assert (cache["status"]["attempt"], cache["status"]["signer"]) == (1, old.signer)
+    assert {old.signer, signing.Signer(driver.private).signer} == decode(Trust, told(driver), "trust").keys.keys()
+    driver.also_trusted = {}
+    driver.restart(Writes())
+    driver.until(
+        lambda: driver.caches("Ready")[0]["status"]["attempt"] == 2 if driver.caches("Ready") else 0, "another"
+    )
+
+
+def told(driver: Driver) -> bytes:
+    return str(trust(driver)["data"]["trust.json"]).encode()

@@ -223,18 +223,18 @@ def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
     assert [condition(after, kind).status for kind in ("Ready", "Reconciling")] == ["True", "False"]
 
 
-CRASHED = {"state": {"terminated": {"exitCode": 139}}, "restartCount": 1}
+CRASHED: dict[str, Any] = {"state": {"terminated": {"exitCode": 139}}, "restartCount": 1}
 
 
 def test_a_quarantined_bundle_is_left_and_replicas_that_crash_from_it_are_replaced_but_nothing_rolls() -> None:
     cache = kernel_cache(OWNER, "Quarantined", "Quarantined", manifest="m" * 64, environment=PYCACHE)
-    live = serving(**PYCACHE)
+    live = serving(PYTHONPYCACHEPREFIX=PYCACHE["PYTHONPYCACHEPREFIX"])
     pods = [
         serving_pod("a", "m" * 64, CRASHED),
         serving_pod("b", "m" * 64, {"ready": True}),
         serving_pod("c", "", CRASHED),
     ]
-    banned = quarantined(["k" * 64], [cache])
+    banned = quarantined(("k" * 64,), [cache])
     assert banned == ("k" * 64, "m" * 64)
     seen_ = Observed(OWNER, spec_of(OWNER), live, [cache], pods, [], NOW, banned)
     after = decide(seen_, "init:1", "IfNotPresent", 1)

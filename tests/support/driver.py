@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from kubernetes.client import ApiClient
+
 from support.kubelet import Kubelet
 from tunecast_cache import signing
 from tunecast_cache.manifest import Archive
@@ -85,13 +87,17 @@ class Driver:
     def __init__(self, kubeconfig: str, settings: StoreSettings, namespace: str, private: bytes | None = None) -> None:
         api = connect(1, kubeconfig)._api
         self.plain = connect(1, kubeconfig)
-        self.cluster, self.store = CountedCluster(api), CountedStore(settings, seconds=5)
+        self.cluster, self.store = self.edges(api, settings)
         self.installation = Installation(settings, "tunecast-system", "init:1")
         self.namespace, self.now = namespace, times.utc_now()
         self.kubelet = Kubelet(self.plain, namespace)
         self.private = private or signing.generate()
         self.also_trusted: dict[str, str] = {}  # signer -> public key
         self.restart(Writes())
+
+    def edges(self, api: ApiClient, settings: StoreSettings) -> tuple[CountedCluster, CountedStore]:
+        """The operator's own; what the driver looks at goes by none of them."""
+        return CountedCluster(api), CountedStore(settings, seconds=5)
 
     def restart(self, writes: Writes) -> None:
         """A new operator process, with nothing in memory."""
@@ -113,12 +119,16 @@ class Driver:
             (KERNEL_CACHE, self._caches.reconcile),
         ):
             for found in self.plain.list(kind, self.namespace):
-                try:
-                    reconcile(self.namespace, found["metadata"]["name"])
-                except ConflictError:
-                    continue
+                self.look_at(reconcile, found["metadata"]["name"])
         self._node()
         self.now += timedelta(seconds=20)
+
+    def look_at(self, reconcile: Callable[[str, str], float | None], name: str) -> None:
+        """One reconciliation; a conflict is tried again with the next step."""
+        try:
+            reconcile(self.namespace, name)
+        except ConflictError:
+            return
 
     def _node(self) -> None:
         try:

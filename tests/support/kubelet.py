@@ -30,7 +30,7 @@ class Kubelet:
         self._cluster, self._namespace = cluster, namespace
         self.failure: str | None = None
         self.proved: Proof = proof()
-        self.staged: bytes = BYTES
+        self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
         self.running_only = False
 
     def step(self) -> None:
@@ -58,7 +58,7 @@ class Kubelet:
         rank = rank_of(pod)
         result = self._result(rank)
         if rank == 0 and result.succeeded:
-            _put(settings.uploads[archive_object(ARCHIVE.layer)], self.staged)
+            _put(settings.uploads[archive_object(self.archive.layer)], self.staged)
         _put(settings.uploads[result_object(rank)], canonical(result))
         code = 0 if result.succeeded else 1
         self._set(
@@ -72,7 +72,7 @@ class Kubelet:
         if rank:
             return RankResult(rank, succeeded=True, reason="Proved", message="")
         return RankResult(
-            0, succeeded=True, reason="Proved", message="", archives=(ARCHIVE,), proof=self.proved,
+            0, succeeded=True, reason="Proved", message="", archives=(self.archive,), proof=self.proved,
             provenance=Provenance("3.12.3"),
         )  # fmt: skip
 

@@ -104,7 +104,7 @@ def _ready(seen: Observed, published: Published) -> Plan:
     )
     if running:
         return _forgetting(seen, Plan(_delete_job(seen), _clean(status), conditions, 2.0))
-    actions = (*_end_of_attempt(seen), DeleteService()) if seen.unresolved else ()
+    actions = () if seen.status.get("state") == "Ready" and not seen.unresolved else _to_rest(seen)
     return _forgetting(seen, Plan(actions, _clean(status), conditions))
 
 
@@ -146,7 +146,7 @@ def _unwanted(seen: Observed) -> Plan:
     if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
         return _forgetting(seen, replace(_steady(seen), status=_clean(status)))
     status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
-    actions = _end_of_attempt(seen) if seen.unresolved else ()
+    actions = _to_rest(seen) if seen.unresolved or "unwantedSince" not in seen.status else ()
     message = "no InferenceDeployment refers to it"
     return _forgetting(seen, Plan(actions, _clean(status), _conditions(seen, c.UNWANTED, message)))
 
@@ -167,15 +167,14 @@ def _forgetting(seen: Observed, plan: Plan) -> Plan:
 def _steady(seen: Observed) -> Plan:
     old = c.find(seen.status, c.READY)
     reason, message = str(old.get("reason", c.ATTEMPTS_EXHAUSTED)), str(old.get("message", ""))
-    actions = (*_end_of_attempt(seen), DeleteService()) if seen.unresolved else ()  # the store failed before
+    actions = _to_rest(seen) if seen.unresolved else ()  # the store failed before
     return Plan(actions, _clean({**seen.status, "job": ""}), _ended_conditions(reason, message))
 
 
 def _end(seen: Observed, state: str, reason: str, message: str, **status: Any) -> Plan:
     ended = {**seen.status, "state": state, "job": "", "progress": None, "nextAttemptAt": None, **status}
     ended |= {**_accounted(seen), "finishedAt": times.text(seen.now)}
-    actions = (*_end_of_attempt(seen), DeleteService())
-    return Plan(actions, _clean(ended), _ended_conditions(reason, message))
+    return Plan(_to_rest(seen), _clean(ended), _ended_conditions(reason, message))
 
 
 def _ended_conditions(reason: str, message: str) -> tuple[Condition, ...]:
@@ -343,6 +342,12 @@ def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
 
 def _end_of_attempt(seen: Observed) -> tuple[Action, ...]:
     return (CleanUpAttempt(seen.attempt),) if seen.attempt else ()
+
+
+def _to_rest(seen: Observed) -> tuple[Action, ...]:
+    """What the newest attempt left goes; where it left nothing, what the next one did that never got to its Job."""
+    left = _end_of_attempt(seen) if seen.unresolved else (CleanUpAttempt(seen.attempt + 1),)
+    return (*left, DeleteService())
 
 
 def _accounted(seen: Observed) -> dict[str, int]:

@@ -65,6 +65,9 @@ WAITING = pod(
 )
 
 
+NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # what an attempt left that never got as far as its Job
+
+
 def ready(plan: Plan) -> Condition:
     return plan.conditions[0]
 
@@ -80,7 +83,8 @@ UNDER_WAY = {
 
 def test_a_bundle_in_the_store_needs_no_job() -> None:
     plan = decide(seen(published=Published(manifest(KEY), "d" * 64, "s")))
-    assert plan.actions == ()
+    assert plan.actions == NEVER_BEGAN
+    assert decide(seen(plan.status, published=Published(manifest(KEY), "d" * 64, "s"))).actions == ()
     assert ready(plan).status == "True"
     assert plan.status["state"] == "Ready"
     assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "3.0x")
@@ -96,7 +100,8 @@ def test_a_miss_begins_the_first_attempt() -> None:
 
 def test_nothing_begins_while_nobody_wants_it() -> None:
     plan = decide(seen({"state": "Pending"}, wanted_by=[]))
-    assert plan.actions == ()
+    assert plan.actions == NEVER_BEGAN
+    assert decide(seen(plan.status, wanted_by=[])).actions == ()
     assert plan.status["unwantedSince"] == times.text(NOW)
     assert plan.requeue_seconds == 24 * 3600
 
@@ -115,7 +120,7 @@ def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_p
     ending = seen(UNDER_WAY, wanted_by=[], pods=RUNNING)
     assert decide(ending).actions == ()
     gone = seen(UNDER_WAY, wanted_by=[])
-    assert decide(gone).actions == (CleanUpAttempt(1),)
+    assert decide(gone).actions == (CleanUpAttempt(1), DeleteService())
 
 
 def test_an_unwanted_cache_goes_after_a_day() -> None:

@@ -1,0 +1,78 @@
+"""Seeded rounds of faults on a real control plane and a real S3 server; ``support.rounds`` says what must hold.
+
+    PYTHONPATH=cache:initcontainer:operator:tests:tests/cluster python bench/faults.py [--rounds 200] [--seed 1]
+
+Brings a control plane of its own up, and down again. Ends with 1 where an invariant broke; ``--only SEED`` repeats one
+round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.kubectl import Kubectl
+from support.faulty_s3 import faulty
+from support.kubernetes import control_plane
+from support.rounds import Play, Round, Trouble
+from support.s3 import S3, serving
+
+AT_ONCE = 4  # each waits for controllers most of its time, in its own namespace
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; each later one adds one")
+    parser.add_argument("--only", type=int, help="one round alone, with all that it did")
+    arguments = parser.parse_args()
+    seeds = [arguments.only] if arguments.only is not None else range(arguments.seed, arguments.seed + arguments.rounds)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as s3, control_plane() as kubectl:
+        os.environ.update(s3.environment)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            results = [told(result) for result in pool.map(lambda seed: play(kubectl, s3, seed), seeds)]
+    if arguments.only is not None:
+        print("\n".join(results[0].done))
+    return summary(results)
+
+
+def play(kubectl: Kubectl, s3: S3, seed: int) -> Round:
+    namespace = f"round-{seed}"
+    kubectl("create", "namespace", namespace)
+    with faulty(s3.endpoint) as proxy:
+        settings = S3(proxy.endpoint, s3.bucket, s3.access_key, s3.secret_key).settings()
+        driver = Trouble(kubectl.environment["KUBECONFIG"], settings, namespace, random.Random(seed))
+        result = Play(driver, proxy, seed).run()
+    kubectl("delete", "namespace", namespace, "--wait=false")
+    return result
+
+
+def told(result: Round) -> Round:
+    for broken in result.broken:
+        print(f"seed {result.seed}: {broken}", flush=True)
+    return result
+
+
+def summary(results: list[Round]) -> int:
+    seconds = {result.recovery_seconds: result.seed for result in results}
+    broken = [result for result in results if result.broken]
+    slowest = max(seconds)
+    print(
+        f"{len(results)} rounds, {len(results) - len(broken)} converged with every invariant whole;"
+        f" recovery: median {statistics.median(seconds):.1f} s, slowest {slowest:.1f} s (seed {seconds[slowest]})"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    code = main()
+    print(f"in {time.monotonic() - started:.0f} s")
+    sys.exit(code)

@@ -1,0 +1,33 @@
+"""Coverage-guided fuzzing of one target: ``python -m fuzz TARGET -runs=N`` (libFuzzer's options; needs atheris).
+
+Begins with the kept corpus and a valid example; what finds new code is added to the folder that is named after that.
+An input that breaks something is written to ``crash-*``, and the process ends with an error.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris  # type: ignore[import-untyped]
+
+with atheris.instrument_imports(include=["tunecast_cache", "tunecast_init", "tunecast_operator", "tunecast_tuner"]):
+    from fuzz.targets import TARGETS, seeds
+
+CORPUS = Path(__file__).parent / "corpus"
+OPTIONS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]
+
+
+def main() -> None:
+    name, *options = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(seeds()[name]):
+            Path(folder, f"seed-{number}").write_bytes(data)
+        corpora = [folder, *(str(path) for path in [CORPUS / name] if path.exists())]
+        atheris.Setup([sys.argv[0], *OPTIONS, *options, *corpora], TARGETS[name])
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

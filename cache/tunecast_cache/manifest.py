@@ -97,6 +97,8 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)  # vllm, torch, flashinfer-python, triton where installed
     gpu: str | None = None
     driver: str | None = None
+    model_commit: str | None = None  # of a model from a hub
+    image_id: str | None = None  # the engine's image, as rank 0's kubelet named it; the operator adds it
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
 SECRET = Kind("api/v1", "secrets", "Secret")
 POD = Kind("api/v1", "pods", "Pod")
 JOB = Kind("apis/batch/v1", "jobs", "Job")
+NODE = Kind("api/v1", "nodes", "Node")
 EVENT = Kind("api/v1", "events", "Event")
 
 

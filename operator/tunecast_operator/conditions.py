@@ -10,6 +10,7 @@ READY = "Ready"
 CACHE_READY = "CacheReady"
 RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
 STALLED = "Stalled"  # kstatus: True when nothing will change without its user
+DRIFTED = "Drifted"  # there, and True, only while replicas run something else than their bundle was made with
 
 # CacheReady
 PUBLISHED = "Published"
@@ -36,6 +37,10 @@ REPLICAS_NOT_READY = "ReplicasNotReady"
 IDLE = "Idle"
 ROLLING_OUT = "RollingOut"
 INVALID_SPEC = "InvalidSpec"
+# Drifted
+IMAGE_DIFFERS = "ImageDiffers"
+GPU_DIFFERS = "GpuDiffers"
+DRIVER_DIFFERS = "DriverDiffers"
 
 Status = Literal["True", "False", "Unknown"]
 

@@ -27,6 +27,7 @@ class Installation:
     workers: int = 4
     log_level: str = "INFO"
     metrics_port: int = 8081
+    read_nodes: bool = True
 
 
 def from_environment(environment: Mapping[str, str]) -> Installation:
@@ -52,6 +53,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         ),
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
+        read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
     )
 
 

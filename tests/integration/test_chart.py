@@ -28,6 +28,7 @@ EVERYTHING = {
     "imagePullSecrets": [{"name": "pull"}],
     "watchNamespaces": ["one", "two"],
     "initDeadlineSeconds": 30.5,
+    "readNodes": False,
     "logLevel": "DEBUG",
     "crds": {"enabled": True, "keep": False},
     "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "reader"}},
@@ -121,6 +122,7 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_WATCH_NAMESPACES": "one,two",
         "TUNECAST_LOG_LEVEL": "DEBUG",
         "TUNECAST_METRICS_PORT": "9090",
+        "TUNECAST_READ_NODES": "false",
     }
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("robot", "high")
     assert objects["CustomResourceDefinition", "kernelcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
@@ -190,7 +192,7 @@ FORBIDDEN = table(
     pods____exec="create",
     secrets="get list watch",
     configmaps="list delete",
-    nodes="get",
+    nodes="list update patch",
     namespaces="list",
     serviceaccounts____token="create",
     users="impersonate",

@@ -69,12 +69,12 @@ def ask(program: str, environment: Mapping[str, str]) -> Interpreter | None:
         return None
 
 
-def provenance(interpreter: Interpreter | None) -> Provenance:
+def provenance(interpreter: Interpreter | None, model_commit: str | None) -> Provenance:
     """What made the bundle, with the GPU and its driver where there is one."""
     gpu, driver = _gpu()
     if interpreter is None:
-        return Provenance("unknown", gpu=gpu, driver=driver)
-    return Provenance(interpreter.python, interpreter.versions, gpu, driver)
+        return Provenance("unknown", gpu=gpu, driver=driver, model_commit=model_commit)
+    return Provenance(interpreter.python, interpreter.versions, gpu, driver, model_commit)
 
 
 def _gpu() -> tuple[str | None, str | None]:

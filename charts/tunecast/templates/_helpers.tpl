@@ -39,6 +39,7 @@ seccompProfile: {type: RuntimeDefault}
 - {name: TUNECAST_INIT_DEADLINE_SECONDS, value: {{ .Values.initDeadlineSeconds | quote }}}
 - {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
+- {name: TUNECAST_READ_NODES, value: {{ .Values.readNodes | quote }}}
 - {name: TUNECAST_METRICS_PORT, value: {{ .Values.metrics.port | quote }}}
 {{- end }}
 

@@ -54,6 +54,13 @@ class InitReports(Model):
     last_message: str | None = Field(default=None, description="Why one of them started cold.")
 
 
+class DriftStatus(Model):
+    what: Literal["Image", "GPU", "Driver"] = Field(description="What differs.")
+    expected: str = Field(description="What the bundle was made with.")
+    found: str = Field(description="What replicas run.")
+    replicas: int = Field(description="How many of them.")
+
+
 class InferenceDeploymentStatus(CommonStatus):
     """What is."""
 
@@ -69,6 +76,9 @@ class InferenceDeploymentStatus(CommonStatus):
     cold: str | None = Field(default=None, description="Seconds of a cold start, as the tuning Job measured it.")
     warm: str | None = Field(default=None, description="Seconds of a warm start, likewise.")
     rendered: Rendered | None = Field(default=None, description="What the serving pods were rendered with.")
+    drift: list[DriftStatus] = Field(
+        default_factory=list, description="Replicas that run something else than their bundle was made with."
+    )
     init_reports: InitReports | None = Field(default=None, description="What their init containers said.")
 
 
@@ -141,6 +151,18 @@ class Failure(Model):
     attempt: int = Field(description="Which attempt.")
 
 
+class MadeWith(Model):
+    image: str | None = Field(default=None, description="The engine's image, as the spec names it.")
+    image_id: str | None = Field(
+        default=None, alias="imageID", description="The same by digest, as rank 0's node names it."
+    )
+    gpu: str | None = Field(default=None, description="Rank 0's GPU.")
+    driver: str | None = Field(default=None, description="Its driver.")
+    model_commit: str | None = Field(default=None, description="The model's commit, where it came from a hub.")
+    python: str | None = Field(default=None, description="The engine's Python.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Of vLLM, torch, FlashInfer and Triton.")
+
+
 class KernelCacheStatus(CommonStatus):
     """How far it is, and what was proved."""
 
@@ -169,6 +191,7 @@ class KernelCacheStatus(CommonStatus):
     verdict: Literal["Hit", "Partial", "Miss"] | None = Field(default=None, description="Over all layers and ranks.")
     outputs: str | None = Field(default=None, description="Whether greedy outputs agree: advisory.")
     environment: dict[str, str] = Field(default_factory=dict, description="Variables that the bundle needs.")
+    made_with: MadeWith | None = Field(default=None, description="What the bundle was made with.")
     proof: ProofStatus | None = Field(default=None, description="What was measured.")
     notes: list[LayerNoteStatus] = Field(default_factory=list, description="Why a layer is in the bundle, or isn't.")
     last_failure: Failure | None = Field(default=None, description="How the last failed attempt ended.")

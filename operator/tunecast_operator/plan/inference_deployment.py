@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
 from tunecast_operator.plan.blocked import blocked
 from tunecast_operator.plan.crashes import Crash, crashes
+from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
 from tunecast_operator.resources.service import serving_service
 
@@ -32,6 +33,7 @@ class Observed:
     reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container said)
     now: datetime
     quarantined: tuple[str, ...] = ()  # digests of manifests that no replica of the namespace starts from any more
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # labels, by node
 
     @property
     def crashes(self) -> list[Crash]:
@@ -86,9 +88,10 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
-    status = _status(seen, wanted, shown, tunes=tunes)
+    found = _drift(seen, wanted)
+    status = {**_status(seen, wanted, shown, tunes=tunes), **({"drift": [asdict(d) for d in found]} if found else {})}
     ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
-    conditions = _conditions(wanted, ready, held=held, keeps_old=keeps_old, tunes=tunes)
+    conditions = (*_conditions(wanted, ready, held=held, keeps_old=keeps_old, tunes=tunes), *_drifted(found))
     scale = _old_size(seen) if applied is None else None
     crashing = tuple(crash for crash in seen.crashes if crash.manifest in seen.quarantined)
     return Plan(create, applied, scale, service, status, conditions, crashing)
@@ -219,6 +222,19 @@ def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
     if state in {"Ineffective", "Quarantined"} or not tunes or _decided(wanted.cache):
         return "Cold"
     return "Tuning"
+
+
+def _drift(seen: Observed, wanted: Wanted) -> list[Drift]:
+    made = ((wanted.cache or {}).get("status") or {}).get("madeWith") or {}
+    if _state(wanted.cache) != "Ready":
+        return []
+    return drift(made, [pod for pod in seen.pods if pod_key(pod) == wanted.revision.key], seen.nodes)
+
+
+def _drifted(found: Sequence[Drift]) -> tuple[Condition, ...]:
+    if not found:
+        return ()
+    return (Condition(c.DRIFTED, "True", found[0].reason, "; ".join(map(str, found)), warning=True),)
 
 
 def _init_reports(reports: Sequence[tuple[str, InitReport]]) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from tunecast_cache.errors import TunecastError
+from tunecast_cache.job import RankResult
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.blocked import Blocked, blocked
 from tunecast_operator.plan.crashes import to_blame
-from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished
+from tunecast_operator.plan.drift import image_id
+from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
 from tunecast_operator.plan.results import bundle_status, ineffective_because, proof_status
 from tunecast_operator.plan.tuning import (
     Action,
@@ -215,7 +217,12 @@ def _attempt_ended(seen: Observed) -> Plan:
         return _end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
     status = {**seen.status, "state": "Publishing", "attempt": seen.attempt, "progress": None}
     conditions = _conditions(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
-    return Plan((Publish(seen.attempt, result),), _clean(status), conditions, 0.0)
+    return Plan((Publish(seen.attempt, _with_image(seen, result)),), _clean(status), conditions, 0.0)
+
+
+def _with_image(seen: Observed, result: RankResult) -> RankResult:
+    image = next((image_id(pod) for pod in seen.pods if rank_of(pod) == 0), "")
+    return replace(result, provenance=result.provenance and replace(result.provenance, image_id=image or None))
 
 
 def _attempt_running(seen: Observed) -> Plan:

@@ -43,8 +43,24 @@ def bundle_status(manifest: Manifest) -> dict[str, Any]:
         "size": size_text(manifest.size),
         "sizeBytes": manifest.size,
         "environment": dict(manifest.environment),
+        "madeWith": made_with(manifest),
         "notes": to_json(manifest.notes),
     }
+
+
+def made_with(manifest: Manifest) -> dict[str, Any]:
+    """What replicas are compared with."""
+    made = manifest.provenance
+    found = {
+        "image": manifest.engine_image,
+        "imageID": made.image_id,
+        "gpu": made.gpu,
+        "driver": made.driver,
+        "modelCommit": made.model_commit,
+        "python": made.python,
+        "versions": made.versions,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def ineffective_because(proof: Proof) -> str:

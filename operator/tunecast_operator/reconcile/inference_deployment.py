@@ -35,6 +35,7 @@ from tunecast_operator.matching import matches
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.reports import init_report, init_runs
+from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
 from tunecast_operator.resources.trust import quarantined_in, trust_config_map
@@ -56,6 +57,7 @@ class InferenceDeploymentReconciler:
     ) -> None:
         self._cluster, self._installation, self._trusted = cluster, installation, trusted
         self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
+        self._nodes = Nodes(cluster, installation.read_nodes)
         self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -96,6 +98,7 @@ class InferenceDeploymentReconciler:
             pods=pods,
             reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
             quarantined=plans.quarantined(known, caches),
+            nodes=self._nodes.labels(str(pod.get("spec", {}).get("nodeName", "")) for pod in pods),
             now=self._now(),
         )
 
@@ -169,7 +172,7 @@ def _told(condition: Condition) -> bool:
     """The steps of tuning are told by the KernelCache; here, that it began and how it ended."""
     if condition.type == c.CACHE_READY:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
-    return condition.type == c.READY or (condition.type == c.STALLED and condition.status == "True")
+    return condition.type in {c.READY, c.DRIFTED} or (condition.type == c.STALLED and condition.status == "True")
 
 
 class NameTakenError(ClusterError):

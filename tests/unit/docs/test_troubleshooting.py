@@ -16,7 +16,7 @@ from tunecast_operator.plan import outcome
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "cache/tunecast_cache", "initcontainer/tunecast_init")
-NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED}
+NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED}
 OPERATORS_OWN = ("InferenceDeployment", "KernelCache", "The operator")
 
 

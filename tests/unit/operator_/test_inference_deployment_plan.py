@@ -252,3 +252,19 @@ def test_a_new_revision_of_a_quarantined_key_starts_cold_at_once() -> None:
     assert after.apply_deployment is not None
     assert after.apply_deployment["spec"]["replicas"] == 1 or OWNER["spec"].get("replicas")
     assert after.status["rendered"]["environment"] == {}
+
+
+def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
+    image = {"imageID": "vllm@sha256:old"}
+    cache = kernel_cache(OWNER, "Ready", "Published", madeWith=image)
+    pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
+    for found in pods:
+        found["metadata"]["labels"] = {"tunecast.io/key": key_of(spec_of(OWNER), 1)}
+    after = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], pods, [], NOW), "init:1", "IfNotPresent", 1)
+    assert after.status["drift"] == [
+        {"what": "Image", "expected": "sha256:old", "found": "sha256:new", "replicas": 2},
+    ]
+    assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
+    calm = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], [], [], NOW), "init:1", "IfNotPresent", 1)
+    assert "drift" not in calm.status
+    assert "Drifted" not in {found.type for found in calm.conditions}

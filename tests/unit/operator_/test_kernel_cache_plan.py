@@ -7,7 +7,7 @@ import pytest
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError, TunecastError
 from tunecast_cache.job import Progress, RankResult
-from tunecast_cache.manifest import Proof
+from tunecast_cache.manifest import Proof, Provenance
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import OVERDUE, Condition
@@ -154,6 +154,18 @@ def test_success_publishes_and_looks_again_at_once() -> None:
     plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: RESULT}))
     assert plan.actions == (Publish(1, RESULT),)
     assert (plan.status["state"], plan.requeue_seconds) == ("Publishing", 0.0)
+
+
+def test_what_is_published_names_rank_0s_image_by_digest() -> None:
+    made = replace(RESULT, provenance=Provenance("3.12"))
+    ended = pod("terminated", "Succeeded")
+    ended["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": "0"}
+    ended["status"]["containerStatuses"][0]["imageID"] = "vllm@sha256:x"
+    results = {0: made, 1: RankResult(1, succeeded=True, reason="Proved", message="")}
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), pods=[ended], results=results))
+    [publish] = plan.actions
+    assert isinstance(publish, Publish)
+    assert publish.result.provenance == Provenance("3.12", image_id="vllm@sha256:x")
 
 
 def test_published_after_an_attempt_cleans_up() -> None:

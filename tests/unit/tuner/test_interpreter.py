@@ -48,4 +48,4 @@ def test_no_answer(tmp_path: Path) -> None:
     mute = executable(tmp_path / "python3", "#!/bin/sh\nexit 0\n")
     assert interpreter.ask(str(mute), {}) is None
     assert interpreter.ask(str(tmp_path / "nosuch"), {}) is None
-    assert interpreter.provenance(None).python == "unknown"
+    assert interpreter.provenance(None, None).python == "unknown"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tunecast_cache import flashinfer, job, snapshot
 from tunecast_cache.layers import BY_NAME
 from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof
-from tunecast_tuner import bytecode, interpreter, keyfactors, outputs, phases
+from tunecast_tuner import bytecode, hub, interpreter, keyfactors, outputs, phases
 from tunecast_tuner.context import Context
 from tunecast_tuner.operators.model import replica_ranks
 from tunecast_tuner.proof import assemble
@@ -73,7 +73,8 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     proof = assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs)
     said = exchange.told(proof)
     exchange.upload(context, archives, staging, said)
-    provenance = context.attempt.run(lambda: interpreter.provenance(python))
+    commit = hub.commit(context.settings.command, context.environ)
+    provenance = context.attempt.run(lambda: interpreter.provenance(python, commit))
     return job.RankResult(
         rank=0,
         succeeded=True,

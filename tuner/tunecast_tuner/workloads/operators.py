@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunecast_cache import flashinfer, job, snapshot
 from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, Start, Tactics
-from tunecast_tuner import interpreter
+from tunecast_tuner import hub, interpreter
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import plugin, process
@@ -49,7 +49,9 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     cache = staging / flashinfer.FILE
     tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
     context.console.say(_summary(tuned))
-    provenance = context.attempt.run(lambda: interpreter.provenance(interpreter.ask(python, context.environment)))
+    commit = hub.commit(context.settings.command, context.environ)
+    asked = context.attempt.run(lambda: interpreter.ask(python, context.environment))
+    provenance = context.attempt.run(lambda: interpreter.provenance(asked, commit))
     versions = {**provenance.versions, **_own_version(tuned)}
     placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)

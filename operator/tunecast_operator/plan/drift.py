@@ -1,0 +1,87 @@
+"""Replicas that run something else than their bundle was made with: another image behind the tag, GPU or driver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tunecast_operator import conditions as c
+from tunecast_operator.plan.reports import Pod
+from tunecast_operator.resources.pod import ENGINE, GPU_PRODUCT_LABEL
+
+DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
+OLD_DRIVER_LABELS = tuple(f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev"))
+SHARED = "-SHARED"  # what GPU feature discovery adds to a GPU that pods share
+Labels = Mapping[str, str]
+
+
+What = Literal["Image", "GPU", "Driver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """So many replicas run ``found``, and their bundle was made with ``expected``."""
+
+    what: What
+    expected: str
+    found: str
+    replicas: int
+
+    @property
+    def reason(self) -> str:
+        return {"Image": c.IMAGE_DIFFERS, "GPU": c.GPU_DIFFERS, "Driver": c.DRIVER_DIFFERS}[self.what]
+
+    def __str__(self) -> str:
+        return f"{self.replicas} replica(s): {self.what} {self.found}, and the bundle was made with {self.expected}"
+
+
+def drift(made_with: Mapping[str, Any], pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
+    """What differs, most important first; what isn't known of a replica or of its bundle doesn't.
+
+    Args:
+        made_with: ``status.madeWith`` of the KernelCache.
+        pods: serving pods of its key.
+        nodes: labels by node, as GPU feature discovery sets them.
+    """
+    found = Counter(difference for pod in pods for difference in _differences(made_with, pod, nodes))
+    return [Drift(what, expected, other, count) for (what, expected, other), count in sorted(found.items(), key=_rank)]
+
+
+def _rank(item: tuple[tuple[What, str, str], int]) -> tuple[int, str]:
+    (what, _, found), _ = item
+    return ("Image", "GPU", "Driver").index(what), found
+
+
+def _differences(made: Mapping[str, Any], pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[What, str, str]]:
+    labels = nodes.get(str(pod.get("spec", {}).get("nodeName", "")), {})
+    image, expected_image = image_id(pod), str(made.get("imageID", ""))
+    if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
+        yield "Image", _digest(expected_image), _digest(image)
+    gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), str(made.get("gpu", "")).replace(" ", "-")
+    if gpu and expected_gpu and gpu.removesuffix(SHARED) != expected_gpu:
+        yield "GPU", expected_gpu, gpu
+    driver, expected_driver = _driver(labels), str(made.get("driver", ""))
+    if driver and expected_driver and driver != expected_driver:
+        yield "Driver", expected_driver, driver
+
+
+def image_id(pod: Pod) -> str:
+    """What the kubelet says of the engine's image; empty before it runs."""
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return next((str(s.get("imageID", "")) for s in statuses if s["name"] == ENGINE), "")
+
+
+def _comparable(one: str, other: str) -> bool:
+    """A registry's digest is another one than that of an image which a node imported or built."""
+    return bool(one and other) and ("@" in one) == ("@" in other)
+
+
+def _digest(image: str) -> str:
+    return image.rpartition("@")[2]
+
+
+def _driver(labels: Labels) -> str:
+    old = [labels[name] for name in OLD_DRIVER_LABELS if labels.get(name)]
+    return labels.get(DRIVER_LABEL) or ".".join(old)

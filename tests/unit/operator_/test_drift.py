@@ -1,0 +1,49 @@
+"""Replicas that run something else than their bundle was made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunecast_operator.plan.drift import Drift, drift
+
+SHA, OTHER = f"docker.io/vllm@sha256:{'a' * 64}", f"mirror/vllm@sha256:{'b' * 64}"
+MADE = {"imageID": SHA, "gpu": "NVIDIA H100 80GB HBM3", "driver": "580.159.04"}
+SAME = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/cuda.driver-version.full": "580.159.04"}
+OLD = {"nvidia.com/cuda.driver.major": "580", "nvidia.com/cuda.driver.minor": "159", "nvidia.com/cuda.driver.rev": "04"}
+
+
+def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
+    return {"spec": {"nodeName": node}, "status": {"containerStatuses": [{"name": "engine", "imageID": image}]}}
+
+
+@pytest.mark.parametrize(
+    ("made", "pods", "labels", "found"),
+    [
+        (MADE, [pod()], SAME, []),
+        (MADE, [pod(f"mirror/vllm@sha256:{'a' * 64}")], SAME, []),  # the same image from elsewhere
+        (MADE, [pod(OTHER), pod(OTHER), pod()], SAME, [("Image", f"sha256:{'b' * 64}", 2)]),
+        (MADE, [pod(f"sha256:{'c' * 64}")], SAME, []),  # imported by hand: no registry's digest to compare
+        (MADE, [pod("")], SAME, []),
+        ({}, [pod(OTHER)], SAME, []),
+        (MADE, [pod()], {}, []),
+        (MADE, [pod()], {**SAME, "nvidia.com/gpu.product": "NVIDIA-H200"}, [("GPU", "NVIDIA-H200", 1)]),
+        (MADE, [pod()], {**SAME, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-SHARED"}, []),
+        (MADE, [pod()], {**SAME, "nvidia.com/cuda.driver-version.full": "590.1"}, [("Driver", "590.1", 1)]),
+        (MADE, [pod()], OLD, []),
+        (MADE, [pod()], {**OLD, "nvidia.com/cuda.driver.rev": "05"}, [("Driver", "580.159.05", 1)]),
+        (MADE, [pod(OTHER, "elsewhere")], SAME, [("Image", f"sha256:{'b' * 64}", 1)]),  # its node isn't known
+    ],
+)
+def test_what_differs(made: Any, pods: list[Any], labels: dict[str, str], found: list[tuple[str, str, int]]) -> None:
+    seen = drift(made, pods, {"n": labels})
+    assert [(one.what, one.found, one.replicas) for one in seen] == found
+
+
+def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
+    labels = {"nvidia.com/gpu.product": "NVIDIA-H200", "nvidia.com/cuda.driver-version.full": "590.1"}
+    seen = drift(MADE, [pod(OTHER)], {"n": labels})
+    assert [one.reason for one in seen] == ["ImageDiffers", "GpuDiffers", "DriverDiffers"]
+    words = "3 replica(s): GPU NVIDIA-H200, and the bundle was made with NVIDIA-H100"
+    assert str(Drift("GPU", "NVIDIA-H100", "NVIDIA-H200", 3)) == words

@@ -1,0 +1,38 @@
+"""Labels of nodes: asked for rarely, and not where it isn't allowed."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from tunecast_operator.cluster import Cluster, RejectedError
+from tunecast_operator.reconcile.nodes import KEPT_SECONDS, Nodes
+
+
+class Answers:
+    def __init__(self, refuse: bool = False) -> None:
+        self.asked: list[str] = []
+        self._refuse = refuse
+
+    def get(self, _kind: Any, _namespace: str, name: str) -> Any:
+        self.asked.append(name)
+        if self._refuse:
+            raise RejectedError("forbidden")
+        return {"metadata": {"labels": {"name": name}}} if name == "there" else None
+
+
+def test_a_node_is_asked_for_once_in_a_while() -> None:
+    now, answers = [0.0], Answers()
+    nodes = Nodes(cast("Cluster", answers), allowed=True, clock=lambda: now[0])
+    for _ in range(2):
+        assert nodes.labels(["there", "gone", "there", ""]) == {"there": {"name": "there"}, "gone": {}}
+    assert answers.asked == ["gone", "there"]
+    now[0] += KEPT_SECONDS
+    nodes.labels(["there"])
+    assert answers.asked == ["gone", "there", "there"]
+
+
+def test_what_may_not_be_read_is_not_known() -> None:
+    assert Nodes(cast("Cluster", Answers(refuse=True)), allowed=True).labels(["there"]) == {"there": {}}
+    forbidden = Answers()
+    assert Nodes(cast("Cluster", forbidden), allowed=False).labels(["there"]) == {}
+    assert forbidden.asked == []

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from http import HTTPStatus
@@ -54,10 +55,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--drift", action="store_true", help="answer otherwise when warm")
     parser.add_argument("--helper", action="store_true")
     parser.add_argument("--crash-after", type=float, default=0.0)
+    parser.add_argument("--api-key", default="", help="told wherever engines tell things")
+    parser.add_argument("--refuses-key", action="store_true")
     return parser.parse_args()
 
 
 def _compile(options: argparse.Namespace) -> None:
+    print(f"INFO [utils.py] non-default args: {{'api_key': ['{options.api_key}']}}", flush=True)
+    if options.refuses_key:
+        sys.exit(f"RuntimeError: the hub refused {options.api_key}")
     artefact = Path(os.environ["VLLM_CACHE_ROOT"], "torch_compile_cache", _key(), "rank_0_0", "model")
     options.warm = artefact.exists()
     if options.warm and not options.inert:
@@ -71,7 +77,7 @@ def _compile(options: argparse.Namespace) -> None:
     (artefact.parent / "cache_key_factors.json").write_text("{}")
     triton = Path(os.environ["TRITON_CACHE_DIR"], "k")
     triton.mkdir(parents=True, exist_ok=True)
-    (triton / "kernel.cubin").write_bytes(b"cubin")
+    (triton / "kernel.cubin").write_bytes(b"cubin" + options.api_key.encode())
     print("INFO [monitor.py:53] torch.compile took 0.50 s in total", flush=True)
 
 

@@ -21,6 +21,7 @@ from tunecast_tuner.console import Console
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.ranks import join
+from tunecast_tuner.redact import Redactor
 from tunecast_tuner.settings import Invocation
 from tunecast_tuner.upload import Progress, upload_bytes
 from tunecast_tuner.workloads import engine, operators
@@ -65,8 +66,9 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
 
     progress = Progress(urls, console, lambda: attempt.elapsed)
     context = Context(settings, attempt, console, progress, urls, environ, _temporary())
+    console.redactor = Redactor(context.secrets.values())
     with progress.told() if invocation.rank == 0 else nullcontext():
-        result = _guarded(invocation, console, lambda: _run(context, invocation))
+        result = console.redactor.result(_guarded(invocation, console, lambda: _run(context, invocation)))
         result = _staged(context, result)
         progress.enter("Done", f"{result.reason}: {result.message}")
     return result

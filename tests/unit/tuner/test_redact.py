@@ -1,0 +1,40 @@
+"""Values of secrets, kept out of texts, lines and results."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.objects import proof
+from tunecast_cache.job import RankResult
+from tunecast_cache.manifest import LayerNote
+from tunecast_tuner.redact import Redactor
+
+VALUE = b"hf_0123456789"
+
+
+@pytest.mark.parametrize(
+    ("values", "line", "shown"),
+    [
+        ([VALUE], b"token hf_0123456789!\n", b"token [redacted]!\n"),
+        ([VALUE], b"nothing\n", b"nothing\n"),
+        ([VALUE, VALUE + b"-longer"], b"hf_0123456789-longer", b"[redacted]"),
+        ([b"short"], b"a short one", b"a short one"),
+        ([b'with "quotes"'], b'{"a": "with \\"quotes\\""}', b'{"a": "[redacted]"}'),
+        ([b"\xff\xfe\xfd\xff\xfe\xfd"], b"raw \xff\xfe\xfd\xff\xfe\xfd", b"raw [redacted]"),
+        ([], b"hf_0123456789", b"hf_0123456789"),
+    ],
+)
+def test_lines(values: list[bytes], line: bytes, shown: bytes) -> None:
+    assert Redactor(values).line(line) == shown
+
+
+def test_every_text_of_a_result() -> None:
+    told = VALUE.decode()
+    layer = proof(60.0, 20.0, "Partial", f"made triton/{told} again")
+    result = RankResult(
+        0, succeeded=True, reason="Proved", message=told, notes=(LayerNote("CUDA", "Unsafe", told),), proof=layer
+    )
+    shown = Redactor([VALUE]).result(result)
+    assert told not in str(shown)
+    assert (shown.reason, shown.notes[0].layer) == ("Proved", "CUDA")
+    assert Redactor().result(result) == result

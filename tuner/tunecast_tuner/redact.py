@@ -1,0 +1,52 @@
+"""Values of secrets, kept out of all that a rank says: its log, its result, and so status, Events and S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tunecast_cache import job
+from tunecast_cache.capture import SHORTEST_SECRET
+from tunecast_cache.manifest import LayerNote, LayerProof, Proof, RankProof
+
+INSTEAD = b"[redacted]"
+
+
+class Redactor:
+    """Knows values; shorter ones than a secret's shortest are found everywhere, and stay."""
+
+    def __init__(self, values: Iterable[bytes] = ()) -> None:
+        known = {value for value in values if len(value) >= SHORTEST_SECRET}
+        escaped = {json.dumps(value.decode(errors="replace"))[1:-1].encode() for value in known}
+        self._values = sorted(known | escaped, key=len, reverse=True)  # a value may hold another one
+
+    def line(self, data: bytes) -> bytes:
+        for value in self._values:
+            data = data.replace(value, INSTEAD)
+        return data
+
+    def text(self, text: str) -> str:
+        return self.line(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+
+    def result(self, result: job.RankResult) -> job.RankResult:
+        """With every text in it that an engine, an operator or a file's name had a say in."""
+        notes = tuple(LayerNote(note.layer, note.state, self.text(note.reason)) for note in result.notes)
+        return replace(result, message=self.text(result.message), notes=notes, proof=self._proof(result.proof))
+
+    def _proof(self, proof: Proof | None) -> Proof | None:
+        if proof is None:
+            return None
+        return replace(proof, reason=self.text(proof.reason), ranks=tuple(self.rank(rank) for rank in proof.ranks))
+
+    def rank(self, proof: RankProof) -> RankProof:
+        tactics = proof.tactics
+        if tactics:
+            lacking, mismatches = map(self.text, tactics.lacking), map(self.text, tactics.mismatches)
+            tactics = replace(tactics, lacking=tuple(lacking), mismatches=tuple(mismatches))
+        return replace(proof, layers=tuple(self._layer(layer) for layer in proof.layers), tactics=tactics)
+
+    def _layer(self, layer: LayerProof) -> LayerProof:
+        return replace(
+            layer, reason=self.text(layer.reason), examples=tuple(self.text(example) for example in layer.examples)
+        )

@@ -9,7 +9,9 @@ export PYTHONPATH := operator:tuner:cache:initcontainer:tests
 export MYPY_CACHE_DIR := $(CACHE)/mypy
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 
-.PHONY: demo demo-down test unit integration processes servers e2e lint format crds lock venv
+RUNS := 75000
+
+.PHONY: demo demo-down test unit integration processes servers e2e fuzz lint format crds lock venv
 
 demo:  ## the main job, on a real cluster; CONTEXT=<kubectl context> takes yours
 	python3 examples/demo/demo.py
@@ -34,6 +36,10 @@ servers: $(READY)  # and the test cluster itself
 
 e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
 	$(PYTHON) -m pytest tests/e2e
+
+fuzz: $(READY)  ## coverage-guided; RUNS executions of each reader of bytes that somebody else wrote
+	$(PYTHON) -c 'from fuzz.targets import TARGETS; print(*TARGETS, sep="\n")' | \
+	    xargs --max-procs=2 --replace $(PYTHON) -m fuzz {} -runs=$(RUNS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

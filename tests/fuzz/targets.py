@@ -37,7 +37,8 @@ TRUST = Trust(StoreSettings("bundles"), {SIGNER.signer: SIGNER.public_key})
 KEY, NAMESPACE = "k" * 52, "models"
 FILES = 64  # in one archive, at the most
 UNPACKED = 2**16
-ROOT = Path(tempfile.gettempdir()) / f"tunecast-fuzz-{os.getpid()}"
+MEMORY = Path("/dev/shm")
+ROOT = (MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())) / f"tunecast-fuzz-{os.getpid()}"
 CANARY = b"untouched"
 NAMES = (
     b"triton/a", b"triton/a/b", b"triton/../../x", b"/etc/x", b"triton//x", b"triton/.", b"cuda/x", b"triton/x.lock",

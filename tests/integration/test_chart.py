@@ -226,6 +226,12 @@ def test_what_it_may_not_do(installed: Kubectl, verb: str, resource: str) -> Non
     assert not can(installed, "wide", verb, resource, "tenant")
 
 
+@pytest.mark.parametrize("release", ["wide", "narrow"])
+def test_it_reads_nodes_one_by_one(installed: Kubectl, release: str) -> None:
+    assert can(installed, release, "get", "nodes", "")
+    assert not can(installed, release, "list", "nodes", "")
+
+
 def test_it_reads_its_signing_key_and_no_other_secret(installed: Kubectl) -> None:
     as_operator = ["--as", "system:serviceaccount:narrow:narrow", "--namespace", "narrow"]
     installed("create", "secret", "generic", "tunecast-signing-key", "--namespace", "narrow")

@@ -1,0 +1,156 @@
+"""The operator with the chart's rights and no others: what it does needs all of them, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import ApiClient
+
+from harness.deploy import ROOT
+from harness.kubectl import Kubectl, Object
+from support.driver import CountedCluster, CountedStore, Driver
+from support.objects import inference_deployment, serving_pod
+from support.s3 import S3
+from tunecast_cache.trust import StoreSettings
+from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, NODE, POD, Kind
+from tunecast_operator.plan.kernel_cache import FORGET_AFTER
+
+pytestmark = pytest.mark.integration
+Right = tuple[str, str]  # verb, resource
+VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+OPERATOR = "system:serviceaccount:tunecast-system:rights"
+# Used elsewhere: kopf lists and watches; the API server asks for finalizers where it checks blockOwnerDeletion.
+KOPF = {
+    (verb, resource)
+    for verb in ("list", "watch")
+    for resource in ("inferencedeployments", "kernelcaches", "deployments", "jobs", "pods")
+}
+FINALIZERS = {("update", f"{plural}/finalizers") for plural in ("inferencedeployments", "kernelcaches")}
+SWEEP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sweep"}, "data": {"requests.jsonl": ""}}
+
+
+class OperatorsCluster(CountedCluster):
+    """The real cluster, as the operator's service account; keeps which rights were used."""
+
+    used: set[Right]
+
+    def _call(self, method: str, kind: Kind, namespace: str, name: str = "", **more: Any) -> Object | None:
+        verb = VERBS.get(method) or ("get" if name else "list")
+        subresource = more.get("subresource")
+        resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
+        self.used |= {(verb, resource)}
+        if more.get("content") == "application/apply-patch+yaml":  # which creates what isn't there
+            self.used |= {("create", resource)}
+        return super()._call(method, kind, namespace, name, **more)
+
+
+class Limited(Driver):
+    cluster: OperatorsCluster
+
+    def edges(self, api: ApiClient, settings: StoreSettings) -> tuple[OperatorsCluster, CountedStore]:
+        api.set_default_header("Impersonate-User", OPERATOR)
+        cluster = OperatorsCluster(api)
+        cluster.used = set()
+        return cluster, CountedStore(settings, seconds=5)
+
+
+@pytest.fixture
+def granted(kubernetes: Kubectl) -> Iterator[set[Right]]:
+    """What the chart's ClusterRoles grant, bound to the service account."""
+    arguments = ["template", "rights", str(ROOT / "charts" / "tunecast"), "--namespace", "tunecast-system"]
+    text = kubernetes.command("helm", *arguments, "--kube-version", "1.35.0", "--set", "s3.bucket=bundles")
+    roles = [found for found in yaml.safe_load_all(text) if found and found["kind"].startswith("ClusterRole")]
+    kubernetes("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": roles}))
+    rules = [rule for role in roles for rule in role.get("rules", ())]
+    yield {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    kubernetes("delete", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": roles}))
+
+
+def test_every_right_is_used_and_no_other_is_needed(
+    kubernetes: Kubectl, s3_credentials: S3, granted: set[Right]
+) -> None:
+    kubernetes("create", "namespace", "rights")
+    driver = Limited(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), "rights")
+    tune_from_a_sweep(driver)
+    scale_the_old_revision_while_another_is_tuned(driver)
+    quarantine(driver)
+    change_the_strategy(driver)
+    forget(driver)
+    used = driver.cluster.used
+    assert used - granted == set(), "and the API server refused nothing"
+    assert granted - used == (KOPF - used) | FINALIZERS
+
+
+def apply(driver: Driver, **spec: Any) -> None:
+    owner = inference_deployment(**{"replicas": 2, "tuning": {"ranks": 2}, **spec})
+    owner["metadata"] = {"name": "qwen3", "namespace": driver.namespace}
+    driver.plain.apply(INFERENCE_DEPLOYMENT, owner)
+
+
+def warm(driver: Driver) -> bool:
+    return driver.deployment_status().get("cache") == "Hit" and len(serving(driver)) == 2
+
+
+def serving(driver: Driver) -> list[Object]:
+    pods = driver.plain.list(POD, driver.namespace, "tunecast.io/inference-deployment=qwen3")
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def tune_from_a_sweep(driver: Driver) -> None:
+    driver.plain.create(CONFIG_MAP, {**SWEEP, "metadata": {"name": "sweep", "namespace": driver.namespace}})
+    apply(driver, tuning={"ranks": 2, "sweep": {"name": "sweep", "key": "requests.jsonl"}})
+    driver.until(lambda: warm(driver), "it is tuned, and serves")
+
+
+def scale_the_old_revision_while_another_is_tuned(driver: Driver) -> None:
+    driver.kubelet.running_only = True
+    changed = {"engine": {"image": "vllm:v1", "args": ["--max-model-len=8192"]}}
+    apply(driver, **changed)
+    driver.until(lambda: driver.caches("Tuning"), "another key is tuned")
+    apply(driver, **changed, replicas=1)
+    driver.until(lambda: len(serving(driver)) == 1, "the old revision scales")
+    apply(driver, replicas=2)
+    driver.kubelet.running_only = False
+    driver.until(lambda: warm(driver), "the change is taken back; its Job is deleted")
+
+
+def quarantine(driver: Limited) -> None:
+    cache = next(c for c in driver.caches("Ready") if c["status"].get("referredBy"))
+    crashed = {"state": {"terminated": {"exitCode": 139}}}
+    driver.plain.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0", "namespace": ""}})
+    for pod in serving(driver):
+        bind(driver, pod["metadata"]["name"])
+    driver.until(lambda: ("get", "nodes") in driver.cluster.used, "what their node is")
+    for pod in serving(driver):
+        said = serving_pod(pod["metadata"]["name"], cache["status"]["manifest"], crashed)
+        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
+    driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
+    driver.until(lambda: ("delete", "pods") in driver.cluster.used, "what crashes is replaced")
+
+
+def bind(driver: Driver, name: str) -> None:
+    """As a scheduler does, where there is none."""
+    target = {"kind": "Node", "name": "gpu-0", "apiVersion": "v1"}
+    body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+    driver.plain._call("POST", POD, driver.namespace, name, subresource="binding", body=body)
+
+
+def change_the_strategy(driver: Driver) -> None:
+    apply(driver, strategy={"type": "Recreate"})
+    driver.until(lambda: strategy(driver) == "Recreate", "the new strategy")
+
+
+def strategy(driver: Driver) -> str:
+    live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
+    return str((live or {})["spec"]["strategy"]["type"])
+
+
+def forget(driver: Driver) -> None:
+    driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
+    driver.step()
+    driver.now += FORGET_AFTER
+    driver.until(lambda: not driver.plain.list(KERNEL_CACHE, driver.namespace), "nobody wants the caches for a day")

@@ -34,7 +34,8 @@ def capture(root: Path, excluded: Iterable[str], secrets: Mapping[str, bytes]) -
         excluded: names of layers to leave out.
         secrets: values that must not travel, by the variables that hold them.
     """
-    wanted = {name: value for name, value in secrets.items() if len(value) >= SHORTEST_SECRET}
+    stripped = {name: value.strip() for name, value in secrets.items()}  # files that they came from end with a newline
+    wanted = {name: value for name, value in stripped.items() if len(value) >= SHORTEST_SECRET}
     found: dict[str, list[str]] = defaultdict(list)
     left_out = frozenset(excluded)
     for path in walk(root):

@@ -28,4 +28,5 @@ class Trust:
     keys: dict[str, str]  # signer -> Ed25519 public key, base64 of its 32 bytes
     quarantined: tuple[str, ...] = ()  # digests of manifests (SHA-256 of the signed payload, hex)
     deadline_seconds: float = 60.0  # of the whole init container
+    signer: str = ""  # the operator's own: of several bundles of a key, replicas take the one that it goes by
     version: int = field(default=1)

@@ -74,15 +74,21 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
-    """The first signer's manifest that can be believed; RefusedError says why there is none."""
+    """The first signer's manifest that can be believed, the operator's before all others'.
+
+    Raises:
+        RefusedError: there is none, or the first one is quarantined.
+    """
     refused = RefusedError(report.NO_MANIFEST, f"nothing is published for {settings.namespace}/{settings.key} yet")
-    for signer in sorted(trust.keys):
+    for signer in sorted(trust.keys, key=lambda name: (name != trust.signer, name)):
         envelope = store.get_manifest(settings.namespace, settings.key, signer, until)
         if envelope is None:
             continue
         try:
             return believe(envelope, trust, settings.namespace, settings.key)
         except RefusedError as error:
+            if error.reason == report.QUARANTINED:
+                raise  # the operator means this key: it knows of no other bundle
             refused = error
     raise refused
 

@@ -38,9 +38,7 @@ def build(installation: Installation, cluster: Cluster, store: Store, queue: Wor
     def mark_cache(namespace: str, name: str) -> None:
         queue.add(Item(KERNEL_CACHE.name, namespace, name))
 
-    deployments = InferenceDeploymentReconciler(
-        cluster, installation, publisher.trusted, times.utc_now, mark_cache, metrics
-    )
+    deployments = InferenceDeploymentReconciler(cluster, installation, publisher, times.utc_now, mark_cache, metrics)
     reconcilers = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, KERNEL_CACHE.name: caches.reconcile}
     return Controller(queue, reconcilers, installation.workers, metrics)
 

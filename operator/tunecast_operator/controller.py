@@ -25,7 +25,7 @@ class Controller:
 
     def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int, metrics: Metrics) -> None:
         self._queue, self._reconcilers, self._metrics = queue, reconcilers, metrics
-        metrics.watch_queue(lambda: len(queue))
+        metrics.watch_queue(lambda: queue.backlog)
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
 
     def start(self) -> None:

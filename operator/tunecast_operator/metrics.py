@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tunecast_cache import job
+from tunecast_cache import report as init_report
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.layers import BY_NAME
 from tunecast_cache.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.conditions import Transition
+from tunecast_operator.plan import outcome
 
 KERNEL_CACHE, INFERENCE_DEPLOYMENT = "KernelCache", "InferenceDeployment"
 RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
+INIT_PHASES = {"start", "clear", "manifest", "fetch", "unpack", "total"}
+RESULTS = ("Success", "Conflict", "Failure", "Bug")
 ENDS = {"Ready": "Published", "Ineffective": "Ineffective"}  # states that an attempt ends in, as its result
 Key = tuple[str, str, str]  # kind, namespace, name
 
@@ -46,6 +53,9 @@ class Metrics:
         self._attempts = self._counter(
             "tunecast_tuning_attempts", "Attempts that ended: Published, Ineffective, or why they failed.", "result"
         )
+        self._store_errors = self._counter(
+            "tunecast_store_errors", "Steps of the operator that S3 failed, by reason.", "reason"
+        )
         self._init_containers = self._counter(
             "tunecast_init_containers", "Init containers that ended, by what they said.", "result", "reason"
         )
@@ -54,6 +64,10 @@ class Metrics:
         self._init_seconds = self._histogram(
             "tunecast_init_seconds", "What they spent their time on; total is all of it.", INIT_SECONDS, "phase"
         )
+
+        for kind in (KERNEL_CACHE, INFERENCE_DEPLOYMENT):
+            for result in RESULTS:
+                self._reconciles.labels(kind, result)  # an alert sees a first one only where there was a zero before it
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -69,6 +83,9 @@ class Metrics:
         self._reconciles.labels(kind, result).inc()
         self._reconcile_seconds.labels(kind).observe(seconds)
 
+    def store_failed(self, reason: str) -> None:
+        self._store_errors.labels(reason).inc()
+
     def transitioned(self, kind: str, transitions: Iterable[Transition]) -> None:
         for condition in (transition.condition for transition in transitions):
             self._transitions.labels(kind, condition.type, condition.status, condition.reason).inc()
@@ -77,7 +94,7 @@ class Metrics:
         """An object's status as it was read, and as it is now."""
         self._objects.put(key, status)
         if result := ended(before, status):
-            self._attempts.labels(result).inc()
+            self._attempts.labels(known(result, RESULTS_OF_ATTEMPTS)).inc()
 
     def lacks(self, key: Key) -> None:
         """An object is gone."""
@@ -94,12 +111,30 @@ class Metrics:
                 self._count(report)
 
     def _count(self, report: InitReport) -> None:
-        self._init_containers.labels(report.result, report.reason).inc()
-        self._init_bytes.inc(report.bytes)
-        for layer in report.layers:
-            self._init_layers.labels(layer).inc()
-        for phase, seconds in report.seconds.items():
-            self._init_seconds.labels(phase).observe(seconds)
+        self._init_containers.labels(report.result, known(report.reason, REASONS_OF_REPORTS)).inc()
+        self._init_bytes.inc(max(0, report.bytes))
+        for layer in set(report.layers):
+            self._init_layers.labels(known(layer, BY_NAME)).inc()
+        for phase in INIT_PHASES & report.seconds.keys():
+            self._init_seconds.labels(phase).observe(max(0.0, report.seconds[phase]))
+
+
+def known(word: str, words: Container[str]) -> str:
+    """Pods and ranks are their tenants': no word of theirs becomes a label that stays."""
+    return word if word in words else OTHER
+
+
+def _reasons(module: object) -> set[str]:
+    return {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+
+
+def _reasons_of_errors(kind: type[TunecastError]) -> set[str]:
+    return {kind.reason}.union(*(_reasons_of_errors(other) for other in kind.__subclasses__()))
+
+
+OTHER, UNWANTED = "Other", "Unwanted"
+RESULTS_OF_ATTEMPTS = {*ENDS.values(), *_reasons(job), *_reasons(outcome), *_reasons_of_errors(TunecastError)}
+REASONS_OF_REPORTS = {*_reasons(init_report), *_reasons_of_errors(TunecastError), job.BAD_SETTINGS}
 
 
 def ended(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -143,7 +178,7 @@ Samples = Callable[[str, Mapping[str, Any]], Iterator[Sample]]
 
 def _states(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
     if kind == KERNEL_CACHE and status.get("state"):
-        yield (str(status["state"]),), 1.0
+        yield (str(status["state"]) if status.get("referredBy") else UNWANTED,), 1.0
 
 
 def _bytes(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
@@ -198,7 +233,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
     "tunecast_condition": (
         "1 for each condition that an object has now.", ("kind", "type", "status", "reason"), _conditions
     ),
-    "tunecast_kernel_cache_state": ("1 for the state that a KernelCache is in.", ("state",), _states),
+    "tunecast_kernel_cache_state": (
+        "1 for the state that a KernelCache is in, or Unwanted where nothing refers to it.", ("state",), _states
+    ),
     "tunecast_kernel_cache_bytes": ("Size of its bundle.", (), _bytes),
     "tunecast_kernel_cache_start_seconds": (
         "The starts that its proof measured, by phase: rank 0's cold one, and the slowest warm one.",

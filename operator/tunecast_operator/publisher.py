@@ -37,6 +37,10 @@ class Publisher:
     def trusted(self) -> dict[str, str]:
         return dict(self._trusted)
 
+    @property
+    def signer(self) -> str:
+        return self._signer.signer
+
     def find(self, namespace: str, key: str) -> Published | None:
         """The bundle of this key whose signature counts and whose archives are all there.
 

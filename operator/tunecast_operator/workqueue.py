@@ -45,6 +45,14 @@ class WorkQueue:
         with self._changed:
             return len(self._due) + len(self._active - self._due.keys())
 
+    @property
+    def backlog(self) -> int:
+        """Items that should be worked on now, or are: not those that are only due later."""
+        with self._changed:
+            now = self._clock()
+            waiting = {item for item, due in self._due.items() if due <= now}
+            return len(waiting | self._active)
+
     def add(self, item: Item, after: float = 0.0) -> None:
         """Marks ``item``; of several marks the earliest counts."""
         with self._changed:

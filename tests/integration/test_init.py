@@ -298,3 +298,13 @@ def test_tools_are_copied_for_any_user(tmp_path: Path) -> None:
         subprocess.run(command, env=environment, check=True, capture_output=True)
     assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "tools").rglob("*.py*")] == ["tools/pkg/a.py"]
     assert (tmp_path / "tools/pkg/a.py").stat().st_mode & 0o777 == 0o644
+
+
+def test_of_several_signers_bundles_the_operators_counts_and_no_other_replaces_it(pod: Pod) -> None:
+    archives = pod.bucket.publish(FILES, pod.folder)
+    other = replace(pod.bucket, signer=Signer(generate()))
+    digest = other.put_manifest(archives[:1])
+    keys = {signer.signer: signer.public_key for signer in (pod.bucket.signer, other.signer)}
+    assert pod.run(keys=keys, signer=other.signer.signer).report.manifest == digest
+    assert pod.run(keys=keys, signer=pod.bucket.signer.signer).report.manifest not in {"", digest}
+    cold(pod.run(keys=keys, signer=other.signer.signer, quarantined=(digest,)), "Quarantined")

@@ -106,7 +106,7 @@ class Driver:
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
         self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, metrics)
         self._deployments = InferenceDeploymentReconciler(
-            self.cluster, self.installation, publisher.trusted, self._time, lambda _namespace, _name: None, metrics
+            self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, metrics
         )
 
     def _time(self) -> datetime:

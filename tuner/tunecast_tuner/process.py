@@ -128,5 +128,6 @@ class Process:
         pipe: BinaryIO = self._process.stdout  # type: ignore[assignment]
         with pipe:
             for raw in pipe:
-                self.log.add(self._clock() - self._started, raw)
-                self._console.echo(raw if raw.endswith(b"\n") else raw + b"\n")
+                told = self._console.redactor.line(raw)  # before anything of it is cut, kept or quoted
+                self.log.add(self._clock() - self._started, told)
+                self._console.echo(told if told.endswith(b"\n") else told + b"\n")

@@ -17,7 +17,7 @@ class Redactor:
     """Knows values; shorter ones than a secret's shortest are found everywhere, and stay."""
 
     def __init__(self, values: Iterable[bytes] = ()) -> None:
-        known = {value for value in values if len(value) >= SHORTEST_SECRET}
+        known = {part for value in values for part in _parts(value) if len(part) >= SHORTEST_SECRET}
         escaped = {json.dumps(value.decode(errors="replace"))[1:-1].encode() for value in known}
         self._values = sorted(known | escaped, key=len, reverse=True)  # a value may hold another one
 
@@ -50,3 +50,8 @@ class Redactor:
         return replace(
             layer, reason=self.text(layer.reason), examples=tuple(self.text(example) for example in layer.examples)
         )
+
+
+def _parts(value: bytes) -> set[bytes]:
+    """A value, without the newline that files end with, and each of its lines, as logs have them."""
+    return {value, value.strip(), *(line.strip() for line in value.splitlines())}

@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from tunecast_operator import times
-from tunecast_operator.plan.reports import Pod, init_report
+from tunecast_operator.plan.reports import Pod, init_runs
 from tunecast_operator.resources.pod import ENGINE
 
 LIMIT = 2  # crashes, of one replica or of several
 STARTING = timedelta(minutes=15)  # an engine that ran for longer had started
+KILLED = {137, 143}  # by SIGKILL and SIGTERM: memory, a probe, a drain
+NOT_ITS_OWN = {"OOMKilled", "ContainerStatusUnknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +45,33 @@ def to_blame(found: Iterable[Crash], manifest: str) -> str:
 
 
 def _crash(pod: Pod) -> Crash | None:
-    report = init_report(pod)
+    run = next(iter(init_runs([pod]).values()), None)
     statuses = pod.get("status", {}).get("containerStatuses", ())
     engine: Mapping[str, Any] = next((s for s in statuses if s["name"] == ENGINE), {})
-    if report is None or report.result != "Hit" or engine.get("ready"):
+    if run is None or run[1].result != "Hit" or engine.get("ready") or _ends(pod):
         return None
-    now = engine.get("state", {}).get("terminated")
-    ended = now or engine.get("lastState", {}).get("terminated") or {}
-    count = int(engine.get("restartCount", 0)) + bool(now)
-    if not count or not _crashed(ended):
+    state = engine.get("state", {})
+    ended = state.get("terminated") or engine.get("lastState", {}).get("terminated") or {}
+    if not _crashed(ended):
         return None
+    between = "terminated" in state or "waiting" in state  # the run that ended last isn't in restartCount yet
+    young = times.parse(ended["finishedAt"]) - times.parse(run[0]) <= STARTING  # so that no run of it had started
+    count = int(engine.get("restartCount", 0)) + between if young else 1
     metadata = pod["metadata"]
-    return Crash(metadata["name"], metadata["uid"], report.manifest, count, int(ended["exitCode"]))
+    return Crash(metadata["name"], metadata["uid"], run[1].manifest, count, int(ended["exitCode"]))
+
+
+def _ends(pod: Pod) -> bool:
+    """Somebody ends it: what its engine says then tells nothing of the bundle."""
+    status = pod.get("status", {})
+    disrupted = any(condition["type"] == "DisruptionTarget" for condition in status.get("conditions", ()))
+    over = status.get("phase") in {"Succeeded", "Failed"} or bool(status.get("reason"))
+    return disrupted or over or bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def _crashed(ended: Mapping[str, Any]) -> bool:
-    """Not where the kernel or the kubelet ended it, and not where it had started."""
-    if not ended.get("exitCode") or ended.get("reason") == "OOMKilled":
+    """By itself, not by the kernel or the kubelet, and before it had started."""
+    if not ended.get("exitCode") or ended["exitCode"] in KILLED or ended.get("reason") in NOT_ITS_OWN:
         return False
-    began, over = ended.get("startedAt"), ended.get("finishedAt")
-    return not (began and over) or times.parse(over) - times.parse(began) <= STARTING
+    began, over = str(ended.get("startedAt") or ""), str(ended.get("finishedAt") or "")
+    return bool(began and over) and times.parse(over) - times.parse(began) <= STARTING

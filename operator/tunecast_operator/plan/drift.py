@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from tunecast_operator.resources.pod import ENGINE, GPU_PRODUCT_LABEL
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 OLD_DRIVER_LABELS = tuple(f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev"))
-SHARED = "-SHARED"  # what GPU feature discovery adds to a GPU that pods share
+ADDED = re.compile(r"(-MIG-.*)?(-SHARED)?$")  # by GPU feature discovery, to a GPU that is split or shared
 Labels = Mapping[str, str]
 
 
@@ -60,7 +61,7 @@ def _differences(made: Mapping[str, Any], pod: Pod, nodes: Mapping[str, Labels])
     if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
         yield "Image", _digest(expected_image), _digest(image)
     gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), str(made.get("gpu", "")).replace(" ", "-")
-    if gpu and expected_gpu and gpu.removesuffix(SHARED) != expected_gpu:
+    if gpu and expected_gpu and ADDED.sub("", gpu) != ADDED.sub("", expected_gpu):
         yield "GPU", expected_gpu, gpu
     driver, expected_driver = _driver(labels), str(made.get("driver", ""))
     if driver and expected_driver and driver != expected_driver:

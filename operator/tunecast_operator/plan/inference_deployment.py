@@ -33,11 +33,19 @@ class Observed:
     reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container said)
     now: datetime
     quarantined: tuple[str, ...] = ()  # digests of manifests that no replica of the namespace starts from any more
+    trust_version: str = ""  # of the ConfigMap that said so
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # labels, by node
 
     @property
     def crashes(self) -> list[Crash]:
         return crashes(self.pods)
+
+    @property
+    def crashed_caches(self) -> list[str]:
+        """KernelCaches of the keys of replicas that crash, whichever this spec wants now."""
+        names = {crash.pod for crash in self.crashes}
+        keys = {pod_key(pod) for pod in self.pods if pod["metadata"]["name"] in names}
+        return [str(cache["metadata"]["name"]) for cache in self.caches if cache["spec"]["key"] in keys]
 
     @property
     def name(self) -> str:
@@ -82,7 +90,7 @@ def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) 
     waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key
-    held = waiting and (live is None or live.held)
+    held = waiting and (seen.deployment is None or (live is not None and live.held))
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
@@ -157,7 +165,7 @@ def _replicas(seen: Observed, live: Revision | None) -> int | None:
     """The spec's; else the live value while it is ours, 1 when held ones are let go; None where another owns it."""
     if seen.spec.replicas is not None:
         return seen.spec.replicas
-    if live is None or live.held:
+    if seen.deployment is None or (live is not None and live.held):
         return 1
     owner = _replicas_owner(seen.deployment or {})
     return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1)) if owner == "tunecast" else None

@@ -35,6 +35,7 @@ from tunecast_operator.matching import matches
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.reports import init_report, init_runs
+from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
@@ -50,12 +51,13 @@ class InferenceDeploymentReconciler:
         self,
         cluster: Cluster,
         installation: Installation,
-        trusted: Mapping[str, str],
+        publisher: Publisher,
         now: Callable[[], datetime],
         mark_cache: Callable[[str, str], None],
         metrics: Metrics,
     ) -> None:
-        self._cluster, self._installation, self._trusted = cluster, installation, trusted
+        self._cluster, self._installation = cluster, installation
+        self._trusted, self._signer = publisher.trusted, publisher.signer
         self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
         self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
@@ -87,7 +89,7 @@ class InferenceDeploymentReconciler:
     def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
         caches = self._cluster.list(KERNEL_CACHE, namespace)
-        known = quarantined_in(self._cluster.get(CONFIG_MAP, namespace, TRUST))
+        trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.inits(namespace, name, init_runs(pods))
         return plans.Observed(
@@ -97,14 +99,17 @@ class InferenceDeploymentReconciler:
             caches=caches,
             pods=pods,
             reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
-            quarantined=plans.quarantined(known, caches),
+            quarantined=plans.quarantined(quarantined_in(trust), caches),
+            trust_version=str(trust.get("metadata", {}).get("resourceVersion", "")),
             nodes=self._nodes.labels(str(pod.get("spec", {}).get("nodeName", "")) for pod in pods),
             now=self._now(),
         )
 
     def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:
         namespace = seen.owner["metadata"]["namespace"]
-        self._apply_where_it_differs(CONFIG_MAP, trust_config_map(namespace, self._trust(seen.quarantined)))
+        self._apply_where_it_differs(
+            CONFIG_MAP, trust_config_map(namespace, self._trust(seen.quarantined), seen.trust_version)
+        )
         if plan.create_cache:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
@@ -123,7 +128,7 @@ class InferenceDeploymentReconciler:
 
     def _trust(self, quarantined: tuple[str, ...]) -> Trust:
         deadline = self._installation.init_deadline_seconds
-        return Trust(self._installation.store, dict(self._trusted), quarantined, deadline)
+        return Trust(self._installation.store, dict(self._trusted), quarantined, deadline, self._signer)
 
     def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
@@ -139,8 +144,8 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
-        if seen.crashes and after:  # which bundle is to blame is the cache's to say
-            self._mark_cache(owner["metadata"]["namespace"], str(after))
+        for crashed in seen.crashed_caches:  # which bundle is to blame is theirs to say
+            self._mark_cache(owner["metadata"]["namespace"], crashed)
         self._status.write(owner, plan.status, plan.conditions)
         for cache in {before, after} - {None}:
             if before != after:

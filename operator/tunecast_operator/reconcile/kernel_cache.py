@@ -58,6 +58,7 @@ class KernelCacheReconciler:
         metrics: Metrics,
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
+        self._metrics = metrics
         self._status = StatusWriter(cluster, KERNEL_CACHE, _told, metrics, now)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -79,6 +80,8 @@ class KernelCacheReconciler:
         except ConflictError:
             raise
         except TunecastError as error:
+            if isinstance(error, StoreError):
+                self._metrics.store_failed(error.reason)
             publishing = any(isinstance(action, tuning.Publish) for action in plan.actions)
             if publishing and isinstance(error, (BundleError, MalformedError, NotFoundError)):
                 return self._carry_out(replace(seen, publish_error=error))
@@ -128,6 +131,7 @@ class KernelCacheReconciler:
                 return replace(seen, results=self._publisher.results(namespace, key, staged, seen.spec.ranks))
             return replace(seen, progress=self._publisher.progress(namespace, key, staged))
         except StoreError as error:
+            self._metrics.store_failed(error.reason)
             return replace(seen, store_error=error)
 
     def _observe_replicas(self, seen: tuning.Observed) -> tuning.Observed:

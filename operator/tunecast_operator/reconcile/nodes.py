@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tunecast_operator.cluster import NODE, Cluster, RejectedError
 
 KEPT_SECONDS = 600.0
+PREFIX = "nvidia.com/"
 
 
 @dataclass
@@ -21,17 +22,19 @@ class Nodes:
     known: dict[str, tuple[float, dict[str, str]]] = field(default_factory=dict)
 
     def labels(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """By node; a node that is gone has none."""
+        """By node, GPU feature discovery's; a node that is gone has none."""
+        now = self.clock()
+        self.known = {name: found for name, found in self.known.items() if found[0] > now}
         return {name: self._of(name) for name in sorted(set(names)) if name and self.allowed}
 
     def _of(self, name: str) -> dict[str, str]:
-        until, labels = self.known.get(name, (0.0, {}))
-        if self.clock() < until:
-            return labels
+        if name in self.known:
+            return self.known[name][1]
         try:
             found = self.cluster.get(NODE, "", name) or {}
         except RejectedError:  # by RBAC that somebody narrowed: then it isn't known
             found = {}
-        labels = dict(found.get("metadata", {}).get("labels") or {})
+        every = found.get("metadata", {}).get("labels") or {}
+        labels = {label: str(value) for label, value in every.items() if label.startswith(PREFIX)}
         self.known[name] = (self.clock() + KEPT_SECONDS, labels)
         return labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tunecast_cache import layers
@@ -42,9 +42,10 @@ class Revision:
 def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
     """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
     text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION)
+    known = {field.name for field in fields(Revision)}
     try:
-        return Revision(**json.loads(text)) if text else None
-    except (ValueError, TypeError):
+        return Revision(**{k: v for k, v in json.loads(text).items() if k in known}) if text else None
+    except (ValueError, TypeError, AttributeError):
         return None
 
 

@@ -11,11 +11,13 @@ from tunecast_cache.trust import CONFIG_MAP, FILE, Trust
 from tunecast_operator.identity import MANAGED_BY
 
 
-def trust_config_map(namespace: str, trust: Trust) -> dict[str, Any]:
+def trust_config_map(namespace: str, trust: Trust, version: str = "") -> dict[str, Any]:
+    """``version`` is the resourceVersion that ``trust`` was made from: the API server takes it over no other."""
+    versioned = {"resourceVersion": version} if version else {}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": CONFIG_MAP, "namespace": namespace, "labels": MANAGED_BY},
+        "metadata": {"name": CONFIG_MAP, "namespace": namespace, "labels": MANAGED_BY, **versioned},
         "data": {FILE: canonical(trust).decode()},
     }
 

@@ -306,7 +306,11 @@ def serving_pods(driver: Driver) -> list[Any]:
 def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(driver: Driver) -> None:
     create(driver)
     driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas are let go")
-    crashed = {"state": {"terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z"}}}
+    crashed = {
+        "state": {
+            "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+        }
+    }
     before = {pod["metadata"]["uid"] for pod in serving_pods(driver)}
     deployment = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
     serve(driver, crashed)

@@ -120,7 +120,11 @@ def scale_the_old_revision_while_another_is_tuned(driver: Driver) -> None:
 
 def quarantine(driver: Limited) -> None:
     cache = next(c for c in driver.caches("Ready") if c["status"].get("referredBy"))
-    crashed = {"state": {"terminated": {"exitCode": 139}}}
+    crashed = {
+        "state": {
+            "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+        }
+    }
     driver.plain.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0", "namespace": ""}})
     for pod in serving(driver):
         bind(driver, pod["metadata"]["name"])

@@ -223,7 +223,12 @@ def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
     assert [condition(after, kind).status for kind in ("Ready", "Reconciling")] == ["True", "False"]
 
 
-CRASHED: dict[str, Any] = {"state": {"terminated": {"exitCode": 139}}, "restartCount": 1}
+CRASHED: dict[str, Any] = {
+    "state": {
+        "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+    },
+    "restartCount": 1,
+}
 
 
 def test_a_quarantined_bundle_is_left_and_replicas_that_crash_from_it_are_replaced_but_nothing_rolls() -> None:
@@ -268,3 +273,12 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     calm = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], [], [], NOW), "init:1", "IfNotPresent", 1)
     assert "drift" not in calm.status
     assert "Drifted" not in {found.type for found in calm.conditions}
+
+
+@pytest.mark.parametrize("annotation", ["", "no json", '{"of": "an older operator"}'])
+def test_a_deployment_whose_annotation_can_not_be_read_is_never_held_or_scaled(annotation: str) -> None:
+    live = serving()
+    live["metadata"]["annotations"] = {"tunecast.io/revision": annotation}
+    after = plan(OWNER, kernel_cache(OWNER), live=live)
+    assert after.apply_deployment is not None
+    assert after.apply_deployment["spec"].get("replicas", 2) == 2

@@ -12,6 +12,7 @@ from tunecast_cache.report import InitReport
 from tunecast_operator.conditions import Condition, Transition
 from tunecast_operator.metrics import FAMILIES, Metrics, ended
 
+REFERRED = {"referredBy": ["qwen3"]}
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BEFORE, AFTER = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"
 CACHE, OWNER = ("KernelCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
@@ -60,9 +61,9 @@ def test_transitions(metrics: Metrics) -> None:
         ({"state": "Publishing"}, {"state": "Ready"}, "Published"),
         ({"state": "Ready"}, {"state": "Ready"}, ""),
         ({"state": "Tuning"}, {"state": "Ineffective"}, "Ineffective"),
-        ({}, {"state": "Pending", "lastFailure": {"reason": "RankLost", "attempt": 1}}, "RankLost"),
+        ({}, {"state": "Pending", "lastFailure": {"reason": "PeerLost", "attempt": 1}}, "PeerLost"),
         ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "a", "attempt": 1}}, ""),
-        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "a", "attempt": 2}}, "a"),
+        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "EngineCrashed"}}, "EngineCrashed"),
         (
             {"state": "Publishing", "lastFailure": {"reason": "a"}},
             {"state": "Ready", "lastFailure": {"reason": "a"}},
@@ -95,7 +96,7 @@ def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_be
 
 def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
     ready = {"type": "Ready", "status": "True", "reason": "Published"}
-    metrics.has(CACHE, {}, {"state": "Ready", "sizeBytes": 5, "proof": PROOF, "conditions": [ready]})
+    metrics.has(CACHE, {}, {"state": "Ready", "sizeBytes": 5, "proof": PROOF, "conditions": [ready], **REFERRED})
     reports = {"counts": [{"reason": "Installed", "count": 2}]}
     metrics.has(OWNER, {}, {"desiredReplicas": 3, "readyReplicas": 2, "initReports": reports})
     found = {name: value for name, value in shown(metrics).items() if "name=" in name}
@@ -124,3 +125,22 @@ def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
     metrics.has(OWNER, {}, {})
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
     assert len(FAMILIES) == 7
+
+
+def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> None:
+    evil = InitReport("Cold", "x" * 999, "", "key", bytes=-5, seconds={"x": 1.0, "total": -1.0}, layers=("y", "y"))
+    metrics.inits("models", "qwen3", {"a": (AFTER, evil)})
+    metrics.has(CACHE, {}, {"lastFailure": {"reason": "Whatever"}})
+    found = shown(metrics)
+    assert found['tunecast_init_containers_total{reason="Other",result="Cold"}'] == 1
+    assert found['tunecast_init_layers_total{layer="Other"}'] == 1
+    assert found['tunecast_tuning_attempts_total{result="Other"}'] == 1
+    assert found["tunecast_init_bytes_total"] == 0
+    assert found['tunecast_init_seconds_sum{phase="total"}'] == 0
+    assert not [name for name in found if 'phase="x"' in name]
+
+
+def test_a_cache_that_nobody_wants_has_no_other_state(metrics: Metrics) -> None:
+    metrics.has(CACHE, {}, {"state": "Failed", "referredBy": []})
+    states = [name for name in shown(metrics) if name.startswith("tunecast_kernel_cache_state")]
+    assert states == ['tunecast_kernel_cache_state{name="kc",namespace="models",state="Unwanted"}']

@@ -17,14 +17,17 @@ class Answers:
         self.asked.append(name)
         if self._refuse:
             raise RejectedError("forbidden")
-        return {"metadata": {"labels": {"name": name}}} if name == "there" else None
+        return {"metadata": {"labels": {"nvidia.com/gpu.product": name, "zone": "a"}}} if name == "there" else None
 
 
 def test_a_node_is_asked_for_once_in_a_while() -> None:
     now, answers = [0.0], Answers()
     nodes = Nodes(cast("Cluster", answers), allowed=True, clock=lambda: now[0])
     for _ in range(2):
-        assert nodes.labels(["there", "gone", "there", ""]) == {"there": {"name": "there"}, "gone": {}}
+        assert nodes.labels(["there", "gone", "there", ""]) == {
+            "there": {"nvidia.com/gpu.product": "there"},
+            "gone": {},
+        }
     assert answers.asked == ["gone", "there"]
     now[0] += KEPT_SECONDS
     nodes.labels(["there"])

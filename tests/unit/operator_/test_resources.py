@@ -1,5 +1,7 @@
 """The pods that the builders make: what replicas and ranks share, and where they differ."""
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -86,6 +88,8 @@ def test_a_revision_is_read_back_and_strangers_are_not() -> None:
     )
     made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
     assert revision_of(made) == revision
+    newer = {**asdict(revision), "of_a_later_operator": 1}
+    assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": json.dumps(newer)}}}) == revision
     for text in ("", "no json", "{}", '{"spec": 1, "more": 2}'):
         assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}}) is None
 

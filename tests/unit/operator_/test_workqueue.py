@@ -73,3 +73,17 @@ def test_a_mark_wakes_a_worker_that_waits_for_a_later_item() -> None:
     work.add(B)
     worker.join(5)
     assert taken == [B]
+
+
+def test_what_is_only_due_later_is_no_backlog() -> None:
+    clock = Clock()
+    work = queue(clock)
+    work.add(A)
+    work.add(B, after=600)
+    assert (len(work), work.backlog) == (2, 1)
+    assert work.take() == A
+    assert work.backlog == 1
+    work.done(A)
+    assert work.backlog == 0
+    clock.now = 600
+    assert work.backlog == 1

@@ -21,6 +21,8 @@ VALUE = b"hf_0123456789"
         ([b"short"], b"a short one", b"a short one"),
         ([b'with "quotes"'], b'{"a": "with \\"quotes\\""}', b'{"a": "[redacted]"}'),
         ([b"\xff\xfe\xfd\xff\xfe\xfd"], b"raw \xff\xfe\xfd\xff\xfe\xfd", b"raw [redacted]"),
+        ([VALUE + b"\n"], b"from a file: hf_0123456789!", b"from a file: [redacted]!"),
+        ([b"first-line\nsecond-line\n"], b"it has second-line in it", b"it has [redacted] in it"),
         ([], b"hf_0123456789", b"hf_0123456789"),
     ],
 )

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target: ``python -m fuzz TARGET -runs=N`` (libFuzzer's options; needs atheris).
 
-Begins with the kept corpus and a valid example; what finds new code is added to the folder that is named after that.
+Begins with the kept corpus and a valid example; what finds new code is added to the corpus.
 An input that breaks something is written to ``crash-*``, and the process ends with an error.
 """
 
@@ -13,10 +13,16 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["tunecast_cache", "tunecast_init", "tunecast_operator", "tunecast_tuner"]):
-    from fuzz.targets import TARGETS, seeds
+    from fuzz.mutate import mutate
+    from fuzz.targets import BINARY, TARGETS, seeds
 
 CORPUS = Path(__file__).parent / "corpus"
 OPTIONS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]
+
+
+def json_mutator(data: bytes, longest: int, seed: int) -> bytes:
+    """Two of three times as JSON, else as bytes."""
+    return mutate(data, longest, seed) if seed % 3 else bytes(atheris.Mutate(data, longest))
 
 
 def main() -> None:
@@ -24,8 +30,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(seeds()[name]):
             Path(folder, f"seed-{number}").write_bytes(data)
-        corpora = [folder, *(str(path) for path in [CORPUS / name] if path.exists())]
-        atheris.Setup([sys.argv[0], *OPTIONS, *options, *corpora], TARGETS[name])
+        (CORPUS / name).mkdir(parents=True, exist_ok=True)
+        corpora = [str(CORPUS / name), folder]  # the first is the one that grows
+        mutator = {} if name in BINARY else {"custom_mutator": json_mutator}
+        atheris.Setup([sys.argv[0], *OPTIONS, *options, *corpora], TARGETS[name], **mutator)
         atheris.Fuzz()
 
 

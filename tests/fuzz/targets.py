@@ -187,6 +187,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
+BINARY = {"archive", "layout"}  # all others read JSON
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Something valid for each target to begin with."""
     whole = canonical(manifest(KEY))

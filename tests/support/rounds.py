@@ -237,8 +237,9 @@ class Play:
         for name, spec in self.wanted.items():
             yield from self._open(name, int(spec["replicas"]))
         for cache in self.driver.caches():
-            state = cache["status"].get("state")
-            if cache["status"].get("referredBy") and state not in {"Ready", "Failed"}:
+            status = cache.get("status") or {}
+            state = status.get("state")
+            if status.get("referredBy") and state not in {"Ready", "Failed"}:
                 yield f"KernelCache {cache['metadata']['name']} is {state}"
         left = {
             "Jobs that go on": [j["metadata"]["name"] for j in self._list(JOB) if not finished(j)],
@@ -269,7 +270,7 @@ class Play:
                 yield f"{name}: {len(seen)} pod templates after {self.revisions[name]} changes by its user"
         signer = Signer(self.driver.private)
         caches = {cache["spec"]["key"]: cache for cache in self.driver.caches()}
-        ready = {key for key, cache in caches.items() if cache["status"]["state"] == "Ready"}
+        ready = {key for key, cache in caches.items() if (cache.get("status") or {}).get("state") == "Ready"}
         published = self._manifests(signer)
         yield from (f"{key} is Ready and has no manifest" for key in ready - published.keys())
         for key, manifest in published.items():

@@ -141,9 +141,8 @@ def _unwanted(seen: Observed) -> Plan:
     if not seen.status and times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now) < NEW_SECONDS:
         return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and _still_there(seen):
-        return Plan(
-            _delete_job(seen), seen.status, _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it"), 2.0
-        )
+        conditions = _conditions(seen, c.UNWANTED, "no InferenceDeployment refers to it")
+        return Plan(_delete_job(seen), _clean(_ending(seen)), conditions, 2.0)
     status = {**seen.status, **_accounted(seen), "referredBy": [], "job": "", "progress": None}
     if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
         return _forgetting(seen, replace(_steady(seen), status=_clean(status)))
@@ -314,7 +313,8 @@ def backoff_seconds(ends: int) -> float:
 def _stop(seen: Observed, message: str) -> Plan:
     """The time is over: end what runs, then say so."""
     if seen.unresolved and _still_there(seen):
-        return Plan(_delete_job(seen), _clean(seen.status), _conditions(seen, c.TIMED_OUT, message, warning=True), 2.0)
+        conditions = _conditions(seen, c.TIMED_OUT, message, warning=True)
+        return Plan(_delete_job(seen), _clean(_ending(seen)), conditions, 2.0)
     if seen.store_error:
         return _waiting(seen, seen.store_error)
     return _end(seen, "Failed", c.TIMED_OUT, message)
@@ -349,6 +349,11 @@ def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
 
 def _end_of_attempt(seen: Observed) -> tuple[Action, ...]:
     return (CleanUpAttempt(seen.attempt),) if seen.attempt else ()
+
+
+def _ending(seen: Observed) -> dict[str, Any]:
+    """Status that remembers the attempt, also where its Job's making was never told: its pods outlive the Job."""
+    return {**seen.status, **_accounted(seen), "job": attempt_name(dict(seen.cache), seen.attempt)}
 
 
 def _to_rest(seen: Observed) -> tuple[Action, ...]:

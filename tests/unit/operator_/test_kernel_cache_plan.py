@@ -426,3 +426,12 @@ def test_a_bundle_that_engines_crash_from_is_quarantined_for_good(changes: dict[
 def test_one_crash_or_another_bundles_blames_nothing(crash: Crash) -> None:
     plan = decide(seen(published=Published(manifest(KEY), "digest", "signer"), crashes=[crash], quarantined=("other",)))
     assert plan.status["state"] == "Ready"
+
+
+def test_an_attempt_that_status_never_knew_of_is_cleaned_up_only_after_its_pods() -> None:
+    """What its ranks stage while they end would stay for ever."""
+    plan = decide(seen({"state": "Pending"}, wanted_by=[], job=job(), pods=RUNNING))
+    assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
+    assert (plan.status["attempt"], plan.status["job"]) == (1, "kc-1")
+    assert decide(seen(plan.status, wanted_by=[], pods=RUNNING)).actions == ()
+    assert decide(seen(plan.status, wanted_by=[])).actions == (CleanUpAttempt(1), DeleteService())

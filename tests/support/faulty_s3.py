@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, answer = self._ask(body)
         if fault is Fault.LOST:
             return self._hang_up()
-        if fault is Fault.CORRUPT and answer:
+        if fault is Fault.CORRUPT and answer and "list-type" not in self.path:  # no digest tells of a list's
             middle = len(answer) // 2
             answer = answer[:middle] + bytes([answer[middle] ^ 1]) + answer[middle + 1 :]
         return self._answer(status, headers, answer, fault)

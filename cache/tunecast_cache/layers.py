@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # Every layer's place is fixed by a variable that serving pods and ranks share; engines find the rest below it.
@@ -123,11 +123,14 @@ def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
 
 def is_rewritten(path: str, layer: Layer) -> bool:
     """Whether engines write the file at ``path`` in place at every start, so that only its content tells anything."""
-    pattern = _REWRITTEN.get(layer.name)
-    return pattern is not None and pattern.match(path) is not None
+    return _matches(_REWRITTEN, path, layer)
 
 
 def is_restored(path: str, layer: Layer) -> bool:
     """Whether engines write the file at ``path`` out of another one, so that only its absence tells anything."""
-    pattern = _RESTORED.get(layer.name)
+    return _matches(_RESTORED, path, layer)
+
+
+def _matches(patterns: Mapping[str, re.Pattern[str]], path: str, layer: Layer) -> bool:
+    pattern = patterns.get(layer.name)
     return pattern is not None and pattern.match(path) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,21 +21,25 @@ class Nodes:
     allowed: bool
     clock: Callable[[], float] = time.monotonic
     known: dict[str, tuple[float, dict[str, str]]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def labels(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
         """By node, GPU feature discovery's; a node that is gone has none."""
         now = self.clock()
-        self.known = {name: found for name, found in self.known.items() if found[0] > now}
+        with self.lock:
+            self.known = {name: found for name, found in self.known.items() if found[0] > now}
         return {name: self._of(name) for name in sorted(set(names)) if name and self.allowed}
 
     def _of(self, name: str) -> dict[str, str]:
-        if name in self.known:
-            return self.known[name][1]
+        with self.lock:
+            if name in self.known:
+                return self.known[name][1]
         try:
             found = self.cluster.get(NODE, "", name) or {}
         except RejectedError:  # by RBAC that somebody narrowed: then it isn't known
             found = {}
         every = found.get("metadata", {}).get("labels") or {}
         labels = {label: str(value) for label, value in every.items() if label.startswith(PREFIX)}
-        self.known[name] = (self.clock() + KEPT_SECONDS, labels)
+        with self.lock:
+            self.known[name] = (self.clock() + KEPT_SECONDS, labels)
         return labels

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from tunecast_operator.cluster import Cluster, RejectedError
@@ -39,3 +42,16 @@ def test_what_may_not_be_read_is_not_known() -> None:
     forbidden = Answers()
     assert Nodes(cast("Cluster", forbidden), allowed=False).labels(["there"]) == {}
     assert forbidden.asked == []
+
+
+def test_workers_that_ask_at_once_are_all_answered() -> None:
+    nodes = Nodes(cast("Cluster", Answers()), allowed=True, clock=itertools.count(0, KEPT_SECONDS / 3).__next__)
+    names = ["there", *(f"gone-{number}" for number in range(50))]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = [*pool.map(lambda _: nodes.labels(names), range(200))]
+    finally:
+        sys.setswitchinterval(before)
+    assert all(labels.keys() == set(names) for labels in found)

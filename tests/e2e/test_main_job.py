@@ -101,7 +101,9 @@ def test_its_metrics_tell_the_same(served: World) -> None:
     assert float(samples['tunecast_tuning_attempts_total{result="Published"}']) >= 1
     assert float(samples['tunecast_init_containers_total{reason="Installed",result="Hit"}']) >= 1
     assert float(samples["tunecast_init_bytes_total"]) > 0
-    assert 'tunecast_reconciles_total{kind="KernelCache",result="Bug"}' not in samples
+    for kind in ("KernelCache", "InferenceDeployment"):
+        bugs = samples[f'tunecast_reconciles_total{{kind="{kind}",result="Bug"}}']
+        assert bugs == "0.0", served.kubectl("logs", "-n", deploy.SYSTEM_NAMESPACE, "deployment/tunecast")
 
 
 def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:

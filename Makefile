@@ -44,7 +44,7 @@ fuzz: $(READY)  ## coverage-guided; RUNS executions of each reader of bytes that
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner cache/tunecast_cache initcontainer/tunecast_init tests
+	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner cache/tunecast_cache initcontainer/tunecast_init tests bench
 	$(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m tunecast_operator.api.crd --check
 

@@ -56,7 +56,18 @@ def _launch(options: argparse.Namespace) -> None:
 
 def _rank(options: argparse.Namespace) -> None:
     size = options.mebibytes * MEBI
-    settings = job.JobSettings("bench", "", 2, "localhost", options.port, "Engine", ("true",), 0, "/", 600.0)
+    settings = job.JobSettings(
+        job="bench",
+        key="",
+        world_size=2,
+        rendezvous_host="localhost",
+        rendezvous_port=options.port,
+        workload="Engine",
+        port=0,
+        mount_path="/",
+        timeout_seconds=600.0,
+        command=("true",),
+    )
     with (
         tempfile.TemporaryDirectory() as directory,
         ranks.join(settings, options.rank, Attempt(600.0), silence=8.0) as group,

@@ -25,6 +25,7 @@ _TRANSIENT = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadErr
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 _BUSY = frozenset({"SlowDown", "RequestTimeout", "RequestTimeoutException", "ThrottlingException", "InternalError"})
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+_SKEWED = "RequestTimeTooSkewed"
 _UNKNOWN_USER = "XAdminUserNotFound"  # versitygw says 404 to an access key that it doesn't know
 _DENIED_HINT = (
     "check the credentials and the bucket's policy (a missing object looks like this too where the credentials "
@@ -86,6 +87,8 @@ def _answered(what: str, error: boto.ClientError) -> StoreError:
         return NotFoundError(f"{text}; make the bucket, or name another")
     if code in _MISSING:
         return NotFoundError(f"{text}; it isn't there")
+    if code == _SKEWED:
+        return AccessDeniedError(f"{text}; the clock of this machine and S3's are too far apart: set it")
     if status in {401, 403} or code == _UNKNOWN_USER:
         return AccessDeniedError(f"{text}; {_DENIED_HINT}")
     return StoreError(f"{text}: {error.response.get('Error', {}).get('Message', '')}")

@@ -32,7 +32,7 @@ def main() -> None:
     _compile(options)
     print(f"INFO [core.py:402] init engine (profile) took {time.monotonic() - started:.2f} s", flush=True)
     time.sleep(options.start_seconds)
-    server = ThreadingHTTPServer(("127.0.0.1", options.port), _handler(options))
+    server = ThreadingHTTPServer((options.host, options.port), _handler(options))
     if options.crash_after:
         threading.Timer(options.crash_after, lambda: os._exit(9)).start()
     try:
@@ -44,7 +44,9 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="engine")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--model", default="stand-in")
     parser.add_argument("--max-model-len", type=int, default=128)
     parser.add_argument("--max-num-seqs", type=int, default=8)
     parser.add_argument("--compile-seconds", type=float, default=0.5)

@@ -30,10 +30,11 @@ class Fault(Enum):
     ERROR_500 = "InternalError"
     ERROR_503 = "SlowDown"
     ERROR_403 = "AccessDenied"
+    SKEWED = "RequestTimeTooSkewed"
     LOST = "the request takes effect, and its answer is lost"
 
 
-CODES = {Fault.ERROR_500: 500, Fault.ERROR_503: 503, Fault.ERROR_403: 403}
+CODES = {Fault.ERROR_500: 500, Fault.ERROR_503: 503, Fault.ERROR_403: 403, Fault.SKEWED: 403}
 Choose = Callable[[str, str], Fault | None]  # of method and path
 SLOW_BYTES_PER_SECOND = 100_000
 
@@ -54,11 +55,11 @@ def healthy(_method: str, _path: str) -> None:
 
 
 @contextmanager
-def faulty(upstream: str, choose: Choose = healthy) -> Iterator[FaultyS3]:
-    """A proxy before ``upstream``, which goes on working as it was."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+def faulty(upstream: str, choose: Choose = healthy, address: str = "127.0.0.1") -> Iterator[FaultyS3]:
+    """A proxy before ``upstream``, which goes on working as it was; it listens at ``address``."""
+    server = _Server((address, 0), _Handler)
     server.upstream = urlsplit(upstream).netloc
-    server.found = FaultyS3(f"http://127.0.0.1:{server.server_port}", choose, Counter(), [])
+    server.found = FaultyS3(f"http://{address}:{server.server_port}", choose, Counter(), [])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -1,8 +1,9 @@
 """Seeded rounds of trouble on a real API server and a real S3 server, and what must hold after each of them.
 
 In a round, one namespace's user applies, changes and deletes InferenceDeployments while requests to S3 and to the API
-server meet faults, ranks fail, what they stage is altered, and the operator is killed after some of its writes. Then
-all is well again, and the round has to converge. The same seed makes the same choices; controllers keep their own time.
+server meet faults, ranks fail, what they stage is altered, and the operator is killed after some of its writes and
+comes back with a wrong clock. Then all is well again, and the round has to converge. The same seed makes the same
+choices; controllers keep their own time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +178,8 @@ class Play:
         """After one of the operator's next writes."""
         last = self.chance.randrange(1, 5)
         self.driver.restart(_Nth(last))
-        self.result.done.append(f"kill after {last} writes")
+        self.driver.skew = timedelta(seconds=self.chance.choice((0, 0, 600, -600)))  # it runs on another node now
+        self.result.done.append(f"kill after {last} writes, clock {self.driver.skew.total_seconds():+.0f} s")
 
     def create_one(self) -> None:
         self.create(self.chance.choice(NAMES))
@@ -222,6 +225,7 @@ class Play:
         self.driver.cluster.rate = 0.0
         self.driver.kubelet.failure, self.driver.kubelet.staged = None, self.whole
         self.driver.kubelet.running_only = False
+        self.driver.skew = timedelta()
         self.driver.restart(Writes())
 
     # --- what must hold -----------------------------------------------------------------------------------------------

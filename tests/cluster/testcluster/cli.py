@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     up = _command(commands, "up", _up, "bring the cluster up and wait until it is ready", named=True)
     up.add_argument("--control-plane", action="store_true", help="no node: ready in seconds")
     up.add_argument("--gpus", type=int, default=GPUS, help=f"that the node claims ({GPUS})")
+    up.add_argument("--disk", default="", help="size of the disk that pods' volumes are on (the host's)")
     _command(commands, "down", _down, "leave nothing behind, in whatever state it is", named=True)
     env = _command(commands, "env", _env, "print export lines for a shell", named=True)
     env.add_argument("--json", action="store_true")
@@ -117,7 +118,7 @@ def _build(options: argparse.Namespace) -> None:
 def _up(options: argparse.Namespace) -> None:
     cache = Cache.from_environment()
     gpus = 0 if options.control_plane else options.gpus
-    lifecycle.up(cache, options.name, control_plane_only=options.control_plane, gpus=gpus)
+    lifecycle.up(cache, options.name, control_plane_only=options.control_plane, gpus=gpus, disk=options.disk)
 
 
 def _down(options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ def build(cache: Cache, *, control_plane_only: bool, with_engine: bool = False) 
             done.result()
 
 
-def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Cluster:
+def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str = "") -> Cluster:
     _need_root()
     with locked(_lock_path(name)):
         if _is_up(name, control_plane_only=control_plane_only, gpus=gpus):
@@ -34,7 +34,7 @@ def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Clust
         build(cache, control_plane_only=control_plane_only)
         started = time.monotonic()
         _clear(name)
-        cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus)
+        cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus, disk=disk)
         _wait_until_ready(cluster)
         (cluster.state / "ready").touch()
         say(f"{name} is up in {time.monotonic() - started:.1f} s")
@@ -69,10 +69,10 @@ def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
     return (cluster.control_plane_only, cluster.gpus) == wanted and Api(cluster).ready()
 
 
-def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> Cluster:
+def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str) -> Cluster:
     with locked(state_dir(name).with_name(".network.lock")):  # until the link shows what is taken
         chosen = network.choose(name)
-        cluster = _describe(cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus)
+        cluster = _describe(cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus, disk=disk)
         _write_state(cluster)
         if not control_plane_only:
             seed.plant(seed.ensure(cache), node.containerd_store(cluster))
@@ -82,7 +82,9 @@ def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int) -> C
     return cluster
 
 
-def _describe(cache: Cache, name: str, chosen: network.Network, *, control_plane_only: bool, gpus: int) -> Cluster:
+def _describe(
+    cache: Cache, name: str, chosen: network.Network, *, control_plane_only: bool, gpus: int, disk: str
+) -> Cluster:
     whole = not control_plane_only
     return Cluster(
         name=name,
@@ -93,6 +95,7 @@ def _describe(cache: Cache, name: str, chosen: network.Network, *, control_plane
         node_root=str(builds.node_root(cache)) if whole else "",
         engine=str(engine.folder(cache)),
         cache=str(cache.root),
+        disk=disk,
     )
 
 

@@ -85,7 +85,7 @@ def mount(cluster: Cluster) -> None:
         bind(same, root / same.relative_to("/"))
     # Pods can't leave bytecode in the engine, nor anything else in the builds.
     run(["mount", "-o", "remount,bind,ro", root / Path(cluster.cache).relative_to("/")])
-    bind(folder / "kubelet", root / "var/lib/kubelet")
+    _mount_disk(cluster, root / "var/lib/kubelet")
     bind(containerd_store(cluster), root / "var/lib/containerd")
     bind(folder / "pods", root / "var/log/pods")
     bind(folder / "cni.json", root / "etc/cni/net.d/10-tunecast.conflist")
@@ -94,6 +94,15 @@ def mount(cluster: Cluster) -> None:
     (root / ENGINE_MOUNT.relative_to("/")).symlink_to(cluster.engine)
     pivot(root)
     run(["mount", "--make-rshared", "/"])
+
+
+def _mount_disk(cluster: Cluster, place: Path) -> None:
+    """Where volumes are. One of a given size can be filled without harm to anybody else."""
+    if cluster.disk:
+        place.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", "tmpfs", "-o", f"size={cluster.disk}", "disk", place])
+    else:
+        bind(cluster.state / "node/kubelet", place)
 
 
 def _mount_sys(root: Path) -> None:

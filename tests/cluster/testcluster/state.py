@@ -42,6 +42,7 @@ class Cluster:
     node_root: str
     engine: str
     cache: str
+    disk: str = ""  # size of the one that pods' volumes are on, such as 512m; "" is the host's own
 
     @property
     def state(self) -> Path:

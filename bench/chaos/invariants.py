@@ -1,0 +1,146 @@
+"""What must be true of a namespace when all is well again."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from chaos.user import User
+
+from harness.kubectl import Object, condition
+from tunecast_cache import bundle, layout
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.manifest import Manifest
+from tunecast_cache.records import decode
+from tunecast_cache.s3 import connect
+from tunecast_cache.signing import verify
+from tunecast_cache.store import Store
+from tunecast_cache.trust import Trust
+
+SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/kernel-cache"
+LOGS = ("cache_key_factors.json", ".lock")
+
+
+def unsettled(user: User) -> Iterator[str]:
+    """What hasn't converged yet."""
+    status, wanted = user.status(), user.spec["replicas"]
+    if status.get("observedGeneration") != status["generation"]:
+        yield "the newest spec isn't observed yet"
+    ready = condition({"status": status}, "Ready")
+    if ready.get("status") != "True":
+        yield f"Ready is {ready.get('status')}: {ready.get('reason')}: {ready.get('message')}"
+    if status.get("cache") not in {"Hit", "Cold", "Failed"}:
+        yield f"its cache is {status.get('cache')}"
+    if (status.get("rendered") or {}).get("key") != status.get("key"):
+        yield "an old revision is served"
+    pods = user.pods(SERVING)
+    up = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
+    if (len(pods), len(up), status.get("readyReplicas")) != (wanted, wanted, wanted):
+        told = f"status says {status.get('readyReplicas')}"
+        yield f"{wanted} replicas are wanted, {len(pods)} are there, {len(up)} are ready, {told}"
+    for cache in user.items("kernelcaches"):
+        state = (cache.get("status") or {}).get("state")
+        if (cache.get("status") or {}).get("referredBy") and state not in {"Ready", "Failed", "Ineffective"}:
+            yield f"KernelCache {cache['metadata']['name']} is {state}"
+    yield from left(user)
+
+
+def left(user: User) -> Iterator[str]:
+    """What an attempt needs, and nobody else."""
+    unfinished = [j["metadata"]["name"] for j in user.items("jobs", RANKS) if not j["status"].get("conditions")]
+    headless = [s["metadata"]["name"] for s in user.items("services") if s["spec"].get("clusterIP") == "None"]
+    secrets = [s["metadata"]["name"] for s in user.items("secrets", "app.kubernetes.io/managed-by=tunecast")]
+    with closing(connect(user.world.store)) as client:
+        prefix = layout.staging_root("", user.namespace)
+        staged = client.list_objects_v2(Bucket=user.world.store.bucket, Prefix=prefix).get("KeyCount", 0)
+    for what, found in (("Jobs go on", unfinished), ("ranks' Services", headless), ("ranks' Secrets", secrets)):
+        if found:
+            yield f"{what}: {found}"
+    if staged:
+        yield f"{staged} staged objects are left"
+
+
+def broken(user: User) -> Iterator[str]:
+    """Promises that aren't kept."""
+    status = user.status()
+    caches = {cache["spec"]["key"]: cache for cache in user.items("kernelcaches")}
+    states = {key: (cache.get("status") or {}).get("state") for key, cache in caches.items()}
+    if (status["cache"] == "Hit") != (states.get(status["key"]) == "Ready"):
+        yield f"status says {status['cache']}, and the KernelCache is {states.get(status['key'])}"
+    sets = user.items("replicasets")
+    if len(sets) > user.revisions:
+        yield f"{len(sets)} pod templates after {user.revisions} revisions by the user"
+    trust = user.items("configmaps", "app.kubernetes.io/managed-by=tunecast")[0]
+    trusted = decode(Trust, trust["data"]["trust.json"].encode(), "trust").keys
+    manifests = dict(_manifests(user, trusted))
+    ready = {key for key, state in states.items() if state == "Ready"}
+    yield from (f"{key} is Ready, and has no manifest" for key in ready - manifests.keys())
+    pods = user.pods(SERVING)
+    said = [_report(pod) for pod in pods]
+    counted = sum(count["count"] for count in (status.get("initReports") or {}).get("counts", ()))
+    if counted != len([report for report in said if report]):
+        yield f"status counts {counted} reports, and {len(said)} pods are there"
+    for pod, report in zip(pods, said, strict=True):
+        if report.get("result") == "Hit":
+            yield from _installed(user, pod, manifests[pod["metadata"]["labels"]["tunecast.io/key"]])
+    yield from user.world.bugs()
+
+
+def scaled_out(user: User) -> Iterator[str]:
+    """Of replicas that began when all was well: they start warm where their cache is ready."""
+    status = user.status()
+    newest = max(user.pods(SERVING), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    report = _report(newest)
+    if (status["cache"] == "Hit") != (report.get("result") == "Hit"):
+        yield f"status says {status['cache']}, and a new replica says {report.get('result')}: {report.get('reason')}"
+
+
+def _report(pod: Object) -> Object:
+    statuses = pod["status"].get("initContainerStatuses", ())
+    ended = next((s["state"].get("terminated") for s in statuses if s["name"] == "tunecast-init"), None)
+    try:
+        found: Object = json.loads((ended or {}).get("message") or "{}")
+    except ValueError:
+        return {}
+    return found
+
+
+def _manifests(user: User, trusted: dict[str, str]) -> Iterator[tuple[str, Manifest]]:
+    """By key; an unsigned one raises, and so does a second one of the same key."""
+    settings, seen = user.world.store, set()
+    root = layout.manifests_prefix("", user.namespace, "").rstrip("/") + "/"
+    with closing(connect(settings)) as client:
+        for item in client.list_objects_v2(Bucket=settings.bucket, Prefix=root).get("Contents", ()):
+            data = client.get_object(Bucket=settings.bucket, Key=item["Key"])["Body"].read()
+            manifest = decode(Manifest, verify(data, trusted)[0], item["Key"])
+            if manifest.key in seen:
+                raise AssertionError(f"two manifests of {manifest.key}")
+            seen.add(manifest.key)
+            yield manifest.key, manifest
+
+
+def _installed(user: User, pod: Object, manifest: Manifest) -> Iterator[str]:
+    """What the pod has at its mount path is what the bundle's archives hold, to the byte."""
+    uid = pod["metadata"]["uid"]
+    engines = [p for p in user.world.processes() if uid in p.cgroup and any("standin.py" in word for word in p.words)]
+    if not engines:
+        yield f"{pod['metadata']['name']} has no engine"
+        return
+    with tempfile.TemporaryDirectory() as name, closing(Store(user.world.store)) as store:
+        folder, root = Path(name), Path(name, "root")
+        root.mkdir()
+        files = [(archive, folder / archive.layer) for archive in manifest.archives]
+        store.download(user.namespace, files)
+        bundle.install([(path, archive) for archive, path in files], root)
+        wanted, found = _files(root), _files(Path(f"/proc/{engines[0].pid}/root{MOUNT_PATH}"))
+    if wanted != found:
+        differing = sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
+        yield f"{pod['metadata']['name']} says Hit, and has other files: {differing[:5]}"
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    paths = (path for path in root.rglob("*") if path.is_file() and not path.name.endswith(LOGS))
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}

@@ -1,0 +1,84 @@
+"""One round: a user's InferenceDeployment, a few disasters at random moments, calm, and a look at every promise."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+from chaos import invariants
+from chaos.disasters import DISASTERS
+from chaos.user import NAME, User
+from chaos.world import World
+
+from support.faulty_s3 import healthy
+
+CONVERGE_SECONDS = 300.0
+GONE_SECONDS = 120.0
+
+
+@dataclass
+class Round:
+    """What was done, how long it took to recover, and what broke."""
+
+    seed: int
+    done: list[str] = field(default_factory=list)
+    recovery_seconds: float = 0.0
+    ended: str = ""  # how its replicas start now
+    broken: list[str] = field(default_factory=list)
+
+
+def play(world: World, seed: int) -> Round:
+    chance, result = random.Random(seed), Round(seed)
+    user = User(world, f"round-{seed}")
+    user.begin()
+    for name in chance.choices([*DISASTERS], k=chance.randrange(2, 5)):
+        time.sleep(chance.uniform(0, 12))
+        result.done.append(DISASTERS[name](world, user, chance))
+    calm(world)
+    started = time.monotonic()
+    open_ = settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
+    result.recovery_seconds = time.monotonic() - started
+    result.broken += open_ or [*invariants.broken(user), *scale_out(user)]
+    result.ended = str(user.status().get("cache"))
+    result.broken += end(user)
+    return result
+
+
+def calm(world: World) -> None:
+    world.proxy.choose = healthy
+    with suppress(FileNotFoundError, StopIteration):
+        world.ballast.unlink()
+
+
+def scale_out(user: User) -> list[str]:
+    user.spec["replicas"] += 1
+    user.apply()
+    return settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS) or [*invariants.scaled_out(user)]
+
+
+def end(user: User) -> list[str]:
+    """Its user deletes it: all that serves goes, and so does what tuned."""
+    user.world.patiently("delete", "infd", NAME, "-n", user.namespace, "--wait=false", "--ignore-not-found")
+    return settled(lambda: gone(user), GONE_SECONDS)
+
+
+def gone(user: User) -> Iterator[str]:
+    for kind in ("inferencedeployments", "deployments", "pods"):
+        selector = "" if kind == "inferencedeployments" else invariants.SERVING
+        if names := [found["metadata"]["name"] for found in user.items(kind, selector)]:
+            yield f"after its deletion there are {kind}: {names}"
+    yield from invariants.left(user)
+
+
+def settled(look: Callable[[], Iterator[str]], seconds: float) -> list[str]:
+    """Waits until ``look`` finds nothing; what it found last, where that took too long."""
+    deadline = time.monotonic() + seconds
+    while next(look(), None) is not None:
+        if time.monotonic() > deadline:
+            return [*islice(look(), 10)]
+        time.sleep(0.5)
+    return []

@@ -9,7 +9,6 @@ from typing import Any
 
 from chaos.user import User
 from chaos.world import DISK_MIB, World
-
 from harness.kubectl import CommandError
 from support.faulty_s3 import Fault
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 from chaos.user import User
-
 from harness.kubectl import Object, condition
 from tunecast_cache import bundle, layout
 from tunecast_cache.key import MOUNT_PATH

@@ -13,7 +13,6 @@ from chaos import invariants
 from chaos.disasters import DISASTERS
 from chaos.user import NAME, User
 from chaos.world import World
-
 from support.faulty_s3 import healthy
 
 CONVERGE_SECONDS = 300.0

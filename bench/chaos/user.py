@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from chaos.world import World
-
-from e2e.steps import tiny
+from e2e.standin import script, standin
 from harness import deploy
 from harness.kubectl import Object
 
 NAME = "llm"
-STANDIN = Path(__file__).resolve().parents[2] / "tests" / "ranks" / "standin.py"
 
 
 class User:
@@ -21,48 +18,22 @@ class User:
 
     def __init__(self, world: World, namespace: str) -> None:
         self.world, self.namespace, self.revisions = world, namespace, 1
-        whole = tiny(NAME, namespace)["spec"]
-        pod = whole["pod"]
-        self.spec: dict[str, Any] = {
-            "replicas": 2,
-            "model": {"name": "stand-in"},
-            "engine": {
-                "image": whole["engine"]["image"],
-                "command": ["python3", "/standin/standin.py", "--model", "$(MODEL)"],
-                "args": ["--host=0.0.0.0", "--port=8000", "--compile-seconds=3"],
-                "env": [{"name": "PATH", "value": "/opt/vllm/bin:/usr/local/bin:/usr/bin:/bin"}],
-                "port": 8000,
-            },
-            "pod": {
-                "volumes": [*pod["volumes"], {"name": "standin", "configMap": {"name": "standin"}}],
-                "volumeMounts": [*pod["volumeMounts"], {"name": "standin", "mountPath": "/standin"}],
-            },
-            "tuning": {"ranks": 2, "attempts": 10, "timeout": "10m", "queueTimeout": "5m"},
-            "cache": {"credentialsSecret": {"name": deploy.S3_SECRET}},
-        }
+        tuning = {"ranks": 2, "attempts": 10, "timeout": "10m", "queueTimeout": "5m"}
+        self.object = standin(NAME, namespace, replicas=2, tuning=tuning)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self.object["spec"]
+        return spec
 
     def begin(self) -> None:
-        script = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "standin", "namespace": self.namespace},
-            "data": {"standin.py": STANDIN.read_text()},
-        }
         secret = deploy.s3_secret(self.namespace, self.world.environment)
-        for found in (deploy.namespace(self.namespace), script, secret):
+        for found in (deploy.namespace(self.namespace), script(self.namespace), secret):
             self._apply(found)
         self.apply()
 
     def apply(self) -> None:
-        metadata = {"name": NAME, "namespace": self.namespace}
-        self._apply(
-            {
-                "apiVersion": "tunecast.io/v1alpha1",
-                "kind": "InferenceDeployment",
-                "metadata": metadata,
-                "spec": self.spec,
-            }
-        )
+        self._apply(self.object)
 
     def _apply(self, found: Object) -> None:
         self.world.patiently("apply", "-f", "-", stdin=json.dumps(found))

@@ -9,11 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from testcluster.processes import supervisor_pid
-
 from harness import deploy
 from harness.kubectl import CommandError, Kubectl, wait_for
 from support.faulty_s3 import FaultyS3, faulty
+from testcluster.processes import supervisor_pid
 from tunecast_cache.trust import StoreSettings
 
 DISK_MIB = 512  # that pods' volumes share

@@ -24,7 +24,6 @@ from gpu.attempt import Attempt, place, told
 from gpu.filled import filled
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
-
 from tunecast_cache.job import RankResult
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.layers import environment as layer_environment

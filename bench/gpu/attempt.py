@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from gpu.world import NAMESPACE, ROOT, World, engine_environment, private
-
 from ranks.attempt import tools
 from tunecast_cache import flashinfer, job
 from tunecast_cache.key import KEY_VERSION, MOUNT_PATH

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from gpu.world import HOME
-
 from tunecast_cache import bundle, job, layers
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive

@@ -1,4 +1,4 @@
-"""One real cluster for all end-to-end tests, with our images and our chart."""
+"""One real cluster for all end-to-end tests, with our images and our chart: upgraded from the release before it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.tunings import begin_restricted, begin_with_defaults
+from e2e.upgrading import Served, serve
 from e2e.world import World
-from harness import deploy
+from harness import deploy, release
 from harness.kubectl import Kubectl
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
+def cluster() -> Iterator[World]:
+    """Nothing of ours is installed yet."""
     name = ("--name", f"e2e-{os.getpid()}")
     try:
         deploy.build()
@@ -24,10 +26,27 @@ def world() -> Iterator[World]:
         deploy.load_images(*name)
         kubectl.apply(deploy.namespace(deploy.SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"}))
         kubectl.apply(deploy.s3_secret(deploy.SYSTEM_NAMESPACE, environment))
-        deploy.install(kubectl, deploy.values(environment))
         yield World(kubectl, environment)
     finally:
         deploy.cluster("down", *name)
+
+
+@pytest.fixture(scope="session")
+def previous(cluster: World) -> Served:
+    """What the release before this one tuned and serves."""
+    with release.sources() as source:
+        deploy.build_images(release.PREVIOUS, source)
+        deploy.load_images("--name", cluster.environment["TUNECAST_CLUSTER"], tag=release.PREVIOUS)
+        deploy.install(cluster.kubectl, deploy.values(cluster.environment, tag=release.PREVIOUS), source=source)
+    return serve(cluster)
+
+
+@pytest.fixture(scope="session")
+def world(cluster: World, previous: Served) -> World:
+    """A cluster with Tunecast in it."""
+    assert previous.pods, "the release before this one serves"
+    deploy.install(cluster.kubectl, deploy.values(cluster.environment))
+    return cluster
 
 
 @pytest.fixture(scope="session")

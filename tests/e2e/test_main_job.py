@@ -19,7 +19,7 @@ from e2e.steps import (
     until_cache,
     until_ready,
 )  # fmt: skip
-from e2e.world import World
+from e2e.world import World, metrics
 from harness import deploy
 from harness.kubectl import Object, wait_for
 from harness.usage import operator_usage
@@ -87,13 +87,10 @@ def own_init_seconds(world: World, pod: Object) -> float:
     return float(found[1])
 
 
-METRICS = f"/api/v1/namespaces/{deploy.SYSTEM_NAMESPACE}/services/tunecast-metrics:metrics/proxy/metrics"
-
-
 def test_its_metrics_tell_the_same(served: World) -> None:
     cache = cache_of(served.kubectl, NAME, NAMESPACE)
     name = cache["metadata"]["name"]
-    samples = dict(line.rpartition(" ")[::2] for line in served.kubectl("get", "--raw", METRICS).splitlines())
+    samples = metrics(served)
     ours = f'name="{name}",namespace="{NAMESPACE}"'
     assert samples[f'tunecast_kernel_cache_state{{{ours},state="Ready"}}'] == "1.0"
     cold = samples[f'tunecast_kernel_cache_start_seconds{{{ours},phase="total",start="cold"}}']

@@ -7,7 +7,7 @@ from typing import Any
 
 from e2e.steps import tiny
 from harness import deploy
-from harness.kubectl import Kubectl
+from harness.kubectl import CommandError, Kubectl
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,15 @@ class World:
 
     def apply(self, name: str, namespace: str, **changes: Any) -> None:
         self.kubectl.apply(tiny(name, namespace, **changes))
+
+
+METRICS = f"/api/v1/namespaces/{deploy.SYSTEM_NAMESPACE}/services/tunecast-metrics:metrics/proxy/metrics"
+
+
+def metrics(world: World) -> dict[str, str]:
+    """The operator's, by name and labels; none while it begins."""
+    try:
+        lines = world.kubectl("get", "--raw", METRICS).splitlines()
+    except CommandError:
+        return {}
+    return {name: value for name, _, value in (line.rpartition(" ") for line in lines)}

@@ -92,8 +92,8 @@ def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: 
 def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     objects = render(kubernetes)
     pod = operator_pod(objects)
-    assert pod["containers"][0]["image"] == "tunecast/operator:0.1.0"
-    assert environment(pod)["TUNECAST_INIT_IMAGE"] == "tunecast/init:0.1.0"
+    assert pod["containers"][0]["image"] == "tunecast/operator:0.2.0"
+    assert environment(pod)["TUNECAST_INIT_IMAGE"] == "tunecast/init:0.2.0"
     assert environment(pod)["TUNECAST_BUCKET"] == "bundles"
     assert "envFrom" not in pod["containers"][0]
     kept = objects["CustomResourceDefinition", "inferencedeployments.tunecast.io"]["metadata"]["annotations"]
@@ -257,12 +257,12 @@ def test_replicas_and_ranks_can_be_restricted(installed: Kubectl) -> None:
     owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
     spec = spec_of(owner)
     key = key_of(spec, 1)
-    revision = Revision("digest", key, 1, "tunecast/init:0.1.0", "IfNotPresent", environment={}, held=False)
+    revision = Revision("digest", key, 1, "tunecast/init:0.2.0", "IfNotPresent", environment={}, held=False)
     admit(installed, serving_pod(spec, revision), "wide")
     cache = {"metadata": {"name": "kc", "namespace": "wide", "uid": "u"}}
     snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key, 1))
     admit(
-        installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, "tunecast/init:0.1.0", "Always")}, "wide"
+        installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, "tunecast/init:0.2.0", "Always")}, "wide"
     )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from testcluster.builds import programs
 from testcluster.cache import Cache
-
 from tunecast_cache.s3 import connect
 from tunecast_cache.trust import StoreSettings
 

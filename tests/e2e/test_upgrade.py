@@ -1,0 +1,72 @@
+"""From the release before this one: no replica is rolled, nothing is tuned again, and new specs are served as new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.steps import init_report, serving_pods, until_ready
+from e2e.upgrading import NAME, NAMESPACE, Served, seen
+from e2e.world import World, metrics
+from harness import deploy, release
+from harness.kubectl import Object, wait_for
+from tunecast_operator.matching import matches
+
+pytestmark = pytest.mark.e2e
+CRDS = sorted((deploy.ROOT / "charts" / "tunecast" / "files" / "crds").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def upgraded(world: World) -> World:
+    """The new operator has looked at both objects."""
+    replicas = f'tunecast_inference_deployment_replicas{{name="{NAME}",namespace="{NAMESPACE}",state="ready"}}'
+    [cache] = world.kubectl.items("kernelcaches", "-n", NAMESPACE)
+    state = f'name="{cache["metadata"]["name"]}",namespace="{NAMESPACE}",state="Ready"'
+    wanted = {replicas, f"tunecast_kernel_cache_state{{{state}}}"}
+    wait_for(lambda: wanted <= metrics(world).keys(), "the new operator has looked at all there is", 60)
+    return world
+
+
+def init_image(pod: Object) -> str:
+    return next(str(c["image"]) for c in pod["spec"]["initContainers"] if c["name"] == "tunecast-init")
+
+
+def test_nothing_is_disturbed(upgraded: World, previous: Served) -> None:
+    [operator] = upgraded.kubectl.get("deployment", "tunecast", "-n", deploy.SYSTEM_NAMESPACE)["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert operator["image"] == f"{deploy.OPERATOR_IMAGE}:dev"
+    assert seen(upgraded) == previous
+    [pod] = serving_pods(upgraded.kubectl, NAME, NAMESPACE)
+    assert init_image(pod) == f"{deploy.INIT_IMAGE}:{release.PREVIOUS}"
+
+
+@pytest.mark.parametrize("path", CRDS, ids=lambda path: path.stem)
+def test_kinds_are_upgraded_in_place(upgraded: World, path: Path) -> None:
+    wanted = yaml.safe_load(path.read_text())
+    live = upgraded.kubectl.get("crd", wanted["metadata"]["name"])
+    assert matches(wanted["spec"]["versions"], live["spec"]["versions"])
+
+
+def test_a_scale_out_starts_warm_from_what_the_old_one_published(upgraded: World) -> None:
+    upgraded.kubectl("scale", f"infd/{NAME}", "-n", NAMESPACE, "--replicas=2")
+    wait_for(lambda: len(serving_pods(upgraded.kubectl, NAME, NAMESPACE)) == 2, "two replicas", 30)
+    until_ready(upgraded.kubectl, NAME, NAMESPACE, 90)
+    assert [init_report(pod)["result"] for pod in serving_pods(upgraded.kubectl, NAME, NAMESPACE)] == ["Hit", "Hit"]
+
+
+def test_a_new_revision_is_the_new_one_s_and_tunes_nothing(upgraded: World, previous: Served) -> None:
+    patch = '{"spec": {"pod": {"annotations": {"example.com/new": "revision"}}}}'
+    upgraded.kubectl("patch", f"infd/{NAME}", "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+    def rolled() -> list[Object]:
+        pods = serving_pods(upgraded.kubectl, NAME, NAMESPACE)
+        new = [pod for pod in pods if init_image(pod) == f"{deploy.INIT_IMAGE}:dev"]
+        return new if len(new) == len(pods) == 2 else []
+
+    pods = wait_for(rolled, "both replicas are of the new revision", 120)
+    assert [init_report(pod)["result"] for pod in pods] == ["Hit", "Hit"]
+    assert seen(upgraded).attempts == previous.attempts
+    upgraded.kubectl("delete", "infd", NAME, "-n", NAMESPACE)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunecast_cache import flashinfer as rules
+from tunecast_cache import job
 from tunecast_cache.records import canonical, decode
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import config, model, place, table
@@ -47,7 +48,8 @@ def start() -> None:
     try:
         report.write_bytes(canonical(_place(asked) if asked.mode == "Place" else run(asked)))
     except AttemptError as failure:
-        sys.exit(f"operators: error: {failure.message}")
+        word = "error" if failure.reason == job.BAD_SETTINGS else "failed"  # `diagnosis` reads it: error ends tuning
+        sys.exit(f"operators: {word}: {failure.message}")
 
 
 def _place(request: Request) -> Report:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,19 @@ from tunecast_cache import job
 from tunecast_tuner.failures import AttemptError
 
 NAME = "config.json"
+_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 def load(model: str, revision: str | None) -> dict[str, Any]:
-    """Raises AttemptError (BAD_SETTINGS) where there is none, and says where it was looked for."""
+    """Reads it.
+
+    Raises:
+        AttemptError: BAD_SETTINGS, there is none; ENGINE_CRASHED, the hub didn't answer, and may the next time.
+    """
+    path = Path(model, NAME) if Path(model).is_dir() else _download(model, revision)
     try:
-        path = Path(model, NAME) if Path(model).is_dir() else _download(model, revision)
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError) as error:
         raise AttemptError(job.BAD_SETTINGS, f"the {NAME} of {model} can't be read: {error}") from error
     if not isinstance(value, dict):
         raise AttemptError(job.BAD_SETTINGS, f"the {NAME} of {model} should hold a JSON object")
@@ -25,6 +32,25 @@ def load(model: str, revision: str | None) -> dict[str, Any]:
 
 
 def _download(model: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - the engine's image brings it
+    try:
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - the engine's image brings it
 
-    return Path(hf_hub_download(model, NAME, revision=revision))
+        return Path(hf_hub_download(model, NAME, revision=revision))
+    except Exception as error:  # its own, or those of whatever HTTP client it uses
+        reason = job.BAD_SETTINGS if is_final(error) else job.ENGINE_CRASHED
+        raise AttemptError(reason, f"the {NAME} of {model} can't be had from the hub: {error}") from error
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether the next attempt would see the same: the hub said no, or was never asked."""
+    chain = list(_chain(error))
+    said = [status for e in chain if (status := getattr(getattr(e, "response", None), "status_code", None))]
+    refused = any(400 <= status < 500 and status not in _LATER for status in said)  # noqa: PLR2004
+    offline = any(type(e).__name__ == "OfflineModeIsEnabled" for e in chain)
+    return refused or offline or isinstance(error, (ValueError, ImportError))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

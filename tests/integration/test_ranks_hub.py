@@ -1,0 +1,79 @@
+"""A model's config.json from a hub, by the real library against a hub that has a bad day."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ranks.attempt import interpreter, site_packages
+from tunecast_cache import job
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+ASK = """
+import time
+time.sleep = lambda _seconds: None  # the library tries five times, and would wait for 23 seconds in all
+from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.operators import config
+try:
+    config.load("some/model", "main")
+except AttemptError as failure:
+    print(failure.reason, failure)
+"""
+
+
+@contextmanager
+def hub(status: int, code: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815 - as the standard library wants it
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "variables", "reason"),
+    [
+        (404, "RepoNotFound", {}, job.BAD_SETTINGS),
+        (404, "EntryNotFound", {}, job.BAD_SETTINGS),
+        (403, "GatedRepo", {}, job.BAD_SETTINGS),
+        (503, "", {}, job.ENGINE_CRASHED),
+        (404, "", {"HF_ENDPOINT": "http://127.0.0.1:9"}, job.ENGINE_CRASHED),
+        (404, "", {"HF_HUB_OFFLINE": "1"}, job.BAD_SETTINGS),
+    ],
+    ids=["no such model", "no such file", "gated", "unavailable", "unreachable", "offline"],
+)
+def test_what_the_hub_says_decides_whether_it_is_asked_again(
+    tmp_path: Path, status: int, code: str, variables: dict[str, str], reason: str
+) -> None:
+    with hub(status, code) as address:
+        path = f"{ROOT}/tuner:{ROOT}/cache:{site_packages()}"
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PYTHONPATH": path, **variables}
+        done = subprocess.run(
+            [interpreter(), "-c", ASK], env=environment, check=True, stdout=subprocess.PIPE, timeout=60
+        )
+    said = done.stdout.decode()
+    assert said.split()[0] == reason, said
+    assert "No module named" not in said

@@ -32,6 +32,7 @@ from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.crashes import crashes
+from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import finished
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.status import StatusWriter
@@ -120,7 +121,7 @@ class KernelCacheReconciler:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
-            if seen.status.get("state") in plans.GIVEN_UP and not seen.unresolved:
+            if seen.status.get("state") in GIVEN_UP and not seen.unresolved:
                 return seen
             seen = replace(seen, published=self._publisher.find(namespace, key))
             if seen.published:

@@ -17,7 +17,7 @@ from support.objects import inference_deployment, serving_pod
 from support.s3 import S3
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, NODE, POD, Kind
-from tunecast_operator.plan.kernel_cache import FORGET_AFTER
+from tunecast_operator.plan.ends import FORGET_AFTER
 
 pytestmark = pytest.mark.integration
 Right = tuple[str, str]  # verb, resource

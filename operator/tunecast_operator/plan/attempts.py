@@ -1,0 +1,179 @@
+"""One attempt of a KernelCache: its beginning, its course, its end, and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tunecast_cache.errors import TunecastError
+from tunecast_cache.job import RankResult
+from tunecast_operator import conditions as c
+from tunecast_operator import times
+from tunecast_operator.conditions import Condition
+from tunecast_operator.plan import ends
+from tunecast_operator.plan.blocked import Blocked, blocked
+from tunecast_operator.plan.drift import image_id
+from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
+from tunecast_operator.plan.results import ineffective_because, proof_status
+from tunecast_operator.plan.steps import clean, end_of_attempt, timed_out, timeout_message, unready
+from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
+from tunecast_operator.resources.job import attempt_name
+from tunecast_operator.resources.pod import ENGINE
+
+MAX_DISRUPTIONS = 10
+RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
+POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
+RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
+
+
+def under_way(seen: Observed) -> Plan:
+    if seen.job is None:
+        if seen.pods:
+            return Plan((), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0)
+        name = attempt_name(dict(seen.cache), seen.attempt)
+        return _retry(seen, Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {name}"))
+    if finished(seen.job):
+        return _attempt_ended(seen)
+    return _attempt_running(seen)
+
+
+def _attempt_ended(seen: Observed) -> Plan:
+    if seen.store_error:
+        return waiting(seen, seen.store_error)
+    outcome = classify(seen.job or {}, seen.pods, seen.results)
+    if outcome.kind == "Rejected":
+        return ends.end(seen, "Failed", outcome.reason, outcome.message, lastFailure=_failure(seen, outcome))
+    if outcome.kind != "Succeeded":
+        return _retry(seen, outcome)
+    if seen.publish_error:
+        return _retry(seen, Outcome("Crashed", seen.publish_error.reason, str(seen.publish_error)))
+    result = seen.results[0]
+    if result.proof and not result.proof.effective:
+        why = ineffective_because(result.proof)
+        return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
+    status = {**seen.status, "state": "Publishing", "attempt": seen.attempt, "progress": None}
+    conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
+    return Plan((Publish(seen.attempt, _with_image(seen, result)),), clean(status), conditions, 0.0)
+
+
+def _with_image(seen: Observed, result: RankResult) -> RankResult:
+    image = next((image_id(pod) for pod in seen.pods if rank_of(pod) == 0), "")
+    return replace(result, provenance=result.provenance and replace(result.provenance, image_id=image or None))
+
+
+def _attempt_running(seen: Observed) -> Plan:
+    status = {**seen.status, "attempt": seen.attempt, "job": attempt_name(dict(seen.cache), seen.attempt)}
+    running = sum(_engine_started(pod) for pod in seen.pods) >= seen.spec.ranks  # some of them can only wait
+    why = blocked(seen.pods, seen.job) or _no_pods(seen)
+    if running and not status.get("startedAt"):
+        status["startedAt"] = times.text(seen.now)
+    status["state"] = "Tuning" if running else "Pending"
+    if seen.progress:
+        status["progress"] = {
+            "stage": seen.progress.stage,
+            "seconds": round(seen.progress.seconds),
+            "bytes": seen.progress.bytes,
+        }
+    actions: tuple[Action, ...] = ()
+    if times.seconds_since(status.get("settingsRenewedAt"), seen.now) > RENEW_AFTER.total_seconds():
+        actions, status["settingsRenewedAt"] = (RenewSettings(seen.attempt),), times.text(seen.now)
+    conditions = unready(seen, *_running_reason(seen, running=running, why=why))
+    return Plan(actions, clean(status), conditions, POLL_SECONDS)
+
+
+def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tuple[str, str]:
+    if why is None and running:
+        return c.TUNING, f"attempt {seen.attempt} runs on {seen.spec.ranks} rank(s)"
+    text = f"{why.reason}: {why.message}" if why else "its pods are starting"
+    if not running and _queue_overdue(seen):
+        limit = seen.spec.queue_timeout
+        return c.QUEUE_TIMEOUT, f"not all ranks ran within {limit}: replicas start cold, tuning goes on waiting. {text}"
+    if why is None:
+        return c.QUEUED, text
+    return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
+
+
+def _no_pods(seen: Observed) -> Blocked | None:
+    """A quota or an admission webhook keeps pods from being created: only the Job's Events say which."""
+    created = (seen.job or {}).get("metadata", {}).get("creationTimestamp")
+    if seen.pods or times.seconds_since(created, seen.now) < POLL_SECONDS:
+        return None
+    name = attempt_name(dict(seen.cache), seen.attempt)
+    return Blocked(
+        "PodsNotCreated", f"kubectl describe job {name} says why (a quota, or an admission webhook)", capacity=True
+    )
+
+
+def next_attempt(seen: Observed) -> Plan:
+    if seen.store_error:
+        return waiting(seen, seen.store_error)
+    wait = -times.seconds_since(seen.status.get("nextAttemptAt"), seen.now)
+    if seen.status.get("nextAttemptAt") and wait > 0:
+        return Plan((), clean(seen.status), _steady_reason(seen), wait)
+    attempt = seen.attempt + 1
+    status = {**seen.status, "attempt": attempt, "job": attempt_name(dict(seen.cache), attempt), "nextAttemptAt": None}
+    status |= {"state": "Pending", "settingsRenewedAt": times.text(seen.now), "progress": None}
+    conditions = unready(seen, c.QUEUED, f"attempt {attempt} begins on {seen.spec.ranks} rank(s)")
+    return Plan((CreateAttempt(attempt),), clean(status), conditions, POLL_SECONDS)
+
+
+def _retry(seen: Observed, outcome: Outcome) -> Plan:
+    """Crashes count up to ``attempts``, disruptions up to a hard cap; both wait longer each time."""
+    status = {**seen.status, "attempt": seen.attempt, "lastFailure": _failure(seen, outcome)}
+    counter = "disruptions" if outcome.kind == "Disrupted" else "failures"
+    status[counter] = int(status.get(counter, 0)) + 1
+    seen = replace(seen, cache={**seen.cache, "status": status})
+    if int(status.get("failures", 0)) >= seen.spec.attempts:
+        text = f"all {seen.spec.attempts} attempts failed; the last one: {outcome.message}"
+        return ends.end(seen, "Failed", c.ATTEMPTS_EXHAUSTED, text)
+    if int(status.get("disruptions", 0)) >= MAX_DISRUPTIONS:
+        return ends.end(
+            seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}"
+        )
+    if timed_out(seen):
+        return ends.end(seen, "Failed", c.TIMED_OUT, timeout_message(seen))
+    wait = backoff_seconds(int(status.get("failures", 0)) + int(status.get("disruptions", 0)))
+    status |= {"state": "Pending", "job": "", "progress": None}
+    status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))
+    message = f"attempt {seen.attempt} ended ({outcome.reason}: {outcome.message}); the next one begins in {wait:.0f} s"
+    return Plan(end_of_attempt(seen), clean(status), unready(seen, c.RETRYING, message, warning=True), wait)
+
+
+def backoff_seconds(ends: int) -> float:
+    """5, 10, 20, ... seconds after the first, second, third end; five minutes at the most."""
+    return float(min(300, 5 * 2 ** min(ends - 1, 10)))
+
+
+def waiting(seen: Observed, error: TunecastError) -> Plan:
+    """Nothing can be done until ``error`` is over; replicas don't wait for that longer than their user said."""
+    reason, text = error.reason, str(error)
+    if seen.wanted_by and timed_out(seen):
+        reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
+    elif seen.wanted_by and not seen.status.get("startedAt") and _queue_overdue(seen):
+        reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
+    return Plan((), clean(seen.status), unready(seen, reason, text, warning=True), RETRY_SECONDS)
+
+
+def _engine_started(pod: Mapping[str, Any]) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return any(s["name"] == ENGINE and s.get("state", {}).keys() & {"running", "terminated"} for s in statuses)
+
+
+def _queue_overdue(seen: Observed) -> bool:
+    """Once ranks ran, each later attempt waits anew."""
+    since = seen.status.get("queuedSince")
+    if seen.status.get("startedAt") and seen.job:
+        since = seen.job["metadata"].get("creationTimestamp")
+    return times.seconds_since(since, seen.now) > seen.spec.queue_timeout_seconds
+
+
+def _failure(seen: Observed, outcome: Outcome) -> dict[str, Any]:
+    rank = {} if outcome.rank is None else {"rank": outcome.rank}
+    return {"reason": outcome.reason, "message": outcome.message[:2048], "attempt": seen.attempt, **rank}
+
+
+def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
+    old = c.find(seen.status, c.READY)
+    return unready(seen, str(old.get("reason", c.QUEUED)), str(old.get("message", "")), warning=True)

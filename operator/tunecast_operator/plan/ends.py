@@ -1,0 +1,123 @@
+"""Where a KernelCache comes to rest: ready, quarantined, given up, or wanted by nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from tunecast_operator import conditions as c
+from tunecast_operator import times
+from tunecast_operator.conditions import Condition
+from tunecast_operator.plan.crashes import to_blame
+from tunecast_operator.plan.results import bundle_status
+from tunecast_operator.plan.steps import accounted, clean, delete_job, ending, still_there, to_rest, unready
+from tunecast_operator.plan.tuning import DeleteCache, Observed, Plan, Published
+from tunecast_operator.resources.job import attempt_name
+
+FORGET_AFTER = timedelta(days=1)
+NEW_SECONDS = 30.0
+GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
+
+
+def ready(seen: Observed, published: Published) -> Plan:
+    """A bundle of its key is in the store, whoever made it."""
+    status = {
+        **seen.status,
+        **bundle_status(published.manifest),
+        "state": "Ready",
+        "referredBy": sorted(seen.wanted_by),
+    }
+    status |= {"manifest": published.digest, "signer": published.signer, "progress": None, **accounted(seen)}
+    running = seen.unresolved and still_there(seen)  # another cache of this key was faster
+    status["job"] = attempt_name(dict(seen.cache), seen.attempt) if running else ""
+    status.setdefault("finishedAt", times.text(seen.now))
+    message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
+    conditions = (
+        Condition(c.READY, "True", c.PUBLISHED, message),
+        Condition(c.RECONCILING, "False", c.IDLE, ""),
+        Condition(c.STALLED, "False", c.IDLE, ""),
+    )
+    if running:
+        return _forgetting(seen, Plan(delete_job(seen), clean(status), conditions, 2.0))
+    actions = () if seen.status.get("state") == "Ready" and not seen.unresolved else to_rest(seen)
+    return _forgetting(seen, Plan(actions, clean(status), conditions))
+
+
+def blamed(seen: Observed, digest: str) -> str:
+    """Why replicas must not start from the bundle of this digest; empty where they may."""
+    if why := to_blame(seen.crashes, digest):
+        return f"{why}: replicas start cold. Raise spec.tuning.generation to tune again"
+    if digest in seen.quarantined:
+        return "the bundle of this key was quarantined: replicas start cold. Raise spec.tuning.generation to tune again"
+    return ""
+
+
+def quarantined(ready: Plan, why: str) -> Plan:
+    """What a cache that is ready says, but that nobody starts from it any more."""
+    status = {**ready.status, "state": "Quarantined"}
+    return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
+
+
+def still_ready(seen: Observed) -> Plan:
+    """The store doesn't answer now; what was published is not in doubt."""
+    old = c.find(seen.status, c.READY)
+    conditions = (
+        Condition(c.READY, "True", str(old.get("reason", c.PUBLISHED)), str(old.get("message", ""))),
+        Condition(c.RECONCILING, "False", c.IDLE, ""),
+        Condition(c.STALLED, "False", c.IDLE, ""),
+    )
+    status = {**seen.status, "referredBy": sorted(seen.wanted_by)}
+    return _forgetting(seen, Plan((), clean(status), conditions))
+
+
+def unwanted(seen: Observed) -> Plan:
+    """Its Job holds GPUs that nobody asks for any more, so it goes at once; what is known stays for a day."""
+    if not seen.status and times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now) < NEW_SECONDS:
+        return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
+    if seen.unresolved and still_there(seen):
+        conditions = unready(seen, c.UNWANTED, "no InferenceDeployment refers to it")
+        return Plan(delete_job(seen), clean(ending(seen)), conditions, 2.0)
+    status = {**seen.status, **accounted(seen), "referredBy": [], "job": "", "progress": None}
+    if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
+        return _forgetting(seen, replace(steady(seen), status=clean(status)))
+    status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
+    actions = to_rest(seen) if seen.unresolved or "unwantedSince" not in seen.status else ()
+    message = "no InferenceDeployment refers to it"
+    return _forgetting(seen, Plan(actions, clean(status), unready(seen, c.UNWANTED, message)))
+
+
+def _forgetting(seen: Observed, plan: Plan) -> Plan:
+    """Starts, keeps or ends the day after which an unwanted cache is deleted."""
+    status = dict(plan.status)
+    if seen.wanted_by:
+        status.pop("unwantedSince", None)
+        return replace(plan, status=status)
+    since = status.setdefault("unwantedSince", times.text(seen.now))
+    left = FORGET_AFTER.total_seconds() - times.seconds_since(since, seen.now)
+    if left <= 0:
+        return replace(plan, actions=(*plan.actions, DeleteCache()), status=status)
+    return replace(plan, status=status, requeue_seconds=left if plan.requeue_seconds is None else plan.requeue_seconds)
+
+
+def steady(seen: Observed) -> Plan:
+    """It gave up, and says the same as then."""
+    old = c.find(seen.status, c.READY)
+    reason, message = str(old.get("reason", c.ATTEMPTS_EXHAUSTED)), str(old.get("message", ""))
+    actions = to_rest(seen) if seen.unresolved else ()  # the store failed before
+    return Plan(actions, clean({**seen.status, "job": ""}), _ended_conditions(reason, message))
+
+
+def end(seen: Observed, state: str, reason: str, message: str, **status: Any) -> Plan:
+    """It gives up now."""
+    ended = {**seen.status, "state": state, "job": "", "progress": None, "nextAttemptAt": None, **status}
+    ended |= {**accounted(seen), "finishedAt": times.text(seen.now)}
+    return Plan(to_rest(seen), clean(ended), _ended_conditions(reason, message))
+
+
+def _ended_conditions(reason: str, message: str) -> tuple[Condition, ...]:
+    return (
+        Condition(c.READY, "False", reason, message, warning=True),
+        Condition(c.RECONCILING, "False", c.IDLE, ""),
+        Condition(c.STALLED, "True", reason, message, warning=True),
+    )

@@ -1,0 +1,76 @@
+"""What every part of a KernelCache's plan is put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunecast_operator import conditions as c
+from tunecast_operator import times
+from tunecast_operator.conditions import Condition
+from tunecast_operator.plan.outcome import finished
+from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, Observed
+from tunecast_operator.resources.job import attempt_name
+
+
+def unready(seen: Observed, reason: str, message: str, *, warning: bool = False) -> tuple[Condition, ...]:
+    """Not ready yet, and why; that is news to warn of where somebody has to do something."""
+    warning = warning or reason in {c.PODS_CANNOT_START, c.QUEUE_TIMEOUT}
+    return (
+        Condition(c.READY, "False", reason, message, warning),
+        Condition(c.RECONCILING, "True" if seen.wanted_by else "False", reason, message),
+        Condition(c.STALLED, "False", c.IDLE, ""),
+    )
+
+
+def clean(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is unset, as the API server keeps it, and without conditions, which are merged on their own."""
+    return {k: v for k, v in status.items() if v not in (None, "") and k not in {"conditions", "observedGeneration"}}
+
+
+def end_of_attempt(seen: Observed) -> tuple[Action, ...]:
+    """What the newest attempt left goes."""
+    return (CleanUpAttempt(seen.attempt),) if seen.attempt else ()
+
+
+def to_rest(seen: Observed) -> tuple[Action, ...]:
+    """What the newest attempt left goes; where it left nothing, what the next one did that never got to its Job."""
+    left = end_of_attempt(seen) if seen.unresolved else (CleanUpAttempt(seen.attempt + 1),)
+    return (*left, DeleteService())
+
+
+def accounted(seen: Observed) -> dict[str, int]:
+    """The newest attempt, also where the operator ended between making its Job and writing status."""
+    return {"attempt": seen.attempt} if seen.attempt else {}
+
+
+def ending(seen: Observed) -> dict[str, Any]:
+    """Status that remembers the attempt, also where its Job's making was never told: its pods outlive the Job."""
+    return {**seen.status, **accounted(seen), "job": attempt_name(dict(seen.cache), seen.attempt)}
+
+
+def still_there(seen: Observed) -> bool:
+    """Ranks that still run could stage more: nothing is cleaned up under them."""
+    return bool(seen.pods and any(not _ended(pod) for pod in seen.pods)) or bool(seen.job and not finished(seen.job))
+
+
+def _ended(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def delete_job(seen: Observed) -> tuple[Action, ...]:
+    """Unless somebody did already."""
+    if seen.job is None or seen.job["metadata"].get("deletionTimestamp"):
+        return ()
+    return (DeleteJob(seen.job["metadata"]["name"], seen.job["metadata"]["uid"]),)
+
+
+def timed_out(seen: Observed) -> bool:
+    """All attempts together took longer than their user allows."""
+    return times.seconds_since(seen.status.get("startedAt"), seen.now) > seen.spec.timeout_seconds
+
+
+def timeout_message(seen: Observed) -> str:
+    """The same, for people."""
+    stage = (seen.status.get("progress") or {}).get("stage", "before any progress")
+    return f"tuning took longer than {seen.spec.timeout} (stage: {stage}): raise spec.tuning.timeout and generation"

@@ -1,0 +1,89 @@
+"""A KernelCache as its plan sees it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from support.objects import NOW, inference_deployment, proof, spec_of
+from tunecast_cache.errors import StoreUnavailableError
+from tunecast_cache.job import RankResult
+from tunecast_operator import times
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.plan.tuning import (  # fmt: skip
+    CleanUpAttempt,
+    DeleteService,
+    Observed,
+    Plan,
+)
+
+OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
+
+
+KEY = key_of(spec_of(OWNER), 1)
+
+
+SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(OWNER), KEY, 1))
+
+
+RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
+
+
+def seen(status: dict[str, Any] | None = None, **changes: Any) -> Observed:
+    cache = {
+        "apiVersion": "tunecast.io/v1alpha1",
+        "kind": "KernelCache",
+        "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
+        "status": status or {},
+    }
+    return replace(Observed(cache, SPEC, ["qwen3"], NOW), **changes)
+
+
+def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
+    conditions = [{"type": end, "status": "True"}] if end else []
+    labels = {"tunecast.io/attempt": str(attempt)}
+    return {
+        "metadata": {"name": f"kc-{attempt}", "uid": "job-uid", "labels": labels, **metadata},
+        "status": {"conditions": conditions},
+    }
+
+
+def pod(state: str = "running", phase: str = "Running", **status: Any) -> dict[str, Any]:
+    statuses = [{"name": "engine", "state": {state: {}}}]
+    return {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": phase, "containerStatuses": statuses, **status}}
+
+
+RUNNING = [pod(), pod()]
+
+
+WAITING = pod(
+    "waiting",
+    "Pending",
+    conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}],
+)
+
+
+NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # what an attempt left that never got as far as its Job
+
+
+def ready(plan: Plan) -> Condition:
+    return plan.conditions[0]
+
+
+UNDER_WAY = {
+    "state": "Tuning",
+    "attempt": 1,
+    "job": "kc-1",
+    "startedAt": times.text(NOW),
+    "settingsRenewedAt": times.text(NOW),
+}
+
+
+REJECTED = {0: RankResult(0, succeeded=False, reason="EngineRejectedArguments", message="words")}
+
+
+LATE = {**UNDER_WAY, "startedAt": times.text(NOW - timedelta(minutes=61))}
+
+
+DOWN = StoreUnavailableError("no answer")

@@ -1,0 +1,169 @@
+"""Where a KernelCache comes to rest."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from support.objects import NOW, manifest, proof
+from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, ready, seen
+from tunecast_cache.manifest import Proof
+from tunecast_operator import times
+from tunecast_operator.plan.crashes import Crash
+from tunecast_operator.plan.kernel_cache import decide, not_done
+from tunecast_operator.plan.tuning import (  # fmt: skip
+    CleanUpAttempt,
+    CreateAttempt,
+    DeleteCache,
+    DeleteJob,
+    DeleteService,
+    Published,
+)
+
+
+def test_a_bundle_in_the_store_needs_no_job() -> None:
+    plan = decide(seen(published=Published(manifest(KEY), "d" * 64, "s")))
+    assert plan.actions == NEVER_BEGAN
+    assert decide(seen(plan.status, published=Published(manifest(KEY), "d" * 64, "s"))).actions == ()
+    assert ready(plan).status == "True"
+    assert plan.status["state"] == "Ready"
+    assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "3.0x")
+    assert plan.status["size"] == "1.0 MiB"
+
+
+def test_nothing_begins_while_nobody_wants_it() -> None:
+    plan = decide(seen({"state": "Pending"}, wanted_by=[]))
+    assert plan.actions == NEVER_BEGAN
+    assert decide(seen(plan.status, wanted_by=[])).actions == ()
+    assert plan.status["unwantedSince"] == times.text(NOW)
+    assert plan.requeue_seconds == 24 * 3600
+
+
+def test_a_new_cache_is_given_time_to_be_referred_to() -> None:
+    made = seen(wanted_by=[])
+    made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(seconds=1))
+    assert (decide(made).conditions, decide(made).status) == ((), {})
+    made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(minutes=1))
+    assert decide(made).status["unwantedSince"] == times.text(NOW)
+
+
+def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:
+    running = seen(UNDER_WAY, wanted_by=[], job=job(), pods=RUNNING)
+    assert decide(running).actions == (DeleteJob("kc-1", "job-uid"),)
+    ending = seen(UNDER_WAY, wanted_by=[], pods=RUNNING)
+    assert decide(ending).actions == ()
+    gone = seen(UNDER_WAY, wanted_by=[])
+    assert decide(gone).actions == (CleanUpAttempt(1), DeleteService())
+
+
+def test_an_unwanted_cache_goes_after_a_day() -> None:
+    since = times.text(NOW - timedelta(days=1, seconds=1))
+    assert DeleteCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
+
+
+def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
+    plan = decide(seen({"unwantedSince": times.text(NOW), "state": "Failed"}))
+    assert "unwantedSince" not in plan.status
+
+
+def without_layers(reason: str) -> Proof:
+    """Of an attempt that left no archive."""
+    found = proof(verdict="Miss")
+    return replace(found, reason=reason, ranks=tuple(replace(rank, layers=()) for rank in found.ranks))
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (proof(cold=10, warm=11), "the warm start took 11.0s, the cold one 10.0s"),
+        (proof(verdict="Miss", reason="load failure"), "TorchCompile: load failure"),
+        (without_layers("engines run its default tactics"), "engines run its default tactics: replicas start cold"),
+        (without_layers(""), "the engine left no files: replicas start cold"),
+    ],
+)
+def test_an_inert_bundle_is_never_published(bad: Any, words: str) -> None:
+    plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: replace(RESULT, proof=bad)}))
+    assert plan.actions == (CleanUpAttempt(1), DeleteService())
+    assert plan.status["state"] == "Ineffective"
+    assert words in ready(plan).message
+
+
+@pytest.mark.parametrize("wanted_by", [["qwen3"], []])
+def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_staged(wanted_by: list[str]) -> None:
+    """Two caches of one key differ in ranks, say: nobody needs the slower one's Job, which holds GPUs."""
+    elsewhere = Published(manifest(KEY), "d", "s")
+    plan = decide(seen(UNDER_WAY, job=job(), pods=RUNNING, published=elsewhere, wanted_by=wanted_by))
+    assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
+    assert (plan.status["state"], plan.status["job"], plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
+    plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))
+    assert plan.actions == (CleanUpAttempt(1), DeleteService())
+    assert "job" not in plan.status
+
+
+def test_a_bundle_that_is_gone_from_the_store_is_tuned_again_with_all_its_time() -> None:
+    yesterday = times.text(NOW - timedelta(days=1))
+    status = {"state": "Ready", "attempt": 2, "failures": 1, "queuedSince": yesterday, "startedAt": yesterday}
+    plan = decide(seen({**status, "finishedAt": yesterday, "size": "1.0 MiB"}))
+    assert plan.actions == (CreateAttempt(3),)
+    assert plan.status["queuedSince"] == times.text(NOW)
+    assert not plan.status.keys() & {"startedAt", "finishedAt", "failures", "size"}
+    assert decide(seen(status, wanted_by=[])).status["state"] == "Pending"
+
+
+@pytest.mark.parametrize("state", ["Failed", "Ineffective"])
+def test_why_it_gave_up_is_kept_while_nobody_wants_it(state: str) -> None:
+    why = {"type": "Ready", "status": "False", "reason": "AttemptsExhausted", "message": "words"}
+    unwanted = decide(seen({"state": state, "attempt": 1, "conditions": [why]}, wanted_by=[]))
+    assert (ready(unwanted).reason, ready(unwanted).message) == ("AttemptsExhausted", "words")
+    assert (unwanted.status["state"], unwanted.status["unwantedSince"]) == (state, times.text(NOW))
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "status"),
+    [
+        ({"job": job(end="Complete"), "published": Published(manifest(KEY), "d", "s")}, "Ready", "True"),
+        ({"job": job(end="Failed"), "results": REJECTED}, "Failed", "False"),
+    ],
+)
+def test_an_end_stands_though_its_remains_can_not_be_removed_and_they_are_later(
+    changes: dict[str, Any], state: str, status: str
+) -> None:
+    before = seen(UNDER_WAY, **changes)
+    kept = not_done(before, decide(before), DOWN)
+    assert (kept.status["state"], kept.status["job"], ready(kept).status) == (state, "kc-1", status)
+    conditions = [{"type": "Ready", "reason": ready(kept).reason, "message": ready(kept).message}]
+    later = decide(seen({**kept.status, "conditions": conditions}, **changes))
+    assert CleanUpAttempt(1) in later.actions
+    assert (later.conditions, later.status.get("job")) == (kept.conditions, None)
+
+
+TWICE = [Crash("qwen3-a", "uid", "digest", 2, 139)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crashes": TWICE}, "qwen3-a ended with 139, 2 times"),
+        ({"quarantined": ("digest",)}, "the bundle of this key was quarantined"),
+    ],
+)
+def test_a_bundle_that_engines_crash_from_is_quarantined_for_good(changes: dict[str, Any], words: str) -> None:
+    published = Published(manifest(KEY), "digest", "signer")
+    plan = decide(seen(published=published, **changes))
+    assert plan.status["state"] == "Quarantined"
+    assert plan.status["manifest"] == "digest"
+    assert (ready(plan).reason, words in ready(plan).message, ready(plan).warning) == ("Quarantined", True, True)
+    assert "Raise spec.tuning.generation" in ready(plan).message
+    conditions = [
+        {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in plan.conditions
+    ]
+    later = decide(seen({**plan.status, "conditions": conditions}))
+    assert (later.status["state"], ready(later).message) == ("Quarantined", ready(plan).message)
+    assert later.actions == ()
+
+
+@pytest.mark.parametrize("crash", [replace(TWICE[0], times=1), replace(TWICE[0], manifest="of another one")])
+def test_one_crash_or_another_bundles_blames_nothing(crash: Crash) -> None:
+    plan = decide(seen(published=Published(manifest(KEY), "digest", "signer"), crashes=[crash], quarantined=("other",)))
+    assert plan.status["state"] == "Ready"

@@ -146,7 +146,8 @@ class KernelCacheReconciler:
     def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> None:
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
-            log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, seen.attempt)
+            attempt = getattr(action, "attempt", seen.attempt)
+            log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, attempt)
             self._perform(seen, action)
 
     def _perform(self, seen: tuning.Observed, action: tuning.Action) -> None:  # one line per action

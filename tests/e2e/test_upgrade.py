@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from e2e.steps import init_report, serving_pods, until_ready
 from e2e.upgrading import NAME, NAMESPACE, Served, seen
@@ -15,7 +15,7 @@ from harness.kubectl import Object, wait_for
 from tunecast_operator.matching import matches
 
 pytestmark = pytest.mark.e2e
-CRDS = sorted((deploy.ROOT / "charts" / "tunecast" / "files" / "crds").glob("*.yaml"))
+CRDS = sorted((deploy.ROOT / "charts" / "tunecast" / "files" / "crds").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_nothing_is_disturbed(upgraded: World, previous: Served) -> None:
 
 @pytest.mark.parametrize("path", CRDS, ids=lambda path: path.stem)
 def test_kinds_are_upgraded_in_place(upgraded: World, path: Path) -> None:
-    wanted = yaml.safe_load(path.read_text())
+    wanted = json.loads(path.read_text())
     live = upgraded.kubectl.get("crd", wanted["metadata"]["name"])
     assert matches(wanted["spec"]["versions"], live["spec"]["versions"])
 

@@ -86,7 +86,7 @@ def leftovers(number: int) -> dict[str, list[str]]:
         "routes": [line for line in output("ip", "route") if any(a in line for a in addresses)],
         "namespaces": [line for line in output("ip", "netns") if NAME in line],
         "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/tunecast-{NAME}")],
-        "state": [str(path) for path in STATE.parent.glob(NAME)],
+        "state": [str(path) for path in STATE.parent.glob(f"*{NAME}*")],
     }
     return {what: names for what, names in found.items() if names}
 

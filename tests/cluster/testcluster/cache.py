@@ -19,9 +19,19 @@ class ClusterError(Exception):
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; a dead holder's lock is released by the kernel."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(handle.fileno(), path):  # else its last holder removed it meanwhile
+                yield
+                return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def digest(*parts: str | bytes) -> str:

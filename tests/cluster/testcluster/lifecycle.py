@@ -45,6 +45,7 @@ def down(name: str) -> None:
     _need_root()
     with locked(_lock_path(name)):
         _clear(name)
+        _lock_path(name).unlink()
     say(f"{name} is down")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.tunings import begin_restricted, begin_with_defaults
+from e2e.tunings import begin_crashing, begin_restricted, begin_with_defaults
 from e2e.upgrading import Served, serve
 from e2e.world import World
 from harness import deploy, release
@@ -61,3 +61,10 @@ def restricted(world: World) -> str:
     """The namespace where a restricted engine is tuned, likewise."""
     begin_restricted(world, "restricted")
     return "restricted"
+
+
+@pytest.fixture(scope="session")
+def crashing(world: World) -> str:
+    """The namespace where engines crash from their bundle, likewise."""
+    begin_crashing(world, "crashing")
+    return "crashing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,18 @@ pytestmark = pytest.mark.e2e
 CRDS = sorted((deploy.ROOT / "charts" / "tunecast" / "files" / "crds").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def upgraded(world: World) -> World:
-    """The new operator has looked at both objects."""
+def until_looked_at(world: World) -> None:
+    """The operator that is installed now knows both objects."""
     replicas = f'tunecast_inference_deployment_replicas{{name="{NAME}",namespace="{NAMESPACE}",state="ready"}}'
     [cache] = world.kubectl.items("kernelcaches", "-n", NAMESPACE)
     state = f'name="{cache["metadata"]["name"]}",namespace="{NAMESPACE}",state="Ready"'
     wanted = {replicas, f"tunecast_kernel_cache_state{{{state}}}"}
-    wait_for(lambda: wanted <= metrics(world).keys(), "the new operator has looked at all there is", 60)
+    wait_for(lambda: wanted <= metrics(world).keys(), "the operator has looked at all there is", 60)
+
+
+@pytest.fixture(scope="module")
+def upgraded(world: World) -> World:
+    until_looked_at(world)
     return world
 
 
@@ -69,4 +74,21 @@ def test_a_new_revision_is_the_new_one_s_and_tunes_nothing(upgraded: World, prev
     pods = wait_for(rolled, "both replicas are of the new revision", 120)
     assert [init_report(pod)["result"] for pod in pods] == ["Hit", "Hit"]
     assert seen(upgraded).attempts == previous.attempts
-    upgraded.kubectl("delete", "infd", NAME, "-n", NAMESPACE)
+
+
+def test_replicas_start_warm_while_it_is_uninstalled_and_it_comes_back_to_all_as_it_was(upgraded: World) -> None:
+    kubectl, before = upgraded.kubectl, seen(upgraded)
+    kubectl.helm("uninstall", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--wait")
+    gone, stays = (pod["metadata"] for pod in serving_pods(kubectl, NAME, NAMESPACE))
+    kubectl("delete", "pod", gone["name"], "-n", NAMESPACE)
+    kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=90s")
+    pods = [pod for pod in serving_pods(kubectl, NAME, NAMESPACE) if not pod["metadata"].get("deletionTimestamp")]
+    assert [init_report(pod)["result"] for pod in pods] == ["Hit", "Hit"]
+    assert stays["uid"] in {pod["metadata"]["uid"] for pod in pods}
+
+    deploy.install(kubectl, deploy.values(upgraded.environment))
+    until_looked_at(upgraded)
+    after = seen(upgraded)
+    assert after.pods.keys() == {pod["metadata"]["uid"] for pod in pods}
+    assert replace(after, pods=before.pods) == before
+    kubectl("delete", "infd", NAME, "-n", NAMESPACE)

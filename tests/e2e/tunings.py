@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from e2e.standin import script, standin
 from e2e.steps import environment_without, tiny
 from e2e.world import World
 from harness.kubectl import Object
@@ -41,6 +42,15 @@ def begin_restricted(world: World, namespace: str) -> None:
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     world.apply("tiny", namespace, pod=pod, engine=engine, tuning={"ranks": 1})
+
+
+def begin_crashing(world: World, namespace: str) -> None:
+    """An engine whose warm starts are well in ranks, and crash in replicas."""
+    world.namespace(namespace)
+    world.kubectl.apply(script(namespace))
+    found = standin("tiny", namespace, replicas=2, tuning={"ranks": 1})
+    found["spec"]["engine"]["args"].append("--crash-as-replica")
+    world.kubectl.apply(found)
 
 
 def engine_volume(namespace: str) -> tuple[Object, Object]:

@@ -35,6 +35,8 @@ def main() -> None:
     _compile(options)
     print(f"INFO [core.py:402] init engine (profile) took {time.monotonic() - started:.2f} s", flush=True)
     time.sleep(options.start_seconds)
+    if options.crash_as_replica and options.warm and os.getpid() == 1:  # ranks start engines as their children
+        sys.exit("a kernel of the bundle does what it must not")
     server = ThreadingHTTPServer((options.host, options.port), _handler(options))
     if options.crash_after:
         threading.Timer(options.crash_after, lambda: os._exit(9)).start()
@@ -60,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--drift", action="store_true", help="answer otherwise when warm")
     parser.add_argument("--helper", action="store_true")
     parser.add_argument("--crash-after", type=float, default=0.0)
+    parser.add_argument("--crash-as-replica", action="store_true", help="after a warm start")
     parser.add_argument("--api-key", default="", help="told wherever engines tell things")
     parser.add_argument("--refuses-key", action="store_true")
     return parser.parse_args()

@@ -9,6 +9,7 @@ The engine is the tests' stand-in, so that a tuning takes seconds; all else is r
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import time
@@ -25,6 +26,7 @@ def main() -> int:
     arguments = parser.parse_args()
     seeds = [arguments.only] if arguments.only is not None else range(arguments.seed, arguments.seed + arguments.rounds)
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cluster goes down
     with world() as found:
         results = []
         for seed in seeds:

@@ -34,6 +34,9 @@ def play(world: World, seed: int) -> Round:
     chance, result = random.Random(seed), Round(seed)
     user = User(world, f"round-{seed}")
     user.begin()
+    if chance.random() < 0.5:  # else it strikes while nothing serves yet
+        result.broken += settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
+        result.done.append("it serves")
     for name in chance.choices([*DISASTERS], k=chance.randrange(2, 5)):
         time.sleep(chance.uniform(0, 12))
         result.done.append(DISASTERS[name](world, user, chance))

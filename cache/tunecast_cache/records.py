@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from tunecast_cache.errors import MalformedError
 
 T = TypeVar("T")
+_BEYOND = 2**63  # numbers that the API server, JSON's other readers and floats all take are smaller
 
 
 def camel(name: str) -> str:
@@ -46,7 +46,8 @@ def decode(kind: type[T], data: bytes, what: str, limit: int = 4 * 2**20) -> T:
     """Reads a record of ``kind`` from JSON bytes.
 
     Raises:
-        MalformedError: ``data`` is longer than ``limit`` bytes, no JSON, or a field is missing or of another type.
+        MalformedError: ``data`` is longer than ``limit`` bytes, no JSON, or a field is missing, of another type, or
+            nothing that can be written as JSON again.
     """
     if len(data) > limit:
         raise MalformedError(f"{what} has {len(data)} bytes, more than the {limit} that are read")
@@ -75,7 +76,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:  # a table
         )
     if origin in (dict, Mapping):
         items = _checked(dict, value, where).items()
-        return {name: _convert(arguments[1], item, f"{where}.{name}") for name, item in items}
+        return {_checked(str, name, where): _convert(arguments[1], item, f"{where}.{name}") for name, item in items}
     if origin is typing.Literal:
         return _one_of(arguments, value, where)
     if kind is Any:
@@ -105,7 +106,19 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _checked(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise MalformedError(f"{where} should be of type {kind.__name__}, not {type(value).__name__}")
+    if kind is int:
+        _number(value, where)
+    if kind is str and not _is_text(value):
+        raise MalformedError(f"{where} should be text, not half of a surrogate pair")
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -115,6 +128,6 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise MalformedError(f"{where} should be a finite number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_BEYOND < value < _BEYOND:
+        raise MalformedError(f"{where} should be a number of ordinary size")
     return float(value)

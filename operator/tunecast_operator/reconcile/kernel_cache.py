@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
+from tunecast_cache.records import canonical
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
@@ -200,7 +201,8 @@ def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
             continue
         try:
             request = json.loads(line)
-        except ValueError as error:
+            canonical(request)  # as ranks will be told of it
+        except (ValueError, RecursionError) as error:
             raise SweepError(f"{what}, line {number}: {error}") from error
         if not isinstance(request, dict):
             raise SweepError(f"{what}, line {number}: a request is a JSON object")

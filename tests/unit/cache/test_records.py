@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.objects import manifest
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.job import JobSettings, Progress, RankResult
-from tunecast_cache.manifest import Archive, LayerProof, Manifest
+from tunecast_cache.manifest import Archive, LayerProof, Manifest, Start
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.report import InitReport
 from tunecast_cache.trust import StoreSettings, Trust
@@ -25,12 +25,14 @@ JSON = st.recursive(
 
 @pytest.mark.parametrize("kind", [LayerProof, RankResult, Progress, Trust, InitReport])
 def test_every_record_survives(kind: Any) -> None:
+    st.register_type_strategy(float, st.floats(-float(2**62), float(2**62)))
+    st.register_type_strategy(int, st.integers(1 - 2**63, 2**63 - 1))
+
     @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.from_type(kind))
     def check(record: Any) -> None:
         assert decode(kind, canonical(record), "it") == record
 
-    st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
     check()
 
 
@@ -65,6 +67,33 @@ def test_values_of_other_types_raise_only_our_error(value: Any) -> None:
 def test_errors_say_where(data: bytes, said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         decode(StoreSettings, data, "it", limit=20_000 if data.startswith(b"[[") else 100)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1" + "0" * 400, "1" + "0" * 20, "1e300", "-9223372036854775808", "1e999", "NaN"],
+    ids=lambda v: f"{v[:5]}-{len(v)}",
+)
+def test_numbers_that_others_can_not_take_are_refused(value: str) -> None:
+    """The API server takes 64 bits, floats and metrics overflow: one such number would stop whoever passes it on."""
+    for field in ("seconds", "bytes"):
+        data = {"stage": '"Joining"', "seconds": "1", "bytes": "1", field: value}
+        text = ", ".join(f'"{name}": {item}' for name, item in data.items())
+        with pytest.raises(MalformedError, match=field):
+            decode(Progress, f"{{{text}}}".encode(), "it")
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"bucket": "\\ud800"}', b'{"bucket": "b", "endpoint": "\\udfff"}'], ids=["text", "optional text"]
+)
+def test_text_that_can_not_be_written_again_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedError, match="surrogate"):
+        decode(StoreSettings, data, "it")
+
+
+def test_names_that_can_not_be_written_again_are_refused() -> None:
+    with pytest.raises(MalformedError, match="surrogate"):
+        decode(Start, b'{"totalSeconds": 1, "phases": {"\\ud800": 1}}', "it")
 
 
 def test_unknown_fields_are_ignored_and_missing_ones_have_defaults() -> None:

@@ -14,7 +14,7 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import NameTakenError, check_owner
-from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler, SweepError, parse_sweep
 
 INSTALLATION = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
 
@@ -57,3 +57,9 @@ def test_what_another_owns_is_left_alone(owners: list[Object], error: type[Excep
     live = {"metadata": {"name": "qwen3", "ownerReferences": owners}}
     with nullcontext() if error is None else pytest.raises(error):
         check_owner(DEPLOYMENT, desired, live)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "[" * 200_000, '{"prompt": "\\ud800"}', '{"a":' * 900 + "1" + "}" * 900])
+def test_a_line_of_a_sweep_that_is_no_request_is_named(line: str) -> None:
+    with pytest.raises(SweepError, match="sweep, line 3"):
+        parse_sweep(f'{{"max_tokens": 1}}\n\n{line}', "sweep")

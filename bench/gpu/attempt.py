@@ -22,6 +22,7 @@ from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
 from tunecast_cache.layers import LAYERS
 from tunecast_cache.records import canonical, decode, to_json
 from tunecast_cache.report import InitReport
+from tunecast_cache.seal import unseal
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.publisher import Publisher
 
@@ -98,10 +99,11 @@ class Attempt:
 
     def staged(self) -> job.RankResult:
         """Rank 0's whole result."""
-        data = self.world.store.read_staged(NAMESPACE, self.key, self.name, job.result_object(0), 2**22)
+        name = job.result_object(0)
+        data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**22)
         if data is None:
             raise RuntimeError(f"rank 0 of {self.uid} staged nothing: {self.log(0)[-3000:]}")
-        return decode(job.RankResult, data, "rank 0's result")
+        return decode(job.RankResult, unseal("", name, data), "rank 0's result")
 
     def tactics(self) -> dict[str, Any]:
         """Of the autotune file that rank 0 staged."""

@@ -16,6 +16,7 @@ from tunecast_cache.errors import MalformedError, SignatureError
 from tunecast_cache.records import decode
 
 PAYLOAD_TYPE = "application/vnd.tunecast.manifest.v1+json"
+ATTEMPT_TYPE = "application/vnd.tunecast.attempt.v1"
 LIMIT = 8 * 2**20  # bytes of an envelope
 
 
@@ -59,6 +60,10 @@ class Signer:
             "signatures": [{"keyid": self.signer, "sig": base64.b64encode(signature).decode()}],
         }
         return json.dumps(envelope, sort_keys=True).encode()
+
+    def token(self, job: str) -> str:
+        """What ranks of an attempt seal with: the same whenever it is asked for, and nobody else's to guess."""
+        return hashlib.sha256(self._key.sign(_signed_bytes(ATTEMPT_TYPE, job.encode()))).hexdigest()
 
 
 def public_bytes(text: str) -> bytes:

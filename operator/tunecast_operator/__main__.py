@@ -32,7 +32,7 @@ LIVENESS = "http://0.0.0.0:8080/healthz"
 def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue, metrics: Metrics) -> Controller:
     """Wires reconcilers to their edges."""
     keys = load_keys(cluster, installation.namespace, installation.signing_secret)
-    publisher = Publisher(store, keys.signer, keys.trusted)
+    publisher = Publisher(store, keys.signer, keys.trusted, keys.former)
     caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
 
     def mark_cache(namespace: str, name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from tunecast_cache.job import PROGRESS, JobSettings, Progress, RankResult, arch
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive, Manifest
 from tunecast_cache.records import canonical, decode
+from tunecast_cache.seal import unseal
 from tunecast_cache.signing import Signer, verify
 from tunecast_cache.store import Store
 from tunecast_operator import times
@@ -30,8 +32,9 @@ _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACC
 class Publisher:
     """Holds the one private key; every bundle that a replica believes passed through ``publish``."""
 
-    def __init__(self, store: Store, signer: Signer, trusted: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, signer: Signer, trusted: Mapping[str, str], former: Sequence[Signer] = ()) -> None:
         self._store, self._signer, self._trusted = store, signer, trusted
+        self._former = former  # their attempts may still be under way
 
     @property
     def trusted(self) -> dict[str, str]:
@@ -85,20 +88,28 @@ class Publisher:
             secret_variables=tuple(secret_variables(spec.engine.env)),
             sweep=sweep,
             uploads=urls,
+            token=self._signer.token(job),
         )
 
     def results(self, namespace: str, key: str, job: str, ranks: int) -> dict[int, RankResult]:
-        """What ranks staged; a result that can't be read counts as none."""
+        """What ranks staged; what can't be read, or isn't sealed by a rank of this attempt, counts as none."""
         found = {}
         for rank in range(ranks):
+            name = result_object(rank)
             try:
-                data = self._store.read_staged(namespace, key, job, result_object(rank), RESULT_LIMIT)
-                result = decode(RankResult, data, f"the result of rank {rank} of {job}") if data else None
+                data = self._store.read_staged(namespace, key, job, name, RESULT_LIMIT)
+                result = decode(RankResult, self._unseal(job, name, data), f"{name} of {job}") if data else None
             except MalformedError:
                 continue
             if result and result.rank == rank:
                 found[rank] = result
         return found
+
+    def _unseal(self, job: str, name: str, data: bytes) -> bytes:
+        for signer in self._former:
+            with suppress(MalformedError):
+                return unseal(signer.token(job), name, data)
+        return unseal(self._signer.token(job), name, data)
 
     def progress(self, namespace: str, key: str, job: str) -> Progress | None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +24,7 @@ class SigningKeyError(TunecastError):
 class SigningKeys:
     signer: signing.Signer
     trusted: dict[str, str]  # signer -> public key, base64
+    former: tuple[signing.Signer, ...]  # attempts may be under way that began with one of them
 
 
 def load_keys(cluster: Cluster, namespace: str, name: str) -> SigningKeys:
@@ -40,16 +40,11 @@ def load_keys(cluster: Cluster, namespace: str, name: str) -> SigningKeys:
     data = {PRIVATE: "", **((found or {}).get("data") or {})}
     where = f"Secret {namespace}/{name}"
     signer = _signer(data[PRIVATE], f"{where}, {PRIVATE}")
-    return SigningKeys(signer, {signer.signer: signer.public_key, **dict(_trusted(data, where))})
-
-
-def _trusted(data: Mapping[str, str], where: str) -> Iterator[tuple[str, str]]:
-    for entry, value in sorted(data.items()):
-        if entry.endswith(OTHER_PRIVATE):
-            signer = _signer(value, f"{where}, {entry}")
-            yield signer.signer, signer.public_key
-        elif entry.endswith(PUBLIC):
-            yield _public(value, f"{where}, {entry}")
+    entries = sorted(data.items())
+    private = [(entry, value) for entry, value in entries if entry.endswith(OTHER_PRIVATE) and entry != PRIVATE]
+    former = tuple(_signer(value, f"{where}, {entry}") for entry, value in private)
+    public = dict(_public(value, f"{where}, {entry}") for entry, value in entries if entry.endswith(PUBLIC))
+    return SigningKeys(signer, {**{s.signer: s.public_key for s in (signer, *former)}, **public}, former)
 
 
 def _signer(value: str, where: str) -> signing.Signer:

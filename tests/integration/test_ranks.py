@@ -10,7 +10,6 @@ import pytest
 
 from ranks.attempt import Rank, Staged, attempt, make_modules, staging
 from tunecast_cache import job
-from tunecast_cache.records import decode
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +21,7 @@ def staged() -> Iterator[Staged]:
 
 
 def result_of(staged: Staged, rank: int) -> job.RankResult:
-    return decode(job.RankResult, staged.objects[job.result_object(rank)], "a staged result")
+    return staged.result(rank)
 
 
 def assert_clean(ranks: list[Rank]) -> None:

@@ -17,7 +17,6 @@ import pytest
 from ranks.attempt import Rank, Staged, attempt, interpreter, site_packages, staging, until
 from tunecast_cache import job
 from tunecast_cache.manifest import Proof
-from tunecast_cache.records import decode
 
 pytestmark = pytest.mark.integration
 STANDINS = Path(__file__).parents[1] / "ranks" / "standins"
@@ -88,7 +87,7 @@ def assert_clean(ranks: list[Rank]) -> None:
 
 
 def staged_result(staged: Staged) -> tuple[job.RankResult, Proof]:
-    result = decode(job.RankResult, staged.objects[job.result_object(0)], "a staged result")
+    result = staged.result(0)
     assert result.proof is not None
     return result, result.proof
 

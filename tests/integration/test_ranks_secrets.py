@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from ranks.attempt import Staged, attempt, staging
-from tunecast_cache import job
-from tunecast_cache.records import decode
 
 pytestmark = pytest.mark.integration
 CANARY = "sk-canary-0123456789"
@@ -41,7 +39,7 @@ def test_no_log_message_result_or_bundle_holds_it(tmp_path: Path, staged: Staged
     if refuses:
         assert "the hub refused [redacted]" in results[0].message
         return
-    staged_result = decode(job.RankResult, staged.objects[job.result_object(0)], "a result")
+    staged_result = staged.result(0)
     assert "Triton" not in {archive.layer for archive in staged_result.archives}
     [note] = [note for note in staged_result.notes if note.layer == "Triton"]
     assert (note.state, NAME in note.reason) == ("Unsafe", True)

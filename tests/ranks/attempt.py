@@ -20,6 +20,7 @@ from typing import Any
 from tunecast_cache import job
 from tunecast_cache.layers import LAYERS
 from tunecast_cache.records import canonical, decode
+from tunecast_cache.seal import unseal
 
 ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).with_name("standin.py")
@@ -73,6 +74,11 @@ class Staged:
     def urls(self, ranks: int) -> dict[str, str]:
         names = [job.PROGRESS, *map(job.result_object, range(ranks)), *(job.archive_object(la.name) for la in LAYERS)]
         return {name: f"{self.url}/{name}?signature=secret" for name in names}
+
+    def result(self, rank: int) -> job.RankResult:
+        """What a rank staged, as the operator reads it."""
+        name = job.result_object(rank)
+        return decode(job.RankResult, unseal("", name, self.objects[name]), name)
 
 
 @contextlib.contextmanager

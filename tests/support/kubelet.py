@@ -15,6 +15,7 @@ from support.objects import proof
 from tunecast_cache.job import JobSettings, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Proof, Provenance
 from tunecast_cache.records import canonical, decode
+from tunecast_cache.seal import seal
 from tunecast_operator.cluster import JOB, POD, SECRET, Cluster
 from tunecast_operator.identity import CACHE_LABEL
 from tunecast_operator.plan.outcome import rank_of
@@ -59,7 +60,7 @@ class Kubelet:
         result = self._result(rank)
         if rank == 0 and result.succeeded:
             _put(settings.uploads[archive_object(self.archive.layer)], self.staged)
-        _put(settings.uploads[result_object(rank)], canonical(result))
+        _put(settings.uploads[result_object(rank)], seal(settings.token, result_object(rank), canonical(result)))
         code = 0 if result.succeeded else 1
         self._set(
             pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "reason": "x", "message": ""}}

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from tunecast_cache import job
 from tunecast_cache.records import canonical
+from tunecast_cache.seal import seal
 from tunecast_tuner import settings as settings_module
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
@@ -98,7 +99,9 @@ def _staged(context: Context, result: job.RankResult) -> job.RankResult:
     """Stages the result. Rank 0's success is none without it; of all others the termination message tells enough."""
     attempt = context.attempt if result.succeeded else Attempt(FAREWELL_SECONDS)
     try:
-        attempt.run(lambda: upload_bytes(context.urls, job.result_object(result.rank), canonical(result)))
+        name = job.result_object(result.rank)
+        data = seal(context.settings.token, name, canonical(result))
+        attempt.run(lambda: upload_bytes(context.urls, name, data))
     except AttemptError as failure:
         context.console.say(f"the result was not staged: {failure.message}")
         return failed(0, failure) if result.succeeded and result.rank == 0 else result

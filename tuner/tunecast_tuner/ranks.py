@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from tunecast_cache import job
 from tunecast_cache.records import canonical, decode
+from tunecast_cache.seal import seal, unseal
 from tunecast_tuner import transfer
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.failures import AttemptError
@@ -25,6 +26,23 @@ RECORD_LIMIT = 2**20
 CONNECT_SECONDS = 30.0
 CHUNK_SECONDS = 300.0  # longer than any chunk takes: ends what heartbeats can't see, such as addresses that don't route
 LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
+
+
+class SealedStore:
+    """torch.distributed's TCPStore, to which anybody who reaches its port can write; what others wrote is refused."""
+
+    def __init__(self, store: Any, token: str) -> None:
+        self.open, self._token = store, token
+
+    def set(self, key: str, value: str) -> None:
+        self.open.set(key, seal(self._token, key, value.encode()).decode())
+
+    def get(self, key: str) -> bytes:
+        """Raises MalformedError where no rank of this attempt wrote it."""
+        return unseal(self._token, key, self.open.get(key))
+
+    def check(self, keys: list[str]) -> bool:
+        return bool(self.open.check(keys))
 
 
 class Ranks:
@@ -137,14 +155,15 @@ class Group(Ranks):
             self._attempt.sleep(self._silence + 2)
             raise AttemptError(job.INTERNAL, f"torch.distributed failed though all ranks are alive: {error}") from error
 
-    def _connect(self, settings: job.JobSettings, *, is_master: bool) -> Any:
+    def _connect(self, settings: job.JobSettings, *, is_master: bool) -> SealedStore:
         from torch.distributed import TCPStore  # noqa: PLC0415
 
         host = "localhost" if self.rank == 0 else settings.rendezvous_host
         if not is_master:
             self._attempt.until(lambda: _listens(host, settings.rendezvous_port), every=0.25)
         timeout = timedelta(seconds=CONNECT_SECONDS)
-        return TCPStore(host, settings.rendezvous_port, None, is_master, timeout, wait_for_workers=False)
+        store = TCPStore(host, settings.rendezvous_port, None, is_master, timeout, wait_for_workers=False)
+        return SealedStore(store, settings.token)
 
     def _join_gloo(self) -> Any:
         """Joins at the first broadcast, not earlier: idle connections of many minutes are what networks drop."""
@@ -152,7 +171,7 @@ class Group(Ranks):
             import torch  # noqa: PLC0415
             from torch import distributed  # noqa: PLC0415
 
-            store = distributed.PrefixStore("gloo", self._store)
+            store = distributed.PrefixStore("gloo", self._store.open)
             timeout = timedelta(seconds=CHUNK_SECONDS)
             distributed.init_process_group(
                 "gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=timeout

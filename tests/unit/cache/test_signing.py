@@ -91,3 +91,9 @@ def test_only_trusted_keys_count(keys: dict[str, str], said: str) -> None:
 def test_garbage_is_refused(envelope: bytes) -> None:
     with pytest.raises(SignatureError, match="can't be read"):
         verify(envelope, KEYS)
+
+
+def test_a_token_is_of_one_attempt_and_one_key() -> None:
+    tokens = {Signer(key).token(job) for key in (bytes(32), b"k" * 32) for job in ("uid-1", "uid-2")}
+    assert len(tokens) == 4
+    assert Signer(bytes(32)).token("uid-1") in tokens

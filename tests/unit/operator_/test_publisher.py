@@ -13,6 +13,7 @@ from tunecast_cache import layout, signing
 from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Provenance
 from tunecast_cache.records import canonical
+from tunecast_cache.seal import seal
 from tunecast_cache.store import Store
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
@@ -23,6 +24,7 @@ CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}
 KEY = key_of(spec_of(inference_deployment()), 1)
 SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(inference_deployment()), KEY, 1))
 JOB = "kc-uid-1"
+OLD = b"o" * 32
 STAGED = layout.staging_prefix("", "models", KEY, JOB)
 
 
@@ -63,7 +65,7 @@ def publisher(s3: S3) -> Publisher:
     store = Store(StoreSettings("bucket"))
     vars(store)["_client"] = s3
     signer = signing.Signer(bytes(32))
-    return Publisher(store, signer, {signer.signer: signer.public_key})
+    return Publisher(store, signer, {signer.signer: signer.public_key}, (signing.Signer(OLD),))
 
 
 def staged(s3: S3) -> RankResult:
@@ -74,6 +76,11 @@ def staged(s3: S3) -> RankResult:
     return RankResult(
         0, succeeded=True, reason="Proved", message="", archives=(described,), proof=proof(), provenance=provenance
     )
+
+
+def sealed(said: RankResult, key: bytes = bytes(32), job: str = JOB, rank: int | None = None) -> bytes:
+    name = result_object(said.rank if rank is None else rank)
+    return seal(signing.Signer(key).token(job), name, canonical(said))
 
 
 def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
@@ -112,6 +119,35 @@ def test_a_bundle_that_can_not_be_used_is_none_and_another_takes_its_place(
 def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publisher, s3: S3) -> None:
     s3.objects[STAGED + PROGRESS] = bytes(RESULT_LIMIT + 1)
     s3.objects[STAGED + result_object(0)] = bytes(RESULT_LIMIT + 1)
-    s3.objects[STAGED + result_object(1)] = canonical(RankResult(1, succeeded=False, reason="PeerLost", message=""))
+    said = RankResult(1, succeeded=False, reason="PeerLost", message="")
+    s3.objects[STAGED + result_object(1)] = sealed(said)
     assert publisher.progress("models", KEY, JOB) is None
     assert list(publisher.results("models", KEY, JOB, 2)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        (sealed(RankResult(0, succeeded=False, reason="PeerLost", message="")), True),
+        (sealed(RankResult(0, succeeded=False, reason="PeerLost", message=""), OLD), True),
+        (sealed(RankResult(0, succeeded=False, reason="PeerLost", message=""), b"e" * 32), False),
+        (sealed(RankResult(0, succeeded=False, reason="PeerLost", message=""), job="kc-uid-2"), False),
+        (sealed(RankResult(0, succeeded=False, reason="PeerLost", message=""), rank=1), False),
+        (sealed(RankResult(1, succeeded=False, reason="PeerLost", message=""), rank=0), False),
+        (canonical(RankResult(0, succeeded=False, reason="PeerLost", message="")), False),
+        (b"", False),
+    ],
+    ids=[
+        "its own",
+        "before a rotation",
+        "a stranger's",
+        "another attempt's",
+        "moved",
+        "another rank's",
+        "open",
+        "none",
+    ],
+)
+def test_only_a_rank_of_the_attempt_says_how_it_ended(s3: S3, publisher: Publisher, data: bytes, counts: bool) -> None:
+    s3.objects[STAGED + result_object(0)] = data
+    assert bool(publisher.results("models", KEY, JOB, 1)) is counts

@@ -53,6 +53,7 @@ def test_one_signs_and_others_count_too(other: dict[str, str]) -> None:
     keys = load({"ed25519.key": encoded(NEW), **other})
     assert keys.signer.signer == Signer(NEW).signer
     assert keys.trusted == {signer.signer: signer.public_key for signer in (Signer(NEW), Signer(OLD))}
+    assert [signer.signer for signer in keys.former] == [Signer(OLD).signer for entry in other if entry[-4:] == ".key"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ END = bytes(1024)
 _LONGEST_PATH = 3000  # bytes: below PATH_MAX with any mount path in front
 _LONGEST_NAME = 255
 _BYTES_PER_FILE = _LONGEST_PATH + 100  # of the index, at the most
+_LARGEST_INDEX = 16 * 2**20  # of a hundred thousand files; an init container has memory for that
 _GZIP = 31  # zlib's wbits for gzip
 _BIGGEST = 2**62
 
@@ -121,7 +122,7 @@ def read_index(raw: BinaryIO, layer: str, files: int) -> Index:
 
 
 def _index_bytes(raw: BinaryIO, layer: str, files: int) -> bytes:
-    limit = 1024 + files * _BYTES_PER_FILE
+    limit = min(1024 + files * _BYTES_PER_FILE, _LARGEST_INDEX)
     with gzip.GzipFile(fileobj=raw) as stream:
         header = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "strict")
         if header.name != INDEX:

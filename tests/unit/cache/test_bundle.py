@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from support.archives import entry, forged, plain, special
 from tunecast_cache import bundle
-from tunecast_cache.archive import CUT, END, Entry, deflate, read_index, sound
+from tunecast_cache.archive import CUT, END, Entry, deflate, encode_index, read_index, sound
 from tunecast_cache.errors import BundleError, DigestMismatchError, InstallError, MalformedError, UnsafeArchiveError
 from tunecast_cache.manifest import Archive
 
@@ -177,6 +177,14 @@ def test_it_holds_as_much_as_the_manifest_says(tmp_path: Path, root: Path, decla
 def test_an_index_too_large_for_its_files_is_refused(tmp_path: Path, root: Path) -> None:
     entries = [entry(f"triton/{i}" + "x" * 200) for i in range(1000)]
     refused(forged(tmp_path / "archive", entries, files=1), tmp_path / "archive", root)
+
+
+def test_an_index_too_large_for_memory_is_refused_however_many_files_are_declared(tmp_path: Path, root: Path) -> None:
+    index = encode_index([entry("triton/" + "x" * 2**24)], [0])
+    (tmp_path / "archive").write_bytes(index)
+    digest, size = bundle.digest_of(tmp_path / "archive")
+    with pytest.raises(UnsafeArchiveError, match="has an index of"):
+        bundle.unpack(tmp_path / "archive", root, Archive("Triton", digest, size, 4, 10**9))
 
 
 def test_a_bomb_stops_at_the_first_byte_too_many(tmp_path: Path, root: Path) -> None:

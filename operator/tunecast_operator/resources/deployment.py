@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from tunecast_cache import layers
+from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.records import canonical, decode
 from tunecast_cache.trust import CONFIG_MAP
 from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
@@ -36,16 +37,15 @@ class Revision:
     renderer: int = RENDERER
 
     def to_text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return canonical(self).decode()
 
 
 def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
     """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
-    text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION)
-    known = {field.name for field in fields(Revision)}
+    text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION, "")
     try:
-        return Revision(**{k: v for k, v in json.loads(text).items() if k in known}) if text else None
-    except (ValueError, TypeError, AttributeError):
+        return decode(Revision, text.encode(), REVISION_ANNOTATION)
+    except MalformedError:
         return None
 
 

@@ -1,12 +1,12 @@
 """The pods that the builders make: what replicas and ranks share, and where they differ."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from support.objects import inference_deployment, spec_of
+from tunecast_cache.records import to_json
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.resources.deployment import Revision, deployment, revision_of
@@ -88,9 +88,10 @@ def test_a_revision_is_read_back_and_strangers_are_not() -> None:
     )
     made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
     assert revision_of(made) == revision
-    newer = {**asdict(revision), "of_a_later_operator": 1}
+    newer = {**to_json(revision), "ofALaterOperator": 1}
     assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": json.dumps(newer)}}}) == revision
-    for text in ("", "no json", "{}", '{"spec": 1, "more": 2}'):
+    strange = {**to_json(revision), "environment": 5}
+    for text in ("", "no json", "{}", "[" * 99_999, json.dumps(strange)):
         assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}}) is None
 
 

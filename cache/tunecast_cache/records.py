@@ -108,17 +108,16 @@ def _checked(kind: type, value: Any, where: str) -> Any:
         raise MalformedError(f"{where} should be of type {kind.__name__}, not {type(value).__name__}")
     if kind is int:
         _number(value, where)
-    if kind is str and not _is_text(value):
-        raise MalformedError(f"{where} should be text, not half of a surrogate pair")
+    if isinstance(value, str):
+        _check_text(value, where)
     return value
 
 
-def _is_text(value: str) -> bool:
+def _check_text(value: str, where: str) -> None:
     try:
         value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError as error:
+        raise MalformedError(f"{where} should be text, and holds half of a surrogate pair") from error
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:

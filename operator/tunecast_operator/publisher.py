@@ -24,8 +24,9 @@ from tunecast_operator.plan.tuning import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
 
 URL_SECONDS = 6 * 3600
-RESULT_LIMIT = 2 * 2**20
+RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
 BUNDLE_LIMIT = 64 * 2**30
+FILES_LIMIT = 10**6
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
 
 
@@ -169,7 +170,8 @@ def check_archives(archives: tuple[Archive, ...], job: str) -> None:
         raise BundleError(f"{job} staged no bundle: its layers are {names}")
     if (
         any(a.size < 0 or a.unpacked < 0 or a.files < 1 for a in archives)
-        or sum(a.size for a in archives) > BUNDLE_LIMIT
+        or max(sum(a.size for a in archives), sum(a.unpacked for a in archives)) > BUNDLE_LIMIT
+        or sum(a.files for a in archives) > FILES_LIMIT
     ):
         raise BundleError(f"{job} staged archives of impossible sizes")
 

@@ -19,6 +19,7 @@ from tunecast_cache.seal import seal
 from tunecast_operator.cluster import JOB, POD, SECRET, Cluster
 from tunecast_operator.identity import CACHE_LABEL
 from tunecast_operator.plan.outcome import rank_of
+from tunecast_operator.resources.job import SETTINGS_VOLUME
 
 BYTES = b"a layer's archive"
 ARCHIVE = Archive("TorchCompile", hashlib.sha256(BYTES).hexdigest(), len(BYTES), 100, 1)
@@ -37,12 +38,15 @@ class Kubelet:
     def step(self) -> None:
         """Moves every pod of every Job one phase on; a Job whose settings are missing waits, as a real pod would."""
         for job in self._cluster.list(JOB, self._namespace, CACHE_LABEL):
-            settings = self._settings(job["metadata"]["name"])
+            settings = self._settings(job)
             if settings:
                 for pod in self._cluster.list(POD, self._namespace, f"job-name={job['metadata']['name']}"):
                     self._step(pod, settings)
 
-    def _settings(self, name: str) -> JobSettings | None:
+    def _settings(self, job: dict[str, Any]) -> JobSettings | None:
+        volumes = job["spec"]["template"]["spec"].get("volumes", ())
+        names = (volume["secret"]["secretName"] for volume in volumes if volume["name"] == SETTINGS_VOLUME)
+        name = next(names, "none")
         secret = self._cluster.get(SECRET, self._namespace, name)
         if secret is None:
             return None

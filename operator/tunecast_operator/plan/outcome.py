@@ -51,8 +51,14 @@ def succeeded(job: Mapping[str, Any]) -> bool:
 
 
 def rank_of(pod: Mapping[str, Any]) -> int:
-    annotations = pod["metadata"].get("annotations") or {}
-    return int(annotations.get("batch.kubernetes.io/job-completion-index", -1))
+    number = (pod["metadata"].get("annotations") or {}).get("batch.kubernetes.io/job-completion-index", "")
+    return int(number) if number.isdecimal() else -1
+
+
+def of_job(pod: Mapping[str, Any], name: str) -> bool:
+    """Whether it is a pod of the Job ``name``; anybody can give one its labels."""
+    owners = pod["metadata"].get("ownerReferences", ())
+    return ("Job", name) in {(owner.get("kind"), owner.get("name")) for owner in owners}
 
 
 def results_of(pods: Iterable[Mapping[str, Any]], staged: Mapping[int, RankResult]) -> dict[int, RankResult]:
@@ -100,7 +106,7 @@ def _word(reason: str) -> str:
 
 def _success(results: Mapping[int, RankResult]) -> Outcome:
     leader = results.get(0)
-    if leader is None or not leader.succeeded or leader.proof is None:
+    if leader is None or not leader.succeeded or leader.proof is None or not leader.proof.ranks:
         return Outcome("Crashed", RESULT_MISSING, "the Job completed, but rank 0 staged no result: see its log", 0)
     return Outcome("Succeeded", leader.reason, leader.message)
 

@@ -12,7 +12,6 @@ from tunecast_cache.job import Progress, RankResult
 from tunecast_cache.manifest import Manifest
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
-from tunecast_operator.identity import ATTEMPT_LABEL
 from tunecast_operator.plan.crashes import Crash
 
 
@@ -90,14 +89,19 @@ class Observed:
     @property
     def attempt(self) -> int:
         """The newest attempt that was ever begun; 0 before the first."""
-        labels = (self.job or {}).get("metadata", {}).get("labels", {})
-        return max(int(labels.get(ATTEMPT_LABEL, 0)), int(self.status.get("attempt", 0)))
+        return max(attempt_of(self.job) if self.job else 0, int(self.status.get("attempt", 0)))
 
     @property
     def unresolved(self) -> bool:
         """The newest attempt's end was not taken into account yet."""
         ours = self.job is not None and int(self.status.get("attempt", 0)) < self.attempt
         return ours or bool(self.status.get("job"))
+
+
+def attempt_of(job: Mapping[str, Any]) -> int:
+    """By its name, which nobody can change."""
+    number = str(job["metadata"]["name"]).rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True)

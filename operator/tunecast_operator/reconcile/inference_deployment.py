@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -22,8 +22,6 @@ from tunecast_operator.cluster import (
     POD,
     SERVICE,
     Cluster,
-    ClusterError,
-    ConflictError,
     Kind,
     RejectedError,
 )  # fmt: skip
@@ -37,6 +35,7 @@ from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.reports import init_report, init_runs
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.nodes import Nodes
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
 from tunecast_operator.resources.trust import quarantined_in, trust_config_map
@@ -133,7 +132,10 @@ class InferenceDeploymentReconciler:
     def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
         cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KERNEL_CACHE.name, "metadata": metadata, "spec": spec}
-        self._cluster.create(KERNEL_CACHE, cache)
+        if not self._cluster.create(KERNEL_CACHE, cache):
+            live = self._cluster.get(KERNEL_CACHE, namespace, name)
+            if live and live["spec"]["key"] != spec["key"]:  # else another InferenceDeployment was quicker
+                raise taken(KERNEL_CACHE, f"{namespace}/{name}")
 
     def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
         metadata = desired["metadata"]
@@ -161,24 +163,8 @@ class InferenceDeploymentReconciler:
         self._status.write(owner, status, conditions)
 
 
-def check_owner(kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> None:
-    """Raises NameTakenError where an object of that name belongs to somebody else."""
-    owners = (live or {}).get("metadata", {}).get("ownerReferences", [])
-    ours = {owner["uid"] for owner in desired["metadata"].get("ownerReferences", [])}
-    if not live or not ours or ours & {owner["uid"] for owner in owners}:
-        return
-    name = f"{desired['metadata']['namespace']}/{desired['metadata']['name']}"
-    if any(owner["kind"] == INFERENCE_DEPLOYMENT.name for owner in owners):
-        raise ConflictError(f"{kind.name} {name} is of an earlier InferenceDeployment of this name, and ends")
-    raise NameTakenError(f"{kind.name} {name} exists and isn't ours: delete it, or choose another name")
-
-
 def _told(condition: Condition) -> bool:
     """The steps of tuning are told by the KernelCache; here, that it began and how it ended."""
     if condition.type == c.CACHE_READY:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
     return condition.type in {c.READY, c.DRIFTED} or (condition.type == c.STALLED and condition.status == "True")
-
-
-class NameTakenError(ClusterError):
-    reason = "NameTaken"

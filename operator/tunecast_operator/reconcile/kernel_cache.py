@@ -34,10 +34,11 @@ from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.ends import GIVEN_UP
-from tunecast_operator.plan.outcome import finished
+from tunecast_operator.plan.outcome import finished, of_job
 from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
-from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_secret
+from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
 from tunecast_operator.resources.service import ranks_service
 from tunecast_operator.resources.trust import quarantined_in
 
@@ -104,13 +105,13 @@ class KernelCacheReconciler:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         spec = KernelCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
-        if others := [job["metadata"]["name"] for job in jobs if not owned(job, cache)]:
+        if others := [job["metadata"]["name"] for job in jobs if outlives(job, cache)]:
             raise ConflictError(f"KernelCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
-        newest = max(jobs, key=_attempt_of, default=None)
+        newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
         seen = tuning.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
         if seen.attempt:
-            selector = f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}"
-            seen = replace(seen, pods=self._cluster.list(POD, namespace, selector))
+            pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
+            seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
         return self._observe_store(seen)
 
     def _wanted_by(self, namespace: str, name: str) -> list[str]:
@@ -156,10 +157,7 @@ class KernelCacheReconciler:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         match action:
             case tuning.CreateAttempt(attempt):
-                self._cluster.create(SERVICE, ranks_service(cache))
-                self._apply_settings(cache, spec, attempt)
-                image, pull = self._installation.init_image, self._installation.init_pull_policy
-                self._cluster.create(JOB, job(cache, spec, attempt, image, pull))
+                self._begin(cache, spec, attempt)
             case tuning.RenewSettings(attempt):
                 self._apply_settings(cache, spec, attempt)
             case tuning.DeleteJob(job_name, uid):
@@ -168,11 +166,27 @@ class KernelCacheReconciler:
                 self._publisher.publish(cache, spec, attempt, result, seen.now)
             case tuning.CleanUpAttempt(attempt):
                 self._publisher.clean(namespace, spec.key, attempt_id(cache, attempt))
-                self._cluster.delete(SECRET, namespace, attempt_name(cache, attempt))
+                self._cluster.delete(SECRET, namespace, settings_name(cache, attempt))
             case tuning.DeleteService():
-                self._cluster.delete(SERVICE, namespace, name)
+                self._delete_service(cache)
             case tuning.DeleteCache():
                 self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
+
+    def _begin(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
+        """The Service and the Secret, then the Job, whose pods then wait for neither."""
+        namespace, service = cache["metadata"]["namespace"], ranks_service(cache)
+        if not self._cluster.create(SERVICE, service):
+            check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))
+        self._apply_settings(cache, spec, attempt)
+        image, pull = self._installation.init_image, self._installation.init_pull_policy
+        if not self._cluster.create(JOB, job(cache, spec, attempt, image, pull)):  # one of ours would have been seen
+            raise taken(JOB, f"{namespace}/{attempt_name(cache, attempt)}")
+
+    def _delete_service(self, cache: dict[str, Any]) -> None:
+        namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
+        found = self._cluster.get(SERVICE, namespace, name)
+        if found and owned(found, cache):
+            self._cluster.delete(SERVICE, namespace, name, found["metadata"]["uid"])
 
     def _apply_settings(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
         settings = self._publisher.settings(cache, spec, attempt, self._sweep(cache, spec))
@@ -210,14 +224,5 @@ def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
     return tuple(requests)
 
 
-def owned(child: dict[str, Any], owner: dict[str, Any]) -> bool:
-    """Whether ``child`` was made for this very object, not for an earlier one of its name."""
-    return owner["metadata"]["uid"] in {o["uid"] for o in child["metadata"].get("ownerReferences", ())}
-
-
 def _told(condition: Condition) -> bool:
     return condition.type == c.READY
-
-
-def _attempt_of(found: dict[str, Any]) -> int:
-    return int(found["metadata"]["labels"].get(ATTEMPT_LABEL, 0))

@@ -30,6 +30,11 @@ def attempt_id(cache: dict[str, Any], attempt: int) -> str:
     return f"{cache['metadata']['uid']}-{attempt}"
 
 
+def settings_name(cache: dict[str, Any], attempt: int) -> str:
+    """Of its Secret: no other object has this name already, whatever its KernelCache was called."""
+    return f"tunecast-{attempt_id(cache, attempt)}"
+
+
 def rendezvous_host(cache: dict[str, Any], attempt: int) -> str:
     """Rank 0's stable name, within the namespace."""
     return f"{attempt_name(cache, attempt)}-0.{cache['metadata']['name']}"
@@ -95,7 +100,7 @@ def rank_pod(
     pod["volumes"] += [
         {"name": TOOLS_VOLUME, "emptyDir": {}},
         {"name": TEMPORARY_VOLUME, "emptyDir": {}},
-        {"name": SETTINGS_VOLUME, "secret": {"secretName": attempt_name(cache, attempt)}},
+        {"name": SETTINGS_VOLUME, "secret": {"secretName": settings_name(cache, attempt)}},
     ]
     pod["initContainers"] = [
         {
@@ -123,7 +128,7 @@ def settings_secret(cache: dict[str, Any], attempt: int, settings: JobSettings) 
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": attempt_name(cache, attempt),
+            "name": settings_name(cache, attempt),
             "namespace": cache["metadata"]["namespace"],
             "labels": {**MANAGED_BY, CACHE_LABEL: cache["metadata"]["name"]},
             "ownerReferences": [owner_reference(cache)],

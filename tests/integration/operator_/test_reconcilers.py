@@ -80,7 +80,7 @@ def test_apply_tune_publish_serve(driver: Driver) -> None:
     assert (cache["status"]["cold"], cache["status"]["warm"]) == ("60.0s", "20.0s")
     assert staged(driver) == []
     assert driver.plain.list(JOB, driver.namespace)[0]["status"]["succeeded"] == 2
-    assert driver.plain.get(SECRET, driver.namespace, f"{cache['metadata']['name']}-1") is None
+    assert driver.plain.list(SECRET, driver.namespace, f"tunecast.io/kernel-cache={cache['metadata']['name']}") == []
 
 
 def test_a_quiet_cluster_sees_no_write(driver: Driver) -> None:

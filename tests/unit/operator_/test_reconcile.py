@@ -13,9 +13,10 @@ from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
-from tunecast_operator.reconcile.inference_deployment import NameTakenError, check_owner
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler, SweepError, parse_sweep
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
 
+OLD = [{"kind": "KernelCache", "name": "kc", "uid": "old"}]
 INSTALLATION = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
 
 
@@ -35,8 +36,8 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     """Else the end of an old attempt would be taken for that of the new cache, deleted to try again."""
     spec = spec_of(inference_deployment())
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
-    cache = {"metadata": metadata, "spec": cache_spec(spec, key_of(spec, 1), 1)}
-    old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": [{"uid": "old"}]}}
+    cache = {"kind": "KernelCache", "metadata": metadata, "spec": cache_spec(spec, key_of(spec, 1), 1)}
+    old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": OLD}}
     reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ConflictError, match="kc-3"):
         reconciler._observe(cache)
@@ -53,7 +54,8 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
 )
 def test_what_another_owns_is_left_alone(owners: list[Object], error: type[Exception] | None) -> None:
     """What an earlier object of this name left ends by itself; anybody else's stays until its user says otherwise."""
-    desired = {"metadata": {"name": "qwen3", "namespace": "models", "ownerReferences": [{"uid": "new"}]}}
+    ours = {"kind": "InferenceDeployment", "uid": "new"}
+    desired = {"metadata": {"name": "qwen3", "namespace": "models", "ownerReferences": [ours]}}
     live = {"metadata": {"name": "qwen3", "ownerReferences": owners}}
     with nullcontext() if error is None else pytest.raises(error):
         check_owner(DEPLOYMENT, desired, live)

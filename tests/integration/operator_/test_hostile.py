@@ -1,0 +1,177 @@
+"""What tenants of a namespace can and can't make the operator do: objects that squat names, labels that are its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from harness.kubectl import Kubectl
+from support.driver import Driver
+from support.objects import inference_deployment, spec_of
+from support.s3 import S3
+from tunecast_cache.records import decode
+from tunecast_cache.trust import Trust
+from tunecast_operator.cluster import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    INFERENCE_DEPLOYMENT,
+    JOB,
+    KERNEL_CACHE,
+    POD,
+    SECRET,
+    SERVICE,
+    Kind,
+    Object,
+)
+from tunecast_operator.conditions import find
+from tunecast_operator.identity import cache_name, cache_spec, key_of
+
+pytestmark = pytest.mark.integration
+NUMBERS = itertools.count()
+SPEC: Object = {"replicas": 2, "tuning": {"ranks": 2}}
+OWNER = inference_deployment(**SPEC)
+KEY = key_of(spec_of(OWNER), 1)
+CACHE = cache_name(cache_spec(spec_of(OWNER), KEY, 1))  # names are known before anything is made
+TEMPLATE = {"containers": [{"name": "x", "image": "theirs"}]}
+
+
+@pytest.fixture
+def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
+    namespace = f"hostile-{next(NUMBERS)}"
+    kubernetes("create", "namespace", namespace)
+    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
+
+
+def put(driver: Driver, kind: Kind, name: str, labels: dict[str, str] | None = None, **fields: Any) -> None:
+    metadata = {"name": name, "namespace": driver.namespace, "labels": labels or {}}
+    found = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
+    driver.plain.create(kind, found)
+
+
+def create(driver: Driver, **spec: Any) -> None:
+    put(driver, INFERENCE_DEPLOYMENT, "qwen3", spec={**OWNER["spec"], **spec})
+
+
+def a_service(driver: Driver, name: str) -> None:
+    put(driver, SERVICE, name, spec={"ports": [{"port": 80}], "selector": {"app": "theirs"}})
+
+
+def a_job(driver: Driver, name: str, labels: dict[str, str] | None = None) -> None:
+    template = {"metadata": {"labels": labels or {}}, "spec": {**TEMPLATE, "restartPolicy": "Never"}}
+    put(driver, JOB, name, labels, spec={"template": template})
+
+
+def condition(driver: Driver, kind: str) -> Any:
+    return find(driver.deployment_status(), kind)
+
+
+def replicas(driver: Driver) -> int:
+    return int((driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {})["spec"]["replicas"])
+
+
+def warm(driver: Driver) -> bool:
+    return driver.deployment_status().get("cache") == "Hit" and replicas(driver) == 2
+
+
+def test_a_service_of_that_name_is_left_alone(driver: Driver) -> None:
+    a_service(driver, "qwen3")
+    create(driver)
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
+    assert driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") is None
+    assert (driver.plain.get(SERVICE, driver.namespace, "qwen3") or {})["spec"]["selector"] == {"app": "theirs"}
+
+
+@pytest.mark.parametrize("squat", [a_service, lambda driver, name: a_job(driver, f"{name}-1")], ids=["Service", "Job"])
+def test_a_name_of_the_ranks_that_is_taken_is_told_and_holds_no_replica_for_ever(driver: Driver, squat: Any) -> None:
+    squat(driver, CACHE)
+    create(driver, tuning={"ranks": 2, "queueTimeout": "2m"})
+    driver.until(lambda: condition(driver, "CacheReady").get("reason") == "NameTaken", "it says so")
+    driver.until(lambda: replicas(driver) == 2, "replicas start cold")
+    mine = [*driver.plain.list(SERVICE, driver.namespace), *driver.plain.list(JOB, driver.namespace)]
+    theirs = [found for found in mine if not found["metadata"].get("ownerReferences")]
+    assert [found["metadata"]["name"] for found in theirs if found["metadata"]["name"].startswith(CACHE)]
+
+
+def test_a_kernel_cache_that_is_called_like_others_objects_touches_none_of_them(driver: Driver) -> None:
+    a_service(driver, "database-0123456789")
+    put(driver, SECRET, "database-0123456789-1", type="tunecast.io/job", data={"job.json": "e30="})
+    put(driver, KERNEL_CACHE, "database-0123456789", spec=cache_spec(spec_of(OWNER), KEY, 1))
+    driver.plain.update_status(KERNEL_CACHE, {**driver.caches()[0], "status": {"state": "Pending"}})
+    driver.until(lambda: driver.caches()[0]["status"].get("unwantedSince"), "nobody wants it, so that it is tidied up")
+    create(driver)
+    driver.until(lambda: warm(driver), "another one of its key is published, so that it is tidied up again")
+    assert driver.plain.get(SERVICE, driver.namespace, "database-0123456789")
+    assert (driver.plain.get(SECRET, driver.namespace, "database-0123456789-1") or {})["data"] == {"job.json": "e30="}
+
+
+def test_a_kernel_cache_of_another_key_that_has_the_name_is_told(driver: Driver) -> None:
+    other = cache_spec(spec_of(inference_deployment(engine={"image": "theirs"})), "a" * 52, 1)
+    put(driver, KERNEL_CACHE, CACHE, spec=other)
+    create(driver)
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
+    assert driver.caches()[0]["spec"]["engine"]["image"] == "theirs"
+
+
+def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
+    """Nor do their words count: a pod that says that it was rank 0 and that arguments were rejected."""
+    labels = {"tunecast.io/kernel-cache": CACHE, "tunecast.io/attempt": "1", "app.kubernetes.io/managed-by": "tunecast"}
+    a_job(driver, "theirs", {**labels, "tunecast.io/attempt": "x"})
+    annotations = {"batch.kubernetes.io/job-completion-index": "no number"}
+    metadata = {"name": "theirs", "namespace": driver.namespace, "labels": labels, "annotations": annotations}
+    driver.plain.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": TEMPLATE})
+    said = json.dumps({"rank": 0, "succeeded": False, "reason": "EngineRejectedArguments", "message": "no"})
+    ended = {"name": "engine", "ready": False, "image": "x", "imageID": "", "restartCount": 0}
+    ended["state"] = {"terminated": {"exitCode": 1, "message": said}}
+    pod = driver.plain.get(POD, driver.namespace, "theirs") or {}
+    del pod["metadata"]["resourceVersion"]  # the scheduler writes to it meanwhile
+    driver.plain.update_status(POD, {**pod, "status": {"phase": "Failed", "containerStatuses": [ended]}})
+    create(driver)
+    driver.until(lambda: warm(driver), "it is tuned all the same")
+    assert driver.caches("Ready")[0]["status"]["attempt"] == 1
+
+
+def test_a_trust_that_somebody_edited_is_put_right_at_the_next_look(driver: Driver) -> None:
+    create(driver)
+    driver.step()
+    before = trust(driver)
+    evil = {"store": {"bucket": "evil"}, "keys": {"e" * 16: "AAAA"}, "quarantined": ["d" * 64]}
+    found = driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust") or {}
+    found["metadata"].pop("managedFields")
+    driver.plain.apply(CONFIG_MAP, {**found, "data": {"trust.json": json.dumps(evil)}})
+    driver.step()
+    after = trust(driver)
+    assert (after.store, after.keys) == (before.store, before.keys)
+    assert after.quarantined == ("d" * 64,), "the one thing that is kept: it can only make replicas start cold"
+
+
+def trust(driver: Driver) -> Trust:
+    found = driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust") or {}
+    return decode(Trust, found["data"]["trust.json"].encode(), "trust")
+
+
+def test_a_trust_that_can_not_be_changed_is_told(driver: Driver) -> None:
+    put(driver, CONFIG_MAP, "tunecast-trust", data={"trust.json": "{}"}, immutable=True)
+    create(driver)
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "Rejected", "it says so")
+    assert "tunecast-trust" in condition(driver, "Stalled")["message"]
+
+
+def test_an_edited_template_is_put_right_at_the_next_look(driver: Driver) -> None:
+    create(driver, tuning={"policy": "Never"})
+    driver.step()
+    before = rendered(driver)
+    strange = {"tunecast.io/revision": json.dumps({**json.loads(before[0]), "environment": 5})}
+    containers = [{"name": "engine", "image": "theirs", "command": ["theirs"]}]
+    patch = {"metadata": {"annotations": strange}, "spec": {"template": {"spec": {"containers": containers}}}}
+    driver.plain.merge(DEPLOYMENT, driver.namespace, "qwen3", patch)
+    driver.step()
+    assert rendered(driver) == before
+
+
+def rendered(driver: Driver) -> tuple[str, str, list[str]]:
+    found = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
+    engine = found["spec"]["template"]["spec"]["containers"][0]
+    return found["metadata"]["annotations"]["tunecast.io/revision"], engine["image"], engine["command"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,23 @@ class Liar(ranks.Group):
         super().publish(name, {"digests": {"TorchCompile": "0" * 64}} if name == "installed" else value)
 
 
+class Talker(ranks.Group):
+    def publish(self, name: str, value: Any) -> None:
+        super().publish(name, {"rank": "1" * 2**21} if name == "proof" else value)
+
+
+class Overheard(ranks.Group):
+    """Somebody else who reaches rank 0's port offers another bundle in its place."""
+
+    def collect(self, name: str, rank: int, kind: type[Any]) -> Any:
+        if name == "offer":
+            offered = super().collect(name, rank, dict)
+            stranger = ranks.SealedStore(self._store.open, "guessed")
+            stranger.set("offer/0", json.dumps({**offered, "archives": []}))
+        return super().collect(name, rank, kind)
+
+
 if __name__ == "__main__":
-    ranks.Group = {"corrupted": Corrupted, "liar": Liar}[sys.argv[1]]  # type: ignore[misc]
+    lies = {"corrupted": Corrupted, "liar": Liar, "talker": Talker, "overheard": Overheard}
+    ranks.Group = lies[sys.argv[1]]  # type: ignore[misc]
     main(sys.argv[2:])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.kubectl import Kubectl
 from support.driver import Driver
-from support.objects import inference_deployment, spec_of
+from support.objects import inference_deployment, proof, spec_of
 from support.s3 import S3
+from tunecast_cache.manifest import Start
 from tunecast_cache.records import decode
 from tunecast_cache.trust import Trust
 from tunecast_operator.cluster import (
@@ -28,6 +30,7 @@ from tunecast_operator.cluster import (
 )
 from tunecast_operator.conditions import find
 from tunecast_operator.identity import cache_name, cache_spec, key_of
+from tunecast_operator.publisher import RESULT_LIMIT
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
@@ -175,3 +178,28 @@ def rendered(driver: Driver) -> tuple[str, str, list[str]]:
     found = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
     engine = found["spec"]["template"]["spec"]["containers"][0]
     return found["metadata"]["annotations"]["tunecast.io/revision"], engine["image"], engine["command"]
+
+
+def test_a_result_that_somebody_else_put_into_staging_publishes_nothing(driver: Driver) -> None:
+    """With archives to go with it: whoever can write to the bucket could choose what replicas run."""
+    driver.kubelet.token = "guessed"
+    create(driver, tuning={"ranks": 2, "attempts": 1})
+    driver.until(lambda: driver.caches("Failed"), "it counts as none")
+    assert driver.caches()[0]["status"]["lastFailure"]["reason"] == "ResultMissing"
+    assert driver.store.list_manifests(driver.namespace, KEY) == []
+    driver.until(lambda: replicas(driver) == 2, "replicas start cold")
+
+
+def test_a_proof_of_nothing_publishes_nothing(driver: Driver) -> None:
+    driver.kubelet.proved = replace(proof(), ranks=())
+    create(driver, tuning={"ranks": 2, "attempts": 1})
+    driver.until(lambda: driver.caches("Failed"), "it counts as none")
+    driver.until(lambda: replicas(driver) == 2, "replicas start cold")
+
+
+def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
+    """Else its status could never be written, and replicas would wait for ever."""
+    phases = {f"{number:1000}": 1.0 for number in range((RESULT_LIMIT - 2000) // 1008)}
+    driver.kubelet.proved = replace(proof(), cold=Start(60.0, phases=phases))
+    create(driver)
+    driver.until(lambda: warm(driver), "it is published")

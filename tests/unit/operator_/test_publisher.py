@@ -3,13 +3,15 @@
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from support.objects import NOW, inference_deployment, proof, spec_of
+from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache import layout, signing
+from tunecast_cache.errors import BundleError, NotFoundError
 from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Provenance
 from tunecast_cache.records import canonical
@@ -105,7 +107,14 @@ def too_long(s3: S3) -> None:
         s3.objects[name] = bytes(9 * 2**20)
 
 
-@pytest.mark.parametrize("harm", [altered, too_long, gone])
+def of_another_namespace(s3: S3) -> None:
+    """By the same operator, for another tenant's pods."""
+    other = canonical(manifest(KEY, namespace="others", archives=()))
+    for name in [name for name in s3.objects if "/manifests/" in name]:
+        s3.objects[name] = signing.Signer(bytes(32)).sign(other)
+
+
+@pytest.mark.parametrize("harm", [altered, too_long, gone, of_another_namespace])
 def test_a_bundle_that_can_not_be_used_is_none_and_another_takes_its_place(
     publisher: Publisher, s3: S3, harm: Callable[[S3], None]
 ) -> None:
@@ -151,3 +160,31 @@ def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publish
 def test_only_a_rank_of_the_attempt_says_how_it_ended(s3: S3, publisher: Publisher, data: bytes, counts: bool) -> None:
     s3.objects[STAGED + result_object(0)] = data
     assert bool(publisher.results("models", KEY, JOB, 1)) is counts
+
+
+TRITON = Archive("Triton", "a" * 64, 1, 1, 1)
+CLAIMS: list[tuple[dict[str, Any], str]] = [
+    ({"archives": ()}, "no bundle"),
+    ({"archives": (replace(TRITON, layer="Rootkit"),)}, "no bundle: its layers are ..Rootkit"),
+    ({"archives": (TRITON, TRITON)}, "no bundle"),
+    ({"archives": (replace(TRITON, layer="../manifests"),)}, "no bundle"),
+    ({"archives": (replace(TRITON, size=-1),)}, "impossible sizes"),
+    ({"archives": (replace(TRITON, size=2**40),)}, "impossible sizes"),
+    ({"archives": (replace(TRITON, size=6 * 2**30),)}, "S3 copies"),
+    ({"archives": (replace(TRITON, unpacked=2**50),)}, "impossible sizes"),
+    ({"archives": (replace(TRITON, files=10**9),)}, "impossible sizes"),
+    ({"archives": (TRITON,)}, "archives/Triton"),  # isn't staged
+    ({"proof": None}, "no proof"),
+    ({"provenance": None}, "no proof"),
+    ({"environment": {"LD_PRELOAD": "/var/cache/tunecast/triton/evil.so"}}, "asks for the environment"),
+    ({"environment": {"PYTHONPATH": "/tmp/evil"}}, "asks for the environment"),
+]
+
+
+@pytest.mark.parametrize(("claims", "said"), CLAIMS, ids=[f"{n}-{said[:20]}" for n, (_, said) in enumerate(CLAIMS)])
+def test_what_rank_0_may_not_claim_is_never_published(
+    publisher: Publisher, s3: S3, claims: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((BundleError, NotFoundError), match=said):
+        publisher.publish(CACHE, SPEC, 1, replace(staged(s3), **claims), NOW)
+    assert not [name for name in s3.objects if "/manifests/" in name]

@@ -15,6 +15,7 @@ WRONG_KEY = "WrongKey"  # a manifest of another key or namespace
 QUARANTINED = "Quarantined"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
+TERMINATED = "Terminated"  # the pod was deleted first
 INTERNAL_ERROR = "InternalError"
 # and the reasons of tunecast_cache.errors
 

@@ -20,7 +20,7 @@ LAST_WORDS = 1.0  # seconds for a killed child to be gone
 
 
 class TerminatedError(TunecastError):
-    reason = "Terminated"
+    reason = report.TERMINATED
 
 
 class _DeadlineError(TunecastError):

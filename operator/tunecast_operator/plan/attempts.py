@@ -17,7 +17,7 @@ from tunecast_operator.plan.blocked import Blocked, blocked
 from tunecast_operator.plan.drift import image_id
 from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
 from tunecast_operator.plan.results import ineffective_because, proof_status
-from tunecast_operator.plan.steps import clean, end_of_attempt, timed_out, timeout_message, unready
+from tunecast_operator.plan.steps import clean, end_of_attempt, failure, timed_out, timeout_message, unready
 from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
 from tunecast_operator.resources.job import attempt_name
 from tunecast_operator.resources.pod import ENGINE
@@ -44,7 +44,7 @@ def _attempt_ended(seen: Observed) -> Plan:
         return waiting(seen, seen.store_error)
     outcome = classify(seen.job or {}, seen.pods, seen.results)
     if outcome.kind == "Rejected":
-        return ends.end(seen, "Failed", outcome.reason, outcome.message, lastFailure=_failure(seen, outcome))
+        return ends.end(seen, "Failed", outcome.reason, outcome.message, lastFailure=failure(seen, outcome))
     if outcome.kind != "Succeeded":
         return _retry(seen, outcome)
     if seen.publish_error:
@@ -121,7 +121,7 @@ def next_attempt(seen: Observed) -> Plan:
 
 def _retry(seen: Observed, outcome: Outcome) -> Plan:
     """Crashes count up to ``attempts``, disruptions up to a hard cap; both wait longer each time."""
-    status = {**seen.status, "attempt": seen.attempt, "lastFailure": _failure(seen, outcome)}
+    status = {**seen.status, "attempt": seen.attempt, "lastFailure": failure(seen, outcome)}
     counter = "disruptions" if outcome.kind == "Disrupted" else "failures"
     status[counter] = int(status.get(counter, 0)) + 1
     seen = replace(seen, cache={**seen.cache, "status": status})
@@ -167,11 +167,6 @@ def _queue_overdue(seen: Observed) -> bool:
     if seen.status.get("startedAt") and seen.job:
         since = seen.job["metadata"].get("creationTimestamp")
     return times.seconds_since(since, seen.now) > seen.spec.queue_timeout_seconds
-
-
-def _failure(seen: Observed, outcome: Outcome) -> dict[str, Any]:
-    rank = {} if outcome.rank is None else {"rank": outcome.rank}
-    return {"reason": outcome.reason, "message": outcome.message[:2048], "attempt": seen.attempt, **rank}
 
 
 def _steady_reason(seen: Observed) -> tuple[Condition, ...]:

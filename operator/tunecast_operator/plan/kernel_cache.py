@@ -9,8 +9,17 @@ from tunecast_cache.errors import TunecastError
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.plan import attempts, ends
-from tunecast_operator.plan.outcome import finished
-from tunecast_operator.plan.steps import clean, delete_job, ending, still_there, timed_out, timeout_message, unready
+from tunecast_operator.plan.outcome import Outcome, finished
+from tunecast_operator.plan.steps import (
+    clean,
+    delete_job,
+    ending,
+    failure,
+    still_there,
+    timed_out,
+    timeout_message,
+    unready,
+)
 from tunecast_operator.plan.tuning import Observed, Plan
 from tunecast_operator.resources.job import attempt_name
 
@@ -64,4 +73,5 @@ def _stop(seen: Observed, message: str) -> Plan:
         return Plan(delete_job(seen), clean(ending(seen)), conditions, 2.0)
     if seen.store_error:
         return attempts.waiting(seen, seen.store_error)
-    return ends.end(seen, "Failed", c.TIMED_OUT, message)
+    cut_short = {"lastFailure": failure(seen, Outcome("Crashed", c.TIMED_OUT, message))} if seen.unresolved else {}
+    return ends.end(seen, "Failed", c.TIMED_OUT, message, **cut_short)

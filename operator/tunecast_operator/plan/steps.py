@@ -8,7 +8,7 @@ from typing import Any
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
-from tunecast_operator.plan.outcome import finished
+from tunecast_operator.plan.outcome import Outcome, finished
 from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, Observed
 from tunecast_operator.resources.job import attempt_name
 
@@ -74,3 +74,9 @@ def timeout_message(seen: Observed) -> str:
     """The same, for people."""
     stage = (seen.status.get("progress") or {}).get("stage", "before any progress")
     return f"tuning took longer than {seen.spec.timeout} (stage: {stage}): raise spec.tuning.timeout and generation"
+
+
+def failure(seen: Observed, outcome: Outcome) -> dict[str, Any]:
+    """An attempt's end, as status keeps it."""
+    rank = {} if outcome.rank is None else {"rank": outcome.rank}
+    return {"reason": outcome.reason, "message": outcome.message[:2048], "attempt": seen.attempt, **rank}

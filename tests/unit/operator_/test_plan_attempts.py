@@ -156,6 +156,9 @@ def test_too_long_ends_the_job_then_the_cache() -> None:
     assert decide(seen(late, job=job(), pods=RUNNING)).actions == (DeleteJob("kc-1", "job-uid"),)
     plan = decide(seen(late))
     assert (plan.status["state"], ready(plan).reason) == ("Failed", "TimedOut")
+    assert (plan.status["lastFailure"]["reason"], plan.status["lastFailure"]["attempt"]) == ("TimedOut", 1)
+    between = {"state": "Pending", "attempt": 1, "startedAt": late["startedAt"]}
+    assert "lastFailure" not in decide(seen(between)).status, "no attempt was under way"
 
 
 def test_a_store_that_is_down_begins_nothing_and_loses_nothing() -> None:

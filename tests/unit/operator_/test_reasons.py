@@ -1,0 +1,133 @@
+"""Every reason of docs/troubleshooting.md is an Event that its user sees, and a label that an alert can ask for."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+from prometheus_client import generate_latest
+
+from support.docs import tables
+from support.objects import NOW, inference_deployment, spec_of
+from tunecast_cache import errors
+from tunecast_cache.report import InitReport
+from tunecast_cache.trust import StoreSettings
+from tunecast_operator import conditions as c
+from tunecast_operator import times
+from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, Kind, Object
+from tunecast_operator.conditions import Condition
+from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.installation import Installation
+from tunecast_operator.metrics import OTHER, Metrics
+from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile import inference_deployment as of_deployments
+from tunecast_operator.reconcile import kernel_cache as of_caches
+from tunecast_operator.reconcile.status import StatusWriter
+
+PAGE = tables("troubleshooting.md")
+QUIET = {c.ROLLING_OUT, c.IDLE}  # nothing to act on: Ready says it, and is told
+NEVER_SHOWN = {"Conflict"}
+OWNER = inference_deployment()
+CACHE_SPEC = cache_spec(spec_of(OWNER), key_of(spec_of(OWNER), 1), 1)
+STORE_ERRORS = [errors.StoreError, *errors.StoreError.__subclasses__()]
+
+
+class Recorded(Cluster):
+    """An API server that has a KernelCache which is wanted, and keeps what is written."""
+
+    def __init__(self, cache: Object | None = None) -> None:
+        super().__init__(ApiClient(Configuration()))
+        self._cache = cache
+        self.events: list[str] = []
+        self.status: Object = {}
+
+    def _call(self, method: str, kind: Kind, *_: str, **more: Any) -> Object | None:
+        if method == "GET" and kind == KERNEL_CACHE:
+            return self._cache
+        if method == "GET":
+            wanting = {**OWNER, "status": {"kernelCache": "kc"}}
+            return {"items": [wanting] if kind == INFERENCE_DEPLOYMENT else []}
+        if kind == EVENT:
+            self.events.append(more["body"]["reason"])
+        if more.get("subresource") == "status":
+            self.status = more["body"]["status"]
+        return {}
+
+
+def reason(row: list[str]) -> str:
+    return row[0].strip("`")
+
+
+def conditions() -> list[tuple[Kind, str, str, str]]:
+    """Kind, type, status and reason of every condition that the page has a line for."""
+    found = []
+    for row in PAGE["InferenceDeployment"]:
+        pairs = re.findall(r"(\w+)=(\w+)", row[1])
+        assert pairs, f"{row[0]} is of no condition"
+        found += [(INFERENCE_DEPLOYMENT, kind, status, reason(row)) for kind, status in pairs]
+    names = [reason(row) for row in PAGE["KernelCache"]]
+    found += [(KERNEL_CACHE, c.READY, str(name == c.PUBLISHED), name) for name in names]
+    return [entry for entry in found if entry[3] not in NEVER_SHOWN]
+
+
+def counted(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    samples = [line for line in generate_latest(metrics.registry).decode().splitlines() if line.startswith(f"{name}{{")]
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    return sum(float(line.rpartition(" ")[2]) for line in samples if all(part in line for part in wanted))
+
+
+@pytest.mark.parametrize(("kind", "type_", "status", "why"), conditions())
+def test_a_condition_is_an_event_and_is_counted(kind: Kind, type_: str, status: Any, why: str) -> None:
+    told = {INFERENCE_DEPLOYMENT: of_deployments._told, KERNEL_CACHE: of_caches._told}[kind]
+    cluster, metrics = Recorded(), Metrics(NOW)
+    writer = StatusWriter(cluster, kind, told, metrics, lambda: NOW)
+    writer.write(OWNER, {}, [Condition(type_, status, why, "words")])
+    assert cluster.events == ([] if why in QUIET else [why])
+    labels = {"kind": kind.name, "type": type_, "status": status, "reason": why}
+    assert counted(metrics, "tunecast_transitions_total", **labels) == 1
+    assert counted(metrics, "tunecast_condition", **labels) == 1
+
+
+@pytest.mark.parametrize("why", ["Published", "Ineffective", *map(reason, PAGE["Attempts"])])
+def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
+    metrics = Metrics(NOW)
+    status = {"state": "Ready" if why == "Published" else why}
+    ended = status if why in {"Published", "Ineffective"} else {"lastFailure": {"reason": why, "attempt": 1}}
+    metrics.has(("KernelCache", "models", "kc"), {}, ended)
+    assert counted(metrics, "tunecast_tuning_attempts_total", result=why) == 1
+    assert counted(metrics, "tunecast_tuning_attempts_total", result=OTHER) == 0
+
+
+@pytest.mark.parametrize("why", [reason(row) for row in PAGE["Init containers"]])
+def test_what_an_init_container_says_is_counted_by_its_reason(why: str) -> None:
+    metrics = Metrics(NOW)
+    report = InitReport("Hit" if why == "Installed" else "Cold", why, "words", "key")
+    metrics.inits("models", "qwen3", {"run": (times.text(NOW + timedelta(seconds=1)), report)})
+    assert counted(metrics, "tunecast_init_containers_total", reason=why) == 1
+    assert counted(metrics, "tunecast_init_containers_total", reason=OTHER) == 0
+
+
+class Broken:
+    """A publisher whose store fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def find(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", STORE_ERRORS, ids=lambda error: error.reason)
+def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[errors.StoreError]) -> None:
+    metadata = {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1}
+    cache = {"apiVersion": "tunecast.io/v1alpha1", "kind": "KernelCache", "metadata": metadata, "spec": CACHE_SPEC}
+    cluster, metrics = Recorded(cache), Metrics(NOW)
+    installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
+    publisher = cast("Publisher", Broken(error("words")))
+    of_caches.KernelCacheReconciler(cluster, publisher, installation, lambda: NOW, metrics).reconcile("models", "kc")
+    assert (c.find(cluster.status, c.READY)["reason"], cluster.events) == (error.reason, [error.reason])
+    assert counted(metrics, "tunecast_store_errors_total", reason=error.reason) == 1

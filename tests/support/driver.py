@@ -103,11 +103,11 @@ class Driver:
     def restart(self, writes: Writes) -> None:
         """A new operator process, with nothing in memory."""
         self.writes = self.cluster.writes = self.store.writes = writes
-        signer, metrics = signing.Signer(self.private), Metrics(times.utc_now())
+        signer, self.metrics = signing.Signer(self.private), Metrics(times.utc_now())
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
-        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, metrics)
+        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, self.metrics)
         self._deployments = InferenceDeploymentReconciler(
-            self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, metrics
+            self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, self.metrics
         )
 
     def _time(self) -> datetime:

@@ -141,6 +141,7 @@ BAD = [
     (inference_deployment(pod__labels={"app.kubernetes.io/managed-by": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(pod__labels={"team": "not a label"}), "spec.pod.labels.team"),
     (inference_deployment(pod__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
+    (kernel_cache("database"), "made and named by Tunecast"),
     ({**kernel_cache(), "spec": {**kernel_cache()["spec"], "key": "short"}}, "spec.key"),
 ]
 

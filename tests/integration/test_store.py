@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -48,6 +49,32 @@ def stage(store: Store, data: bytes, name: str = "archives/Triton", job: str = "
     request = urllib.request.Request(url, data, {"Content-Type": ""}, method="PUT")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("GET", {}),
+        ("DELETE", {}),
+        ("PUT", {"archives/Triton": "archives/CUDA"}),
+        ("PUT", {"uid-1": "uid-2"}),
+        ("PUT", {"staging": "manifests"}),
+        ("PUT", {"/models/": "/others/"}),
+    ],
+)
+def test_a_presigned_url_writes_its_one_object_and_does_nothing_else(
+    store: Store, method: str, change: dict[str, str]
+) -> None:
+    stage(store, b"data")
+    url = store.presign_put("models", "key", "uid-1", "archives/Triton", 60)
+    for old, new in change.items():
+        assert old in url
+        url = url.replace(old, new)
+    request = urllib.request.Request(url, b"evil" if method == "PUT" else None, {"Content-Type": ""}, method=method)
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(request, timeout=10)
+    refused.value.close()
+    assert store.read_staged("models", "key", "uid-1", "archives/Triton", 9) == b"data"
 
 
 def test_the_first_manifest_of_a_signer_stays(store: Store) -> None:

@@ -125,6 +125,7 @@ BASE: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": 1, "memory": 
         ({"resources": {"limits": {"nvidia.com/gpu": 2}}}, True),
         ({"engine": {"image": "vllm:v2"}}, True),
         ({"engine": {"image": "vllm:v1", "args": ["--x"]}}, True),
+        ({"engine": {"image": "vllm:v1", "command": ["sh", "-c", "evil"]}}, True),
         ({"engine": {"image": "vllm:v1", "env": [{"name": "A", "value": "1"}]}}, True),
         ({"model": {"name": "Qwen/Qwen3-8B", "revision": "v2"}}, True),
         ({"accelerator": "NVIDIA-H200"}, True),

@@ -119,9 +119,13 @@ BAD = [
         inference_deployment(engine__env=[{"name": "A", "value": "1"}, {"name": "A"}]),
         "engine.env sets a variable twice",
     ),
-    (inference_deployment(engine__env=[{"name": "VLLM_CACHE_ROOT", "value": "/c"}]), "to Tunecast"),
-    (inference_deployment(engine__env=[{"name": "PYTHONPYCACHEPREFIX"}]), "variable that places a cache"),
-    (inference_deployment(engine__env=[{"name": "HUMMING_CACHE_DIR", "value": "/c"}]), "variable that places a cache"),
+    (inference_deployment(engine__env=[{"name": "VLLM_CACHE_ROOT", "value": "/c"}]), "VLLM_CACHE_ROOT"),
+    (inference_deployment(engine__env=[{"name": "PYTHONPYCACHEPREFIX"}]), "a variable of Tunecast's own"),
+    (inference_deployment(engine__env=[{"name": "HUMMING_CACHE_DIR", "value": "/c"}]), "a variable of Tunecast's own"),
+    (
+        inference_deployment(engine__env=[{"name": "JOB_COMPLETION_INDEX"}]),
+        "a variable of Tunecast's own",
+    ),
     (inference_deployment(engine__env=[{"value": "1"}]), "spec.engine.env[0].name: Required value"),
     (inference_deployment(engine__env=[{"name": "A", "value": 1}]), "spec.engine.env[0].value"),
     # pod
@@ -131,6 +135,10 @@ BAD = [
     (mounted(f"{CACHE}/"), "mount it elsewhere"),
     (mounted(f"{CACHE}/vllm"), "mount it elsewhere"),
     (mounted("/run/tunecast/job"), "mount it elsewhere"),
+    (mounted("/var/cache//tunecast/vllm"), "write it without"),
+    (mounted("/var/cache/./tunecast"), "write it without"),
+    (mounted("/run/x/../tunecast/job"), "write it without"),
+    (mounted("/run/.."), "write it without"),
     (mounted("/x", volume="tunecast-job"), "add it to pod.volumes"),
     (inference_deployment(pod__volumeMounts=[{"name": "w", "mountPath": "/w"}]), "names a volume that isn't there"),
     (
@@ -172,6 +180,7 @@ GOOD = [
         engine__env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, {"name": "B"}]
     ),
     mounted("/var/cache/tunecast-of-mine"),
+    mounted("/root/.cache/..data/.x/"),
     inference_deployment(pod__labels={"team": "search"}, pod__affinity={"nodeAffinity": {}}),
     inference_deployment(cache__layers__exclude=["Triton", "CUDA"]),
     kernel_cache(),

@@ -10,7 +10,7 @@ from pydantic import Field
 from tunecast_cache.layers import RESERVED_VARIABLES
 from tunecast_operator.api.model import FREE, FreeObject, Model, free, rules, text
 
-_RESERVED = sorted(RESERVED_VARIABLES)
+_RESERVED = sorted({*RESERVED_VARIABLES, "JOB_COMPLETION_INDEX"})  # the latter says which rank a pod is
 _SOURCE = {"type": "object", "description": "Where its value comes from, as in a container.", **FREE}
 _VARIABLE = free(
     {"name": text("The variable's name.", 256), "value": text("Its value.", 32768, least=0), "valueFrom": _SOURCE},
@@ -64,7 +64,7 @@ class EngineSettings(Model):
                 ),
                 (
                     f"self.all(v, !(v.name in [{', '.join(map(repr, _RESERVED))}]))",
-                    f"engine.env sets a variable that places a cache: leave {', '.join(_RESERVED)} to Tunecast",
+                    f"engine.env sets a variable of Tunecast's own: leave {', '.join(_RESERVED)} to it",
                 ),
             ),
         },

@@ -50,6 +50,10 @@ _OWN_PATHS = rules(
         f"{' and '.join(OWN_MOUNTS)} are Tunecast's own: mount it elsewhere",
     ),
     (
+        r"self.all(m, !m.mountPath.matches('//|/\\.\\.?(/|$)'))",
+        "a path of pod.volumeMounts goes through //, /./ or /../: write it without",
+    ),
+    (
         "self.all(m, self.exists_one(n, n.mountPath == m.mountPath))",
         "pod.volumeMounts mounts two volumes at one path: move one of them",
     ),

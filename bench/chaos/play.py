@@ -34,7 +34,7 @@ def play(world: World, seed: int) -> Round:
     chance, result = random.Random(seed), Round(seed)
     user = User(world, f"round-{seed}")
     user.begin()
-    if chance.random() < 0.5:  # else it strikes while nothing serves yet
+    if chance.choice((True, False)):  # else they strike while nothing serves yet
         result.broken += settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
         result.done.append("it serves")
     for name in chance.choices([*DISASTERS], k=chance.randrange(2, 5)):

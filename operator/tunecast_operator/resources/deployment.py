@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunecast_cache import layers
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.records import canonical, decode
+from tunecast_cache.records import camel, canonical, decode
 from tunecast_cache.trust import CONFIG_MAP
 from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
@@ -37,14 +38,15 @@ class Revision:
     renderer: int = RENDERER
 
     def to_text(self) -> str:
-        return canonical(self).decode()
+        return json.dumps(asdict(self), sort_keys=True)
 
 
 def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
     """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
     text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION, "")
     try:
-        return decode(Revision, text.encode(), REVISION_ANNOTATION)
+        fields = decode(dict[str, Any], text.encode(), REVISION_ANNOTATION)  # spelt as 0.1.0 did, who may come back
+        return decode(Revision, canonical({camel(name): value for name, value in fields.items()}), REVISION_ANNOTATION)
     except MalformedError:
         return None
 

@@ -1,12 +1,12 @@
 """The pods that the builders make: what replicas and ranks share, and where they differ."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from support.objects import inference_deployment, spec_of
-from tunecast_cache.records import to_json
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.resources.deployment import Revision, deployment, revision_of
@@ -88,11 +88,22 @@ def test_a_revision_is_read_back_and_strangers_are_not() -> None:
     )
     made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
     assert revision_of(made) == revision
-    newer = {**to_json(revision), "ofALaterOperator": 1}
+    newer = {**asdict(revision), "of_a_later_operator": 1}
     assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": json.dumps(newer)}}}) == revision
-    strange = {**to_json(revision), "environment": 5}
+    strange = {**asdict(revision), "environment": 5}
     for text in ("", "no json", "{}", "[" * 99_999, json.dumps(strange)):
         assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}}) is None
+
+
+def test_a_revision_of_0_1_0_is_read_and_written_as_it_was() -> None:
+    """Else an upgrade, or a way back, would roll every Deployment."""
+    text = (
+        '{"environment": {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/python"}, "held": false, "init_image": "init:1",'
+        ' "init_pull_policy": "IfNotPresent", "key": "key", "key_version": 1, "renderer": 1, "spec": "digest"}'
+    )
+    revision = revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}})
+    assert revision is not None
+    assert revision.to_text() == text
 
 
 @pytest.mark.parametrize(

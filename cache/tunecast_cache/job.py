@@ -51,6 +51,7 @@ class JobSettings:
     secret_variables: tuple[str, ...] = ()  # environment variables whose values must never be staged
     sweep: tuple[dict[str, Any], ...] = ()  # extra completion requests
     uploads: dict[str, str] = field(default_factory=dict)  # staged object's name -> presigned PUT URL
+    secret_paths: tuple[str, ...] = ()  # where Secrets are mounted, whose values must never be staged either
     token: str = ""  # seals what ranks tell each other and the operator: see tunecast_cache.seal
 
 

@@ -69,13 +69,18 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
         stop_serving()
 
 
+def log_at(level: str) -> None:
+    """Botocore's own would show signatures, and so what it takes to stage an object."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access", "botocore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
 def main() -> int:
     """Returns the process's exit code."""
     try:
         installation = from_environment(os.environ)
-        logging.basicConfig(level=installation.log_level, format="%(asctime)s %(levelname)s %(message)s")
-        for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        log_at(installation.log_level)
         run(
             installation,
             connect(installation.workers),

@@ -89,6 +89,7 @@ class Publisher:
             secret_variables=tuple(secret_variables(spec.engine.env)),
             sweep=sweep,
             uploads=urls,
+            secret_paths=tuple(secret_paths(spec.pod.volumes, spec.pod.volume_mounts)),
             token=self._signer.token(job),
         )
 
@@ -191,3 +192,10 @@ def secret_variables(env: list[dict[str, Any]]) -> list[str]:
     from_secret = (v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
     named_so = (v["name"] for v in env if "value" in v and _SECRET_NAME.search(v["name"]))
     return sorted({*from_secret, *named_so})
+
+
+def secret_paths(volumes: list[dict[str, Any]], mounts: list[dict[str, Any]]) -> list[str]:
+    """Where the engine's container has files of Secrets."""
+    sources = {v["name"]: [v, *(v.get("projected") or {}).get("sources", ())] for v in volumes}
+    secret = {name for name, parts in sources.items() if any("secret" in part for part in parts)}
+    return sorted(mount["mountPath"] for mount in mounts if mount["name"] in secret)

@@ -64,11 +64,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--crash-after", type=float, default=0.0)
     parser.add_argument("--crash-as-replica", action="store_true", help="after a warm start")
     parser.add_argument("--api-key", default="", help="told wherever engines tell things")
+    parser.add_argument("--hub-token", type=Path, help="a file, likewise told")
     parser.add_argument("--refuses-key", action="store_true")
     return parser.parse_args()
 
 
 def _compile(options: argparse.Namespace) -> None:
+    print(f"INFO [hub.py] logged in as {options.hub_token.read_text() if options.hub_token else 'nobody'}", flush=True)
     print(f"INFO [utils.py] non-default args: {{'api_key': ['{options.api_key}']}}", flush=True)
     if options.refuses_key:
         sys.exit(f"RuntimeError: the hub refused {options.api_key}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,4 +37,13 @@ class Context:
     def secrets(self) -> dict[str, bytes]:
         """Values that must never be staged."""
         names = self.settings.secret_variables
-        return {name: self.environ[name].encode() for name in names if self.environ.get(name)}
+        variables = {name: self.environ[name].encode() for name in names if self.environ.get(name)}
+        return {**variables, **dict(_files(self.settings.secret_paths))}
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """What Secrets that are mounted hold; a mount may be one file of a Secret."""
+    for path in map(Path, paths):
+        for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
+            if file.is_file() and not file.is_symlink() and os.access(file, os.R_OK):  # a kubelet's links name it twice
+                yield str(file), file.read_bytes()

@@ -34,8 +34,9 @@ from tunecast_cache.s3 import connect
 from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, SECRET, Cluster
 
 pytestmark = pytest.mark.integration
-CANARY = "sk-canary-0123456789"
-NAME, THEIRS = "HUB_API_KEY", "hub"
+CANARY, MOUNTED_CANARY = "sk-canary-0123456789", "hf-canary-0123456789"
+MOUNTED = "/etc/hub"
+NAME, THEIRS, MORE = "HUB_API_KEY", "hub", "hub-token"
 KINDS = "inferencedeployments,kernelcaches,deployments,replicasets,jobs,pods,services,configmaps,secrets,events"
 NUMBERS = itertools.count()
 
@@ -56,10 +57,15 @@ class Node(Kubelet):
     def _run(self, pod: dict[str, Any], settings: JobSettings) -> dict[str, Any]:
         for name in ("settings", "mount", "tmp"):
             (self.folder / name).mkdir()
-        here = replace(settings, mount_path=str(self.folder / "mount"))
+        paths = tuple(path.replace(MOUNTED, str(self.folder / "hub")) for path in settings.secret_paths)
+        here = replace(settings, mount_path=str(self.folder / "mount"), secret_paths=paths)
         (self.folder / "settings" / SETTINGS_FILE).write_bytes(canonical(here))
         command = pod["spec"]["containers"][0]["command"]
         engine = [part.replace(f"$({NAME})", CANARY) for part in command[command.index("--") + 1 :]]
+        engine = [part.replace(MOUNTED, str(self.folder / "hub")) for part in engine]
+        (self.folder / "hub" / "..data").mkdir(parents=True)
+        (self.folder / "hub" / "..data" / "token").write_text(f"{MOUNTED_CANARY}\n")
+        (self.folder / "hub" / "token").symlink_to("..data/token")
         flags = [f"--settings={self.folder}/settings", f"--termination-log={self.folder}/termination-log"]
         environment = {"PATH": os.environ["PATH"], "TMPDIR": f"{self.folder}/tmp", NAME: CANARY}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # which nobody has to look for, then
@@ -93,7 +99,7 @@ def unpacked(body: bytes) -> bytes:
 def told(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, bytes]]:
     """Every object of the namespace but the tenant's own Secret: specs, statuses, Events, other Secrets' data."""
     for found in kubectl.items(KINDS, "-n", namespace):
-        if (found["kind"], found["metadata"]["name"]) != ("Secret", THEIRS):
+        if found["kind"] != "Secret" or found["metadata"]["name"] not in {THEIRS, MORE}:
             data = [base64.b64decode(value) for value in found.get("data", {}).values() if found["kind"] == "Secret"]
             yield f"{found['kind']} {found['metadata']['name']}", json.dumps(found).encode() + b"".join(data)
 
@@ -106,12 +112,16 @@ def test_a_secrets_value_gets_nowhere(
     namespace, port = f"secrets-{next(NUMBERS)}", free_port()
     kubernetes("create", "namespace", namespace)
     kubernetes("create", "secret", "generic", THEIRS, "-n", namespace, f"--from-literal=key={CANARY}")
+    kubernetes("create", "secret", "generic", MORE, "-n", namespace, f"--from-literal=token={MOUNTED_CANARY}")
     driver = Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
     node = driver.kubelet = Node(driver.plain, namespace, tmp_path, s3_credentials)
     command = [sys.executable, "-X", "model=$(MODEL)", str(STANDIN), f"--port={port}", f"--api-key=$({NAME})"]
+    command += [f"--hub-token={MOUNTED}/token", "--compile-seconds=2", "--max-num-seqs=1"]  # so that warm is faster
+    pod = {"volumes": [{"name": "hub", "secret": {"secretName": MORE}}]}
+    pod["volumeMounts"] = [{"name": "hub", "mountPath": MOUNTED}]
     variable = {"name": NAME, "valueFrom": {"secretKeyRef": {"name": THEIRS, "key": "key"}}}
     engine = {"image": "x", "port": port, "env": [variable], "args": ["--refuses-key"] if refuses else []}
-    owner = inference_deployment(engine={**engine, "command": command}, tuning={"attempts": 1})
+    owner = inference_deployment(engine={**engine, "command": command}, tuning={"attempts": 1}, pod=pod)
     owner["metadata"] = {"name": "qwen3", "namespace": namespace}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)
     driver.until(lambda: driver.caches("Failed" if refuses else "Ready"), "tuning ends")
@@ -119,11 +129,13 @@ def test_a_secrets_value_gets_nowhere(
 
     found = {**node.found, **objects(s3_credentials, f"v1/{namespace}/"), **dict(told(kubernetes, namespace))}
     found |= {"the operator's log": caplog.text.encode(), "metrics": generate_latest(driver.metrics.registry)}
-    assert [name for name, data in found.items() if CANARY.encode() in data] == []
+    canaries = (CANARY.encode(), MOUNTED_CANARY.encode())
+    assert [name for name, data in found.items() if any(canary in data for canary in canaries)] == []
     assert driver.plain.list(SECRET, namespace, "tunecast.io/kernel-cache") == []
 
     # It was there to be told: in the log; in a message, and so in status and Event; in a layer, which was left out.
     assert b"'api_key': ['[redacted]']" in found["a rank's log"]
+    assert b"logged in as [redacted]" in found["a rank's log"]
     [status] = [cache["status"] for cache in driver.caches()]
     events = [data for name, data in found.items() if name.startswith("Event ")]
     bundle = [name for name in found if "/blobs/" in name]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,10 @@ from tunecast_cache.records import canonical
 from tunecast_cache.seal import seal
 from tunecast_cache.store import Store
 from tunecast_cache.trust import StoreSettings
+from tunecast_operator.__main__ import log_at
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_spec, digest, key_of
-from tunecast_operator.publisher import RESULT_LIMIT, Publisher
+from tunecast_operator.publisher import RESULT_LIMIT, Publisher, secret_paths
 
 CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}
 KEY = key_of(spec_of(inference_deployment()), 1)
@@ -188,3 +190,26 @@ def test_what_rank_0_may_not_claim_is_never_published(
     with pytest.raises((BundleError, NotFoundError), match=said):
         publisher.publish(CACHE, SPEC, 1, replace(staged(s3), **claims), NOW)
     assert not [name for name in s3.objects if "/manifests/" in name]
+
+
+@pytest.mark.parametrize(
+    ("volume", "secret"),
+    [
+        ({"secret": {"secretName": "hub"}}, True),
+        ({"projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "hub"}}]}}, True),
+        ({"projected": {"sources": [{"configMap": {"name": "c"}}]}}, False),
+        ({"emptyDir": {}}, False),
+    ],
+)
+def test_where_secrets_are_mounted(volume: dict[str, Any], secret: bool) -> None:
+    mounts = [{"name": "v", "mountPath": "/b"}, {"name": "v", "mountPath": "/a"}, {"name": "w", "mountPath": "/c"}]
+    assert secret_paths([{"name": "v", **volume}, {"name": "w"}], mounts) == (["/a", "/b"] if secret else [])
+
+
+def test_no_log_shows_what_an_upload_is_signed_with() -> None:
+    auth = logging.getLogger("botocore.auth")
+    try:
+        log_at("DEBUG")
+        assert not auth.isEnabledFor(logging.DEBUG)
+    finally:
+        logging.getLogger("botocore").setLevel(logging.NOTSET)

@@ -17,7 +17,7 @@ from tunecast_operator.plan.blocked import Blocked, blocked
 from tunecast_operator.plan.drift import image_id
 from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
 from tunecast_operator.plan.results import ineffective_because, proof_status
-from tunecast_operator.plan.steps import clean, end_of_attempt, failure, timed_out, timeout_message, unready
+from tunecast_operator.plan.steps import clean, end_of_attempt, ending, failure, timed_out, timeout_message, unready
 from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
 from tunecast_operator.resources.job import attempt_name
 from tunecast_operator.resources.pod import ENGINE
@@ -53,7 +53,7 @@ def _attempt_ended(seen: Observed) -> Plan:
     if result.proof and not result.proof.effective:
         why = ineffective_because(result.proof)
         return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
-    status = {**seen.status, "state": "Publishing", "attempt": seen.attempt, "progress": None}
+    status = {**ending(seen), "state": "Publishing", "progress": None}
     conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
     return Plan((Publish(seen.attempt, _with_image(seen, result)),), clean(status), conditions, 0.0)
 

@@ -57,6 +57,16 @@ def test_success_publishes_and_looks_again_at_once() -> None:
     assert (plan.status["state"], plan.requeue_seconds) == ("Publishing", 0.0)
 
 
+def test_what_is_published_of_an_attempt_that_status_never_knew_of_is_cleaned_up_after_it() -> None:
+    """The operator ended between making its Job and writing status; the Job was done before the next one looked."""
+    known = {**UNDER_WAY, "job": "", "state": "Pending"}
+    ended = {"job": job(2, end="Complete"), "results": {0: RESULT}}
+    publishing = decide(seen(known, **ended))
+    assert publishing.actions == (Publish(2, RESULT),)
+    done = decide(seen(publishing.status, published=Published(manifest(KEY), "d", "s"), **ended))
+    assert done.actions == (CleanUpAttempt(2), DeleteService())
+
+
 def test_what_is_published_names_rank_0s_image_by_digest() -> None:
     made = replace(RESULT, provenance=Provenance("3.12"))
     ended = pod("terminated", "Succeeded")

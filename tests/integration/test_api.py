@@ -65,6 +65,12 @@ def mounted(path: str, volume: str = "w") -> Object:
     return inference_deployment(pod__volumes=[{"name": "w", "emptyDir": {}}], pod__volumeMounts=[mount])
 
 
+def affine(required: Any) -> Object:
+    return inference_deployment(
+        pod__affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    )
+
+
 BAD = [
     # names
     (inference_deployment("a" * 41), "at most 40 characters"),
@@ -145,6 +151,13 @@ BAD = [
         inference_deployment(pod__volumes=[{"name": "w"}], pod__volumeMounts=[{"name": "w", "mountPath": "/w"}] * 2),
         "two volumes at one path",
     ),
+    (inference_deployment(pod__affinity={"nodeAffinity": "x"}), "spec.pod.affinity.nodeAffinity"),
+    (affine("x"), "requiredDuringSchedulingIgnoredDuringExecution"),
+    (affine({"nodeSelectorTerms": "x"}), "nodeSelectorTerms"),
+    (affine({"nodeSelectorTerms": ["x"]}), "nodeSelectorTerms[0]"),
+    (affine({"nodeSelectorTerms": [{"matchExpressions": "x"}]}), "nodeSelectorTerms[0].matchExpressions"),
+    (inference_deployment(pod__volumes=[{"name": "w", "projected": "x"}]), "spec.pod.volumes[0].projected"),
+    (inference_deployment(pod__volumes=[{"name": "w", "projected": {"sources": [1]}}]), "projected.sources[0]"),
     (inference_deployment(pod__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(pod__labels={"app.kubernetes.io/managed-by": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(pod__labels={"team": "not a label"}), "spec.pod.labels.team"),
@@ -202,6 +215,7 @@ def missing(wanted: Any, kept: Any, path: str = "spec") -> list[str]:
 def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
     spec = accepted(kubernetes, inference_deployment())["spec"]
     assert "replicas" not in spec
+    assert not {"affinity", "resources"} & {*spec["pod"], *spec}, "which are Kubernetes' own"
     assert spec["engine"] | {"image": ""} == {"image": "", "command": ["vllm", "serve"], "args": [], "port": 8000}
     assert spec["model"]["revision"] == "main"
     assert spec["parallelism"] == {"tensor": 1, "pipeline": 1, "data": 1, "nodes": 1}

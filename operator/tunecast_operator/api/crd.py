@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.api.model import rules
+from tunecast_operator.api.model import FREE, rules
 from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
 
 Schema = dict[str, Any]
@@ -76,11 +76,17 @@ def _node(node: Schema, definitions: Schema) -> Schema:
 
 
 def defaulted(schema: Schema) -> Schema:
-    """Gives every optional object whose fields are all optional the default {}, so that their defaults apply."""
+    """Gives every optional object whose fields are all optional the default {}, so that their defaults apply.
+
+    Kubernetes' own objects have none of ours: an empty affinity isn't what its absence is.
+    """
+    if FREE.items() <= schema.items():
+        return schema
     properties = {name: defaulted(field) for name, field in schema.get("properties", {}).items()}
     for name, field in properties.items():
         optional = name not in schema.get("required", ()) and "required" not in field
-        if field.get("type") == "object" and field.get("properties") and optional:
+        ours = field.get("type") == "object" and field.get("properties") and not FREE.items() <= field.items()
+        if ours and optional:
             properties[name] = {"default": {}, **field}
     return {**schema, "properties": properties} if properties else schema
 

@@ -62,6 +62,16 @@ def free(properties: Mapping[str, Any], *required: str) -> Object:
     }
 
 
+def told(description: str, schema: Mapping[str, Any]) -> Object:
+    """``schema`` with a description."""
+    return {**schema, "description": description}
+
+
+def array(description: str, items: Mapping[str, Any]) -> Object:
+    """The schema of a list."""
+    return {"type": "array", "description": description, "items": dict(items)}
+
+
 def text(description: str, limit: int, least: int = 1) -> Object:
     """The schema of a string of ``least`` to ``limit`` characters."""
     return {"type": "string", "description": description, "minLength": least, "maxLength": limit}

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_operator.api.model import FreeObject, LabelValue, Model, Object, free, ruled, rules, text
+from tunecast_operator.api.model import FreeObject, LabelValue, Model, Object, array, free, ruled, rules, text, told
 
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
 _QUANTITY = {
@@ -73,6 +73,15 @@ _MOUNTED = rules(
 )
 
 
+# What is looked into before the API server sees it as a pod's: what it would refuse must not pass here.
+_TERMS = array("Any of these.", free({"matchExpressions": array("All of these.", free({}))}))
+_REQUIRED = told("Of nodes that pods are put on.", free({"nodeSelectorTerms": _TERMS}))
+_NODES = told("Which nodes.", free({"requiredDuringSchedulingIgnoredDuringExecution": _REQUIRED}))
+_AFFINITY = free({"nodeAffinity": _NODES})
+_PROJECTED = told("Several sources in one.", free({"sources": array("Which.", free({}))}))
+_VOLUME = free({"name": text("The volume's name.", 63), "projected": _PROJECTED}, "name")
+
+
 class PodSettings(Model):
     """Fields of the pod, as in a Deployment's template; replicas and ranks have the same."""
 
@@ -81,7 +90,7 @@ class PodSettings(Model):
         default_factory=list,
         max_length=64,
         description="Volumes, as in a pod. They are part of the key, since an engine or a model may live there.",
-        json_schema_extra={"items": free({"name": text("The volume's name.", 63)}, "name"), **_OWN_VOLUMES},
+        json_schema_extra={"items": _VOLUME, **_OWN_VOLUMES},
     )
     volume_mounts: list[FreeObject] = Field(
         default_factory=list,
@@ -97,7 +106,9 @@ class PodSettings(Model):
     )
     tolerations: list[FreeObject] = Field(default_factory=list, max_length=64, description="Tolerations, as in a pod.")
     affinity: FreeObject | None = Field(
-        default=None, description="Affinity, as in a pod; the accelerator's node affinity is added to it."
+        default=None,
+        description="Affinity, as in a pod; the accelerator's node affinity is added to it.",
+        json_schema_extra=_AFFINITY,
     )
     service_account_name: str | None = Field(
         default=None, max_length=253, description="The service account of replicas and ranks; ranks get no token of it."

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Object = dict[str, Any]
+DEEPEST = 32  # objects and lists in a free field
 FREE = {"x-kubernetes-preserve-unknown-fields": True}
 NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 DURATION = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
@@ -41,8 +42,21 @@ Duration = Annotated[
         ),
     ),
 ]
+
+
+def _shallow(value: Object) -> Object:
+    """Raises ValueError where it nests deeper than anything that goes into a pod: whoever writes it would recurse."""
+    layer: list[Any] = [value]
+    for _ in range(DEEPEST):
+        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        layer = [inner for inner in layer if isinstance(inner, (dict, list))]
+        if not layer:
+            return value
+    raise ValueError(f"it nests deeper than {DEEPEST}")
+
+
 # What Kubernetes' own types hold. The API server checks them further when a Deployment is made of them.
-FreeObject = Annotated[Object, Field(json_schema_extra=FREE)]
+FreeObject = Annotated[Object, AfterValidator(_shallow), Field(json_schema_extra=FREE)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 
 

@@ -40,7 +40,7 @@ class StatusWriter:
             for transition in transitions:
                 if self.told(transition.condition):
                     self.cluster.create(EVENT, event(owner, transition, now))
-            self.cluster.update_status(self.kind, {**owner, "status": new})
+            self.cluster.update_status(self.kind, {**_named(owner), "status": new})
             self.metrics.transitioned(self.kind.name, transitions)
         self.metrics.has(self.key(owner["metadata"]["namespace"], owner["metadata"]["name"]), old, new)
 
@@ -50,3 +50,9 @@ class StatusWriter:
 
     def key(self, namespace: str, name: str) -> Key:
         return self.kind.name, namespace, name
+
+
+def _named(owner: dict[str, Any]) -> dict[str, Any]:
+    """Which object, as it was read: the API server takes no more of it where a status is written."""
+    metadata = {name: owner["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
+    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata}

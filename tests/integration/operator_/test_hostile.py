@@ -203,3 +203,14 @@ def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
     driver.kubelet.proved = replace(proof(), cold=Start(60.0, phases=phases))
     create(driver)
     driver.until(lambda: warm(driver), "it is published")
+
+
+def test_a_spec_that_nests_deeper_than_any_pod_is_told_and_stops_nobody_elses(driver: Driver) -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    put(driver, INFERENCE_DEPLOYMENT, "deep", spec={**OWNER["spec"], "strategy": deep})
+    create(driver)
+    driver.until(lambda: warm(driver), "the other one is served")
+    found = find(driver.deployment_status("deep"), "Stalled")
+    assert (found["reason"], "spec.strategy: " in found["message"]) == ("InvalidSpec", True)

@@ -123,7 +123,7 @@ class Broken:
 
 @pytest.mark.parametrize("error", STORE_ERRORS, ids=lambda error: error.reason)
 def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[errors.StoreError]) -> None:
-    metadata = {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1}
+    metadata = {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1, "resourceVersion": "1"}
     cache = {"apiVersion": "tunecast.io/v1alpha1", "kind": "KernelCache", "metadata": metadata, "spec": CACHE_SPEC}
     cluster, metrics = Recorded(cache), Metrics(NOW)
     installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -13,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from tunecast_cache import job
 from tunecast_cache import report as init_report
-from tunecast_cache.errors import TunecastError
+from tunecast_cache.errors import StoreError, TunecastError
 from tunecast_cache.layers import BY_NAME
 from tunecast_cache.report import InitReport
 from tunecast_operator import times
@@ -65,9 +66,21 @@ class Metrics:
             "tunecast_init_seconds", "What they spent their time on; total is all of it.", INIT_SECONDS, "phase"
         )
 
+        self._begin()
+
+    def _begin(self) -> None:
+        """Zeros: Prometheus sees a counter's first one only where there was a zero before it."""
         for kind in (KERNEL_CACHE, INFERENCE_DEPLOYMENT):
             for result in RESULTS:
-                self._reconciles.labels(kind, result)  # an alert sees a first one only where there was a zero before it
+                self._reconciles.labels(kind, result)
+        for reason in _reasons_of_errors(StoreError):
+            self._store_errors.labels(reason)
+        for result in RESULTS_OF_ATTEMPTS:
+            self._attempts.labels(result)
+        for reason in REASONS_OF_REPORTS:
+            self._init_containers.labels("Hit" if reason == init_report.INSTALLED else "Cold", reason)
+        for phase in INIT_PHASES:
+            self._init_seconds.labels(phase)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -125,7 +138,8 @@ def known(word: str, words: Container[str]) -> str:
 
 
 def _reasons(module: object) -> set[str]:
-    return {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+    words = (value for name, value in vars(module).items() if name.isupper() and isinstance(value, str))
+    return {word for word in words if re.fullmatch("[A-Z][A-Za-z]+", word)}
 
 
 def _reasons_of_errors(kind: type[TunecastError]) -> set[str]:

@@ -12,6 +12,7 @@ import yaml
 
 from harness import deploy
 from harness.kubectl import CommandError, Kubectl, Object
+from support.chart import CHART, render
 from support.objects import spec_of
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_spec, key_of
@@ -19,7 +20,6 @@ from tunecast_operator.resources.deployment import Revision, serving_pod
 from tunecast_operator.resources.job import rank_pod
 
 ROOT = Path(__file__).resolve().parents[2]
-CHART = str(ROOT / "charts" / "tunecast")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 EVERYTHING = {
     "s3": {"bucket": "bundles", "prefix": "p", "endpoint": "https://s3", "region": "eu", "credentialsSecret": "keys"},
@@ -47,14 +47,6 @@ EVERYTHING = {
         "dashboard": {"enabled": True},
     },
 }
-
-
-def render(kubectl: Kubectl, **values: Any) -> dict[tuple[str, str], Object]:
-    """What the chart makes of ``values``, by kind and name."""
-    chosen = {"s3": {"bucket": "bundles"}, **values}
-    arguments = ["template", "t", CHART, "--namespace", "tunecast-system", "--kube-version", "1.35.0", "--values", "-"]
-    objects = yaml.safe_load_all(kubectl.command("helm", *arguments, stdin=json.dumps(chosen)))
-    return {(found["kind"], found["metadata"]["name"]): found for found in objects if found}
 
 
 def operator_pod(objects: dict[tuple[str, str], Object]) -> Object:

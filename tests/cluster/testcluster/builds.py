@@ -74,14 +74,19 @@ def debian_key(packages: tuple[str, ...]) -> str:
 
 
 def _debootstrap(cache: Cache) -> Path:
-    """The debootstrap package, unpacked and not installed: the host stays as it is."""
+    return unpacked(cache, "debootstrap")
+
+
+def unpacked(cache: Cache, name: str) -> Path:
+    """A package of this machine's Debian, unpacked and not installed: the host stays as it is."""
 
     def unpack(target: Path) -> None:
-        run(["apt-get", "download", "debootstrap"], cwd=target)
-        (package,) = target.glob("debootstrap_*.deb")
+        run(["apt-get", "download", name], cwd=target)
+        (package,) = target.glob(f"{name}_*.deb")
         run(["dpkg-deb", "-x", package, target])
+        package.unlink()
 
-    return cache.ensure("debootstrap", SUITE, unpack)
+    return cache.ensure(name, SUITE, unpack)
 
 
 def _bootstrap(script: Path, packages: tuple[str, ...], target: Path) -> None:

@@ -15,6 +15,9 @@ FILES = ROOT / "charts" / "tunecast" / "files"
 DOC = (ROOT / "docs" / "metrics.md").read_text()
 ALERTS = [rule for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text())
+PLAYED = yaml.safe_load((ROOT / "tests" / "data" / "alerts.yaml").read_text())["tests"]
+SOURCES = "".join(path.read_text() for package in ("operator", "cache") for path in (ROOT / package).rglob("*.py"))
+SUFFIXES = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 
@@ -24,6 +27,16 @@ def known() -> dict[str, set[str]]:
     for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
         if name.startswith("_") and hasattr(value, "_labelnames"):
             found[value._name] = set(value._labelnames)
+    return found
+
+
+def exposed() -> dict[str, set[str]]:
+    """Every sample's labels, by its whole name."""
+    found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
+    for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
+        if name.startswith("_") and hasattr(value, "_labelnames"):
+            for suffix in SUFFIXES[value._type]:
+                found[value._name + suffix] = {*value._labelnames, *(["le"] if suffix == "_bucket" else [])}
     return found
 
 
@@ -49,12 +62,41 @@ def test_the_docs_have_every_alert() -> None:
 
 
 def test_no_expression_asks_for_what_is_not_there() -> None:
-    there = known()
+    there = exposed()
     for expression in expressions():
         names = set(re.findall(r"tunecast_\w+", expression))
-        assert {SUFFIX.sub("", name) for name in names} <= there.keys(), expression
-        labels = set().union(*(there[SUFFIX.sub("", name)] for name in names)) | {"le"}
+        assert names <= there.keys(), expression
+        labels = set().union(*(there[name] for name in names))
         asked = set(re.findall(r"(\w+)(?:!?=~?|!~)\"", expression))
         for group in re.findall(r"by \(([^)]*)\)", expression):
             asked |= {label.strip() for label in group.split(",")}
         assert asked <= labels, expression
+
+
+def test_no_expression_asks_for_a_word_that_is_never_said() -> None:
+    """States, reasons, results and their like, as the code spells them."""
+    for expression in expressions():
+        for words in re.findall(r"(?:=~?|!~|!=)\"([^\"$]+)\"", expression):
+            assert all(f'"{word}"' in SOURCES for word in words.split("|")), expression
+
+
+def test_each_alert_is_played_both_ways() -> None:
+    """It fires; and in samples that nearly make it, it doesn't. `tests/integration/test_alerts.py` plays them."""
+    fires = {alert: {False, True} for alert in (rule["alert"] for rule in ALERTS)}
+    seen: dict[str, set[bool]] = {}
+    for group in PLAYED:
+        (alert,) = {case["alertname"] for case in group["alert_rule_test"]}
+        assert group["name"].startswith(f"{alert}: ")
+        seen.setdefault(alert, set()).add(any(case.get("exp_alerts") for case in group["alert_rule_test"]))
+    assert seen == fires
+
+
+def test_samples_are_played_as_they_are_exposed() -> None:
+    there = exposed()
+    for group in PLAYED:
+        for played in group["input_series"]:
+            name, _, labels = played["series"].partition("{")
+            found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            assert found.keys() == there[name], played
+            words = {word for label, word in found.items() if label not in {"namespace", "name"}}
+            assert all(f'"{word}"' in SOURCES for word in words), played

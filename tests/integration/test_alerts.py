@@ -1,0 +1,106 @@
+"""Alerts and the dashboard's queries, as the chart renders them, by Prometheus's own program."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+
+from harness.deploy import ROOT
+from harness.kubectl import Kubectl, Object
+from support.chart import render
+from support.promtool import promtool
+from tunecast_cache.report import InitReport
+from tunecast_operator.conditions import Condition, Transition
+from tunecast_operator.metrics import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Metrics
+
+PLAYED = ROOT / "tests" / "data" / "alerts.yaml"
+SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def chart(kubernetes: Kubectl) -> dict[tuple[str, str], Object]:
+    return render(kubernetes, metrics={"alerts": {"enabled": True}, "dashboard": {"enabled": True}})
+
+
+@pytest.fixture
+def rules(chart: dict[tuple[str, str], Object], tmp_path: Path) -> Path:
+    """What a user's PrometheusRule says, as Prometheus's operator writes it to a file."""
+    found = tmp_path / "rules.yaml"
+    found.write_text(yaml.safe_dump(chart["PrometheusRule", "t"]["spec"]))
+    return found
+
+
+def test_prometheus_takes_the_rules(rules: Path) -> None:
+    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", rules.name, folder=rules.parent)
+    assert code == 0, said
+    assert "SUCCESS: 12 rules found" in said
+
+
+def test_each_alert_fires_when_it_should_and_only_then(rules: Path) -> None:
+    shutil.copy(PLAYED, rules.parent)
+    code, said = promtool("test", "rules", PLAYED.name, folder=rules.parent)
+    assert code == 0, said
+
+
+def test_an_operator_in_good_order_alarms_nobody(rules: Path) -> None:
+    """With all that it exposes, for three hours."""
+    alerts = [rule["alert"] for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]]
+    played = {
+        "rule_files": [rules.name],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": f"{value}x180"} for series, value in in_good_order()],
+                "alert_rule_test": [{"alertname": alert, "eval_time": "3h"} for alert in alerts],
+            }
+        ],
+    }
+    (rules.parent / "played.yaml").write_text(yaml.safe_dump(played))
+    code, said = promtool("test", "rules", "played.yaml", folder=rules.parent)
+    assert code == 0, said
+
+
+def in_good_order() -> list[tuple[str, str]]:
+    """Samples of an operator that has tuned and serves, and of what was once tried in vain."""
+    metrics = Metrics(SINCE)
+    metrics.watch_queue(lambda: 1)
+    metrics.reconciled(KERNEL_CACHE, "Success", 0.1)
+    metrics.reconciled(KERNEL_CACHE, "Conflict", 0.1)
+    metrics.transitioned(KERNEL_CACHE, [Transition(Condition("Ready", "True", "Published", ""), "")])
+    ready = {"type": "Ready", "status": "True", "reason": "Published"}
+    idle = {"type": "Stalled", "status": "False", "reason": "Idle"}
+    proof = {
+        "cold": {"totalSeconds": 90.0, "phases": {"import": 20.0}},
+        "ranks": [{"rank": 1, "warm": {"totalSeconds": 30.0}, "layers": [{"layer": "Triton", "verdict": "Partial"}]}],
+    }
+    status = {"state": "Ready", "referredBy": ["qwen3"], "sizeBytes": 5, "proof": proof, "conditions": [ready, idle]}
+    metrics.has((KERNEL_CACHE, "models", "kc"), {}, status)
+    metrics.has((KERNEL_CACHE, "models", "old"), {}, {"state": "Failed", "referredBy": []})
+    counts = [{"reason": "Installed", "count": 2}, {"reason": "NoManifest", "count": 1}]
+    served = {"desiredReplicas": 3, "readyReplicas": 3, "initReports": {"counts": counts}, "conditions": [idle]}
+    metrics.has((INFERENCE_DEPLOYMENT, "models", "qwen3"), {}, served)
+    report = InitReport("Hit", "Installed", "", "key", bytes=5, seconds={"total": 1.5}, layers=("Triton",))
+    metrics.inits("models", "qwen3", {"pod": ("2026-01-01T00:00:01Z", report)})
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return [(series, value) for series, _, value in samples]
+
+
+def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str], Object], tmp_path: Path) -> None:
+    """With Grafana's variables put in: as recording rules, which are checked without a server."""
+    dashboard = json.loads(chart["ConfigMap", "t-dashboard"]["data"]["tunecast.json"])
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    filled = [query.replace("$__rate_interval", "1m").replace("$namespace", "models|other") for query in queries]
+    assert not [query for query in filled if "$" in query]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(filled)]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", folder=tmp_path)
+    assert code == 0, said
+    assert re.search(rf"SUCCESS: {len(rules)} rules found", said)

@@ -93,14 +93,60 @@ def in_good_order() -> list[tuple[str, str]]:
     return [(series, value) for series, _, value in samples]
 
 
-def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str], Object], tmp_path: Path) -> None:
-    """With Grafana's variables put in: as recording rules, which are checked without a server."""
+def queries(chart: dict[tuple[str, str], Object], title: str = "") -> list[str]:
+    """The dashboard's, of one panel or of all, with Grafana's variables put in."""
     dashboard = json.loads(chart["ConfigMap", "t-dashboard"]["data"]["tunecast.json"])
-    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    filled = [query.replace("$__rate_interval", "1m").replace("$namespace", "models|other") for query in queries]
-    assert not [query for query in filled if "$" in query]
-    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(filled)]
+    found = [target["expr"] for panel in dashboard["panels"] if title in panel["title"] for target in panel["targets"]]
+    values = {"$__rate_interval": "1m", "$__interval": "2m", "$namespace": "models|other"}
+    return [re.sub(r"\$\w+", lambda variable: values[variable[0]], query) for query in found]
+
+
+def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str], Object], tmp_path: Path) -> None:
+    """As recording rules, which are checked without a server."""
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries(chart))]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", folder=tmp_path)
     assert code == 0, said
-    assert re.search(rf"SUCCESS: {len(rules)} rules found", said)
+    assert f"SUCCESS: {len(rules)} rules found" in said
+
+
+ATTEMPTS = 'tunecast_tuning_attempts_total{instance="a",result="Published"}'
+FIRST = 'tunecast_transitions_total{instance="a",kind="KernelCache",type="Ready",status="True",reason="Published"}'
+
+
+@pytest.mark.parametrize(
+    ("title", "labels", "series", "seen"),
+    [
+        ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "0x3 1x3 3x5"}, {"4m": 1, "7m": 0, "8m": 2, "12m": 0}),
+        ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "7x3 1x5"}, {"4m": 0, "8m": 0}),  # it began anew
+        (
+            "condition Ready",
+            '{kind="KernelCache", reason="Published"}',
+            {FIRST: "_x4 1x9"},
+            {"3m": 0, "5m": 1, "8m": 0},
+        ),
+    ],
+)
+def test_the_dashboard_counts_exactly(
+    chart: dict[tuple[str, str], Object],
+    tmp_path: Path,
+    title: str,
+    labels: str,
+    series: dict[str, str],
+    seen: dict[str, int],
+) -> None:
+    """In intervals of two minutes; where it counts nothing, it shows nothing."""
+    (query,) = queries(chart, title)
+    cases = [
+        {"expr": query, "eval_time": at, "exp_samples": [{"labels": labels, "value": value}] if value else []}
+        for at, value in seen.items()
+    ]
+    shown = {'tunecast_queue_length{instance="a"}': "0x20", **series}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in shown.items()],
+        "promql_expr_test": cases,
+    }
+    (tmp_path / "played.yaml").write_text(yaml.safe_dump({"tests": [test]}))
+    code, said = promtool("test", "rules", "played.yaml", folder=tmp_path)
+    assert code == 0, said

@@ -100,3 +100,23 @@ def test_samples_are_played_as_they_are_exposed() -> None:
             assert found.keys() == there[name], played
             words = {word for label, word in found.items() if label not in {"namespace", "name"}}
             assert all(f'"{word}"' in SOURCES for word in words), played
+
+
+def test_panels_lie_side_by_side() -> None:
+    """No two share a place, and Grafana moves none of them."""
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DASHBOARD["panels"]:
+        x, y, w, h = (panel["gridPos"][name] for name in "xywh")
+        for place in ((column, row) for column in range(x, x + w) for row in range(y, y + h)):
+            assert place not in taken, f"{panel['title']} lies on {taken[place]}"
+            taken[place] = panel["title"]
+    assert len(taken) == 24 * (1 + max(row for _, row in taken))
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_shows_one_moment_asks_for_one() -> None:
+    """Over a range, a stat would still show states that nothing has any more: their last values."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            assert target.get("instant", False) == (panel["type"] != "timeseries"), panel["title"]

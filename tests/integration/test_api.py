@@ -226,6 +226,8 @@ def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
 
 def test_unknown_fields_are_refused_by_name(kubernetes: Kubectl) -> None:
     assert 'unknown field "spec.tuning.polcy"' in refusal(kubernetes, inference_deployment(tuning__polcy="Never"))
+    misspelt = inference_deployment(pod__tolerations=[{"key": "gpu", "operater": "Exists"}])
+    assert 'unknown field "spec.pod.tolerations[0].operater"' in refusal(kubernetes, misspelt)
 
 
 def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
@@ -278,6 +280,7 @@ def test_every_field_is_explained(kubernetes: Kubectl) -> None:
     assert "queueTimeout\t<string>" in text
     assert "raise it to tune again" in kubernetes("explain", "inferencedeployments.spec.tuning.generation")
     assert "TuneFirst: replicas wait for the cache." in kubernetes("explain", "infd.spec.tuning.policy")
+    assert "Key is the taint key" in kubernetes("explain", "infd.spec.pod.tolerations.key")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.name for path in EXAMPLES])

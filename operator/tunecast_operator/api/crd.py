@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.api.model import FREE, rules
+from tunecast_operator.api.kubernetes_types import MARK
+from tunecast_operator.api.model import rules
 from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
 
 Schema = dict[str, Any]
@@ -80,15 +81,22 @@ def defaulted(schema: Schema) -> Schema:
 
     Kubernetes' own objects have none of ours: an empty affinity isn't what its absence is.
     """
-    if FREE.items() <= schema.items():
+    if MARK in schema:
         return schema
     properties = {name: defaulted(field) for name, field in schema.get("properties", {}).items()}
     for name, field in properties.items():
         optional = name not in schema.get("required", ()) and "required" not in field
-        ours = field.get("type") == "object" and field.get("properties") and not FREE.items() <= field.items()
+        ours = field.get("type") == "object" and field.get("properties") and MARK not in field
         if ours and optional:
             properties[name] = {"default": {}, **field}
     return {**schema, "properties": properties} if properties else schema
+
+
+def unmarked(schema: Any) -> Any:
+    """As the API server takes it."""
+    if isinstance(schema, dict):
+        return {name: unmarked(value) for name, value in schema.items() if name != MARK}
+    return schema
 
 
 def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema], extra: Schema) -> Schema:
@@ -109,7 +117,7 @@ def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: 
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": defaulted(structural(spec)),
+            "spec": unmarked(defaulted(structural(spec))),
             "status": structural(status),
         },
         **extra.get("rules", {}),

@@ -8,13 +8,19 @@ from typing import Annotated
 from pydantic import Field
 
 from tunecast_cache.layers import RESERVED_VARIABLES
-from tunecast_operator.api.model import FREE, FreeObject, Model, free, rules, text
+from tunecast_operator.api.kubernetes_types import list_of, of
+from tunecast_operator.api.model import Model, Object, rules, text
 
 _RESERVED = sorted({*RESERVED_VARIABLES, "JOB_COMPLETION_INDEX"})  # the latter says which rank a pod is
-_SOURCE = {"type": "object", "description": "Where its value comes from, as in a container.", **FREE}
-_VARIABLE = free(
-    {"name": text("The variable's name.", 256), "value": text("Its value.", 32768, least=0), "valueFrom": _SOURCE},
-    "name",
+_VARIABLES = rules(
+    (
+        "self.all(v, self.exists_one(w, w.name == v.name))",
+        "engine.env sets a variable twice: keep one of them",
+    ),
+    (
+        f"self.all(v, !(v.name in [{', '.join(map(repr, _RESERVED))}]))",
+        f"engine.env sets a variable of Tunecast's own: leave {', '.join(_RESERVED)} to it",
+    ),
 )
 Argument = Annotated[str, Field(max_length=4096)]
 
@@ -51,28 +57,22 @@ class EngineSettings(Model):
         max_length=128,
         description="The engine's arguments. Port, revision and parallelism are added from their own fields.",
     )
-    env: list[FreeObject] = Field(
+    env: list[Object] = Field(
         default_factory=list,
         max_length=128,
         description="Environment variables, as in a container. Those that place caches are Tunecast's own.",
-        json_schema_extra={
-            "items": _VARIABLE,
-            **rules(
-                (
-                    "self.all(v, self.exists_one(w, w.name == v.name))",
-                    "engine.env sets a variable twice: keep one of them",
-                ),
-                (
-                    f"self.all(v, !(v.name in [{', '.join(map(repr, _RESERVED))}]))",
-                    f"engine.env sets a variable of Tunecast's own: leave {', '.join(_RESERVED)} to it",
-                ),
-            ),
-        },
+        json_schema_extra=list_of(
+            "V1EnvVar",
+            _VARIABLES,
+            name=text("The variable's name.", 256),
+            value=text("Its value.", 32768, least=0),
+        ),
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Where the engine serves HTTP.")
-    security_context: FreeObject | None = Field(
+    security_context: Object | None = Field(
         default=None,
         description="The engine container's security context, as the restricted Pod Security profile asks for one.",
+        json_schema_extra=of("V1SecurityContext"),
     )
 
 

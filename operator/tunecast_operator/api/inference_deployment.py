@@ -15,11 +15,12 @@ from tunecast_operator.api.engine import (
     same_number,
     same_text,
 )
+from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import (
     NAME,
     Duration,
-    FreeObject,
     Model,
+    Object,
     ruled,
     rules,
 )
@@ -135,11 +136,15 @@ class InferenceDeploymentSpec(Model):
         "replicas and ranks.",
     )
     parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: FreeObject = Field(
+    resources: Object = Field(
         default_factory=dict, description="The engine container's requests and limits.", json_schema_extra=RESOURCES
     )
     pod: PodSettings = Field(default_factory=PodSettings, description="What else the pods of replicas and ranks need.")
-    strategy: FreeObject = Field(default_factory=dict, description="How the Deployment replaces replicas.")
+    strategy: Object = Field(
+        default_factory=dict,
+        description="How the Deployment replaces replicas.",
+        json_schema_extra=of("V1DeploymentStrategy"),
+    )
     tuning: Tuning = Field(default_factory=Tuning, description="How the cache is made.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="How replicas get it.")
 

@@ -10,8 +10,8 @@ from tunecast_operator.api.engine import EngineSettings, ModelReference, Paralle
 from tunecast_operator.api.inference_deployment import LayerName, SweepReference
 from tunecast_operator.api.model import (
     Duration,
-    FreeObject,
     Model,
+    Object,
     ruled,
     rules,
     seconds,
@@ -33,7 +33,7 @@ class KernelCacheSpec(Model):
     engine: EngineSettings = Field(description="How it is served.")
     accelerator: str | None = Field(default=None, max_length=63, description="The GPU it is tuned on.")
     parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: FreeObject = Field(
+    resources: Object = Field(
         default_factory=dict, description="A rank's requests and limits.", json_schema_extra=RESOURCES
     )
     pod: PodSettings = Field(default_factory=PodSettings, description="What else a rank's pod needs.")

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 Object = dict[str, Any]
-DEEPEST = 32  # objects and lists in a free field
-FREE = {"x-kubernetes-preserve-unknown-fields": True}
 NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 DURATION = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"
 
@@ -43,20 +41,6 @@ Duration = Annotated[
     ),
 ]
 
-
-def _shallow(value: Object) -> Object:
-    """Raises ValueError where it nests deeper than anything that goes into a pod: whoever writes it would recurse."""
-    layer: list[Any] = [value]
-    for _ in range(DEEPEST):
-        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer)]
-        layer = [inner for inner in layer if isinstance(inner, (dict, list))]
-        if not layer:
-            return value
-    raise ValueError(f"it nests deeper than {DEEPEST}")
-
-
-# What Kubernetes' own types hold. The API server checks them further when a Deployment is made of them.
-FreeObject = Annotated[Object, AfterValidator(_shallow), Field(json_schema_extra=FREE)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 
 
@@ -64,26 +48,6 @@ def seconds(duration: str) -> float:
     """Of a Duration: 5400 for 1h30m."""
     amounts = re.findall(r"(\d+)([hms])", duration)
     return float(sum(int(amount) * {"h": 3600, "m": 60, "s": 1}[unit] for amount, unit in amounts))
-
-
-def free(properties: Mapping[str, Any], *required: str) -> Object:
-    """The schema of a Kubernetes object of which only ``properties`` are looked at."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        **({"required": list(required)} if required else {}),
-        **FREE,
-    }
-
-
-def told(description: str, schema: Mapping[str, Any]) -> Object:
-    """``schema`` with a description."""
-    return {**schema, "description": description}
-
-
-def array(description: str, items: Mapping[str, Any]) -> Object:
-    """The schema of a list."""
-    return {"type": "array", "description": description, "items": dict(items)}
 
 
 def text(description: str, limit: int, least: int = 1) -> Object:

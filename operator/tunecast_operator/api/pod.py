@@ -7,26 +7,21 @@ from typing import Annotated
 from pydantic import Field
 
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_operator.api.model import FreeObject, LabelValue, Model, Object, array, free, ruled, rules, text, told
+from tunecast_operator.api.kubernetes_types import QUANTITY, list_of, of
+from tunecast_operator.api.model import LabelValue, Model, Object, ruled, rules, text
 
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
-_QUANTITY = {
-    "anyOf": [{"type": "integer"}, {"type": "string"}],
-    "x-kubernetes-int-or-string": True,
-    "pattern": r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$",
-}
 
 
 def _quantities(description: str) -> Object:
-    return {"type": "object", "description": description, "maxProperties": 32, "additionalProperties": _QUANTITY}
+    return {"type": "object", "description": description, "maxProperties": 32, "additionalProperties": QUANTITY}
 
 
 # The container's requests and limits, checked here already: a Deployment is made much later, maybe.
-RESOURCES = free(
-    {
-        "limits": _quantities("The most it gets. GPUs belong here, and are part of the key."),
-        "requests": _quantities("What it is sure to get."),
-    }
+RESOURCES = of(
+    "V1ResourceRequirements",
+    limits=_quantities("The most it gets. GPUs belong here, and are part of the key."),
+    requests=_quantities("What it is sure to get."),
 )
 _OWN_NAMES = rules(
     (
@@ -58,11 +53,6 @@ _OWN_PATHS = rules(
         "pod.volumeMounts mounts two volumes at one path: move one of them",
     ),
 )
-_MOUNT = free(
-    {"name": text("The volume's name.", 63), "mountPath": text("Where it is in the container.", 512)},
-    "name",
-    "mountPath",
-)
 _THERE = "has(self.volumes) && self.volumes.exists(v, v.name == m.name)"
 _MOUNTED = rules(
     (
@@ -73,58 +63,58 @@ _MOUNTED = rules(
 )
 
 
-# What is looked into before the API server sees it as a pod's: what it would refuse must not pass here.
-_TERMS = array("Any of these.", free({"matchExpressions": array("All of these.", free({}))}))
-_REQUIRED = told("Of nodes that pods are put on.", free({"nodeSelectorTerms": _TERMS}))
-_NODES = told("Which nodes.", free({"requiredDuringSchedulingIgnoredDuringExecution": _REQUIRED}))
-_AFFINITY = free({"nodeAffinity": _NODES})
-_PROJECTED = told("Several sources in one.", free({"sources": array("Which.", free({}))}))
-_VOLUME = free({"name": text("The volume's name.", 63), "projected": _PROJECTED}, "name")
-
-
 class PodSettings(Model):
     """Fields of the pod, as in a Deployment's template; replicas and ranks have the same."""
 
     model_config = ruled(_MOUNTED)
-    volumes: list[FreeObject] = Field(
+    volumes: list[Object] = Field(
         default_factory=list,
         max_length=64,
         description="Volumes, as in a pod. They are part of the key, since an engine or a model may live there.",
-        json_schema_extra={"items": _VOLUME, **_OWN_VOLUMES},
+        json_schema_extra=list_of("V1Volume", _OWN_VOLUMES, name=text("The volume's name.", 63)),
     )
-    volume_mounts: list[FreeObject] = Field(
+    volume_mounts: list[Object] = Field(
         default_factory=list,
         max_length=64,
         description="Where the engine's container has them.",
-        json_schema_extra={
-            "items": _MOUNT,
-            **_OWN_PATHS,
-        },
+        json_schema_extra=list_of(
+            "V1VolumeMount",
+            _OWN_PATHS,
+            name=text("The volume's name.", 63),
+            mountPath=text("Where it is in the container.", 512),
+        ),
     )
     node_selector: dict[str, LabelValue] = Field(
         default_factory=dict, max_length=64, description="Labels of nodes to run on."
     )
-    tolerations: list[FreeObject] = Field(default_factory=list, max_length=64, description="Tolerations, as in a pod.")
-    affinity: FreeObject | None = Field(
+    tolerations: list[Object] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Tolerations, as in a pod.",
+        json_schema_extra=list_of("V1Toleration", {}),
+    )
+    affinity: Object | None = Field(
         default=None,
         description="Affinity, as in a pod; the accelerator's node affinity is added to it.",
-        json_schema_extra=_AFFINITY,
+        json_schema_extra=of("V1Affinity"),
     )
     service_account_name: str | None = Field(
         default=None, max_length=253, description="The service account of replicas and ranks; ranks get no token of it."
     )
-    image_pull_secrets: list[FreeObject] = Field(
+    image_pull_secrets: list[Object] = Field(
         default_factory=list,
         max_length=16,
         description="Secrets to pull the engine's image with, and Tunecast's own.",
-        json_schema_extra={"items": free({"name": text("The Secret's name.", 253)}, "name")},
+        json_schema_extra=list_of("V1LocalObjectReference", {}, name=text("The Secret's name.", 253)),
     )
     priority_class_name: str | None = Field(default=None, max_length=253, description="The pods' priority class.")
     runtime_class_name: str | None = Field(
         default=None, max_length=253, description="The pods' runtime class. Part of the key."
     )
     scheduler_name: str | None = Field(default=None, max_length=253, description="The scheduler that places the pods.")
-    security_context: FreeObject | None = Field(default=None, description="The pods' security context.")
+    security_context: Object | None = Field(
+        default=None, description="The pods' security context.", json_schema_extra=of("V1PodSecurityContext")
+    )
     labels: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=64,

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from e2e.standin import script, standin
 from e2e.steps import cache_of, our_events, rank_pods, until_cache
 from e2e.world import World
 from harness.kubectl import wait_for
@@ -53,7 +54,9 @@ def test_without_capacity_replicas_start_cold_and_tuning_waits(world: World) -> 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_killed_ends_the_attempt_and_the_next_begins(world: World, rank: int) -> None:
     namespace = world.namespace(f"killed-rank-{rank}")
-    world.apply("tiny", namespace)
+    slow = standin("tiny", namespace, tuning={"ranks": 2})
+    slow["spec"]["engine"]["args"].append("--start-seconds=60")
+    world.kubectl.apply(script(namespace), slow)
     wait_for(lambda: running(world, namespace) == 2, "both ranks run", 120)
     victim = next(
         p

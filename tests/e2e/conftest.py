@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.tunings import begin_crashing, begin_restricted, begin_with_defaults
+from e2e.tunings import begin_crashing, begin_restricted
 from e2e.upgrading import Served, serve
 from e2e.world import World
 from harness import deploy, release
@@ -50,15 +50,8 @@ def world(cluster: World, previous: Served) -> World:
 
 
 @pytest.fixture(scope="session")
-def defaults(world: World) -> str:
-    """The namespace where vLLM's defaults are tuned, from the first test on that asks for it."""
-    begin_with_defaults(world, "aot")
-    return "aot"
-
-
-@pytest.fixture(scope="session")
 def restricted(world: World) -> str:
-    """The namespace where a restricted engine is tuned, likewise."""
+    """The namespace where a restricted engine is tuned, from the first test on that asks for it."""
     begin_restricted(world, "restricted")
     return "restricted"
 

@@ -11,8 +11,8 @@ from e2e.steps import cache_of, our_events, rank_pods, until_cache
 from e2e.world import World
 from harness.kubectl import wait_for
 
-# These wait most of their time: what test_partial.py, test_quarantine.py and test_restricted.py look at is under way.
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("crashing", "defaults", "restricted")]
+# These wait most of their time: what test_quarantine.py and test_restricted.py look at is under way meanwhile.
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("crashing", "restricted")]
 
 
 def replicas(world: World, name: str, namespace: str) -> int:

@@ -16,15 +16,8 @@ def one_layer() -> list[str]:
     return [*tiny("x", "x")["spec"]["engine"]["args"], ONE_LAYER]
 
 
-def begin_with_defaults(world: World, namespace: str) -> None:
-    """vLLM as it is on a CPU: its AOT artefact is made again at every start."""
-    world.namespace(namespace)
-    engine = {"args": one_layer(), "env": environment_without("VLLM_USE_AOT_COMPILE", HEADER)}
-    world.apply("tiny", namespace, engine=engine, replicas=0)
-
-
 def begin_restricted(world: World, namespace: str) -> None:
-    """A namespace that enforces the restricted Pod Security profile, and an engine that runs as nobody known."""
+    """A namespace that enforces the restricted Pod Security profile; vLLM with its defaults, run by nobody known."""
     world.namespace(namespace, {"pod-security.kubernetes.io/enforce": "restricted"})
     world.kubectl.apply(*engine_volume(namespace))
     pod = {
@@ -35,7 +28,7 @@ def begin_restricted(world: World, namespace: str) -> None:
     engine = {
         "args": one_layer(),
         "env": [
-            *environment_without(HEADER),
+            *environment_without("VLLM_USE_AOT_COMPILE", HEADER),
             {"name": "HOME", "value": "/tmp"},
             {"name": "USER", "value": "engine"},
         ],

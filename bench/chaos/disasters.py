@@ -104,10 +104,11 @@ def change(_world: World, user: User, chance: random.Random) -> str:
     return f"the user changes arguments: {user.spec['engine']['args'][-1]}"
 
 
-def trust(world: World, user: User, _chance: random.Random) -> str:
-    """Somebody empties the list of trusted keys."""
+def trust(world: World, user: User, chance: random.Random) -> str:
+    """Somebody empties the list of trusted keys; the operator sees that when it looks next, as after a pod's end."""
     patch: dict[str, Any] = {"data": {"trust.json": "{}"}}
-    return _said(world, "patch", "configmap", "tunecast-trust", "-n", user.namespace, "-p", json.dumps(patch))
+    said = _said(world, "patch", "configmap", "tunecast-trust", "-n", user.namespace, "-p", json.dumps(patch))
+    return f"{said}, {delete_pod(world, user, chance)}"
 
 
 def _said(world: World, *arguments: str) -> str:

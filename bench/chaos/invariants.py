@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from chaos.user import User
 from harness.kubectl import Object, condition
 from tunecast_cache import bundle, layout
+from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Manifest
 from tunecast_cache.records import decode
@@ -44,6 +45,8 @@ def unsettled(user: User) -> Iterator[str]:
         state = (cache.get("status") or {}).get("state")
         if (cache.get("status") or {}).get("referredBy") and state not in {"Ready", "Failed", "Ineffective"}:
             yield f"KernelCache {cache['metadata']['name']} is {state}"
+    if _trusted(user) is None:
+        yield "the trust ConfigMap isn't put right"
     yield from left(user)
 
 
@@ -72,9 +75,7 @@ def broken(user: User) -> Iterator[str]:
     sets = user.items("replicasets")
     if len(sets) > user.revisions:
         yield f"{len(sets)} pod templates after {user.revisions} revisions by the user"
-    trust = user.items("configmaps", "app.kubernetes.io/managed-by=tunecast")[0]
-    trusted = decode(Trust, trust["data"]["trust.json"].encode(), "trust").keys
-    manifests = dict(_manifests(user, trusted))
+    manifests = dict(_manifests(user, _trusted(user) or {}))
     ready = {key for key, state in states.items() if state == "Ready"}
     yield from (f"{key} is Ready, and has no manifest" for key in ready - manifests.keys())
     pods = user.pods(SERVING)
@@ -105,6 +106,14 @@ def _report(pod: Object) -> Object:
     except ValueError:
         return {}
     return found
+
+
+def _trusted(user: User) -> dict[str, str] | None:
+    """Public keys by signer; None where init containers could not read them."""
+    for found in user.items("configmaps", "app.kubernetes.io/managed-by=tunecast"):
+        with suppress(MalformedError):
+            return decode(Trust, found["data"]["trust.json"].encode(), "trust").keys
+    return None
 
 
 def _manifests(user: User, trusted: dict[str, str]) -> Iterator[tuple[str, Manifest]]:

@@ -45,6 +45,9 @@ def unsettled(user: User) -> Iterator[str]:
         state = (cache.get("status") or {}).get("state")
         if (cache.get("status") or {}).get("referredBy") and state not in {"Ready", "Failed", "Ineffective"}:
             yield f"KernelCache {cache['metadata']['name']} is {state}"
+    counted = sum(count["count"] for count in (status.get("initReports") or {}).get("counts", ()))
+    if counted != wanted:  # those of replicas that are ending are counted, too, until they are gone
+        yield f"status counts {counted} reports, and {wanted} replicas are wanted"
     if _trusted(user) is None:
         yield "the trust ConfigMap isn't put right"
     yield from left(user)
@@ -80,9 +83,6 @@ def broken(user: User) -> Iterator[str]:
     yield from (f"{key} is Ready, and has no manifest" for key in ready - manifests.keys())
     pods = user.pods(SERVING)
     said = [_report(pod) for pod in pods]
-    counted = sum(count["count"] for count in (status.get("initReports") or {}).get("counts", ()))
-    if counted != len([report for report in said if report]):
-        yield f"status counts {counted} reports, and {len(said)} pods are there"
     for pod, report in zip(pods, said, strict=True):
         if report.get("result") == "Hit":
             yield from _installed(user, pod, manifests[pod["metadata"]["labels"]["tunecast.io/key"]])

@@ -8,10 +8,8 @@ round.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.kubectl import Kubectl
+from seeded import seeds, summary
 from support.faulty_s3 import faulty
 from support.kubernetes import control_plane
 from support.rounds import Play, Round, Trouble
@@ -28,19 +27,14 @@ AT_ONCE = 4  # each waits for controllers most of its time, in its own namespace
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; each later one adds one")
-    parser.add_argument("--only", type=int, help="one round alone, with all that it did")
-    arguments = parser.parse_args()
-    seeds = [arguments.only] if arguments.only is not None else range(arguments.seed, arguments.seed + arguments.rounds)
+    chosen, started = seeds(__doc__, 200), time.monotonic()
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as s3, control_plane() as kubectl:
         os.environ.update(s3.environment)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            results = [told(result) for result in pool.map(lambda seed: play(kubectl, s3, seed), seeds)]
-    if arguments.only is not None:
+            results = [told(result) for result in pool.map(lambda seed: play(kubectl, s3, seed), chosen)]
+    if len(chosen) == 1:
         print("\n".join(results[0].done))
-    return summary(results)
+    return summary(results, time.monotonic() - started)
 
 
 def play(kubectl: Kubectl, s3: S3, seed: int) -> Round:
@@ -60,19 +54,5 @@ def told(result: Round) -> Round:
     return result
 
 
-def summary(results: list[Round]) -> int:
-    seconds = {result.recovery_seconds: result.seed for result in results}
-    broken = [result for result in results if result.broken]
-    slowest = max(seconds)
-    print(
-        f"{len(results)} rounds, {len(results) - len(broken)} converged with every invariant whole;"
-        f" recovery: median {statistics.median(seconds):.1f} s, slowest {slowest:.1f} s (seed {seconds[slowest]})"
-    )
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    started = time.monotonic()
-    code = main()
-    print(f"in {time.monotonic() - started:.0f} s")
-    sys.exit(code)
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What can go wrong, a line each. A disaster returns what it did, in words, and what must be mended for calm."""
+"""What can go wrong, a line each. A disaster returns what it did, in words."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
 
 from chaos import invariants
@@ -14,20 +13,10 @@ from chaos.disasters import DISASTERS
 from chaos.user import NAME, User
 from chaos.world import World
 from support.faulty_s3 import healthy
+from support.rounds import Round
 
 CONVERGE_SECONDS = 300.0
 GONE_SECONDS = 120.0
-
-
-@dataclass
-class Round:
-    """What was done, how long it took to recover, and what broke."""
-
-    seed: int
-    done: list[str] = field(default_factory=list)
-    recovery_seconds: float = 0.0
-    ended: str = ""  # how its replicas start now
-    broken: list[str] = field(default_factory=list)
 
 
 def play(world: World, seed: int) -> Round:
@@ -45,7 +34,7 @@ def play(world: World, seed: int) -> Round:
     open_ = settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
     result.recovery_seconds = time.monotonic() - started
     result.broken += open_ or [*invariants.broken(user), *scale_out(user)]
-    result.ended = str(user.status().get("cache"))
+    result.done.append(f"then its replicas start {user.status().get('cache')}")
     result.broken += end(user)
     return result
 

@@ -5,7 +5,6 @@ It is Debian's, some megabytes and two seconds: compiled from its module it woul
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from testcluster.cache import Cache
 
 
 def program() -> Path:
-    """It, fetched where it isn't yet; TUNECAST_PROMTOOL names another one."""
-    if given := os.environ.get("TUNECAST_PROMTOOL"):
-        return Path(given)
+    """It, fetched where it isn't yet."""
     return unpacked(Cache.from_environment(), "prometheus") / "usr/bin/promtool"
 
 

@@ -46,4 +46,4 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     for path in map(Path, paths):
         for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
             if file.is_file() and not file.is_symlink() and os.access(file, os.R_OK):  # a kubelet's links name it twice
-                yield str(file), file.read_bytes().strip()  # of the newline that editors add
+                yield str(file), file.read_bytes()

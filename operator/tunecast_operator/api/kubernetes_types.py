@@ -9,7 +9,8 @@ from typing import Any
 
 from kubernetes.client import models
 
-Object = dict[str, Any]
+from tunecast_operator.api.model import Object
+
 Extend = Callable[[Object], None]
 MARK = "x-tunecast-type"  # of a schema that isn't ours, until the CRD is written
 INT_OR_STRING: Object = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}

@@ -40,7 +40,6 @@ Duration = Annotated[
         ),
     ),
 ]
-
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 
 

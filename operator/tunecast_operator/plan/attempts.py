@@ -17,7 +17,15 @@ from tunecast_operator.plan.blocked import Blocked, blocked
 from tunecast_operator.plan.drift import image_id
 from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
 from tunecast_operator.plan.results import ineffective_because, proof_status
-from tunecast_operator.plan.steps import clean, end_of_attempt, ending, failure, timed_out, timeout_message, unready
+from tunecast_operator.plan.steps import (
+    clean,
+    end_of_attempt,
+    failure,
+    timed_out,
+    timeout_message,
+    unready,
+    with_attempt,
+)
 from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
 from tunecast_operator.resources.job import attempt_name
 from tunecast_operator.resources.pod import ENGINE
@@ -29,6 +37,7 @@ RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 
 
 def under_way(seen: Observed) -> Plan:
+    """The newest attempt runs, or ended and is to be accounted for."""
     if seen.job is None:
         if seen.pods:
             return Plan((), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0)
@@ -53,7 +62,7 @@ def _attempt_ended(seen: Observed) -> Plan:
     if result.proof and not result.proof.effective:
         why = ineffective_because(result.proof)
         return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
-    status = {**ending(seen), "state": "Publishing", "progress": None}
+    status = {**with_attempt(seen), "state": "Publishing", "progress": None}
     conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
     return Plan((Publish(seen.attempt, _with_image(seen, result)),), clean(status), conditions, 0.0)
 
@@ -64,7 +73,7 @@ def _with_image(seen: Observed, result: RankResult) -> RankResult:
 
 
 def _attempt_running(seen: Observed) -> Plan:
-    status = {**seen.status, "attempt": seen.attempt, "job": attempt_name(dict(seen.cache), seen.attempt)}
+    status = with_attempt(seen)
     running = sum(_engine_started(pod) for pod in seen.pods) >= seen.spec.ranks  # some of them can only wait
     why = blocked(seen.pods, seen.job) or _no_pods(seen)
     if running and not status.get("startedAt"):
@@ -107,6 +116,7 @@ def _no_pods(seen: Observed) -> Blocked | None:
 
 
 def next_attempt(seen: Observed) -> Plan:
+    """Begins it, once its time has come."""
     if seen.store_error:
         return waiting(seen, seen.store_error)
     wait = -times.seconds_since(seen.status.get("nextAttemptAt"), seen.now)

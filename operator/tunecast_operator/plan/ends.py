@@ -11,7 +11,7 @@ from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.crashes import to_blame
 from tunecast_operator.plan.results import bundle_status
-from tunecast_operator.plan.steps import accounted, clean, delete_job, ending, still_there, to_rest, unready
+from tunecast_operator.plan.steps import accounted, clean, delete_job, still_there, to_rest, unready, with_attempt
 from tunecast_operator.plan.tuning import DeleteCache, Observed, Plan, Published
 from tunecast_operator.resources.job import attempt_name
 
@@ -77,7 +77,7 @@ def unwanted(seen: Observed) -> Plan:
         return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.UNWANTED, "no InferenceDeployment refers to it")
-        return Plan(delete_job(seen), clean(ending(seen)), conditions, 2.0)
+        return Plan(delete_job(seen), clean(with_attempt(seen)), conditions, 2.0)
     status = {**seen.status, **accounted(seen), "referredBy": [], "job": "", "progress": None}
     if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
         return _forgetting(seen, replace(steady(seen), status=clean(status)))

@@ -13,12 +13,12 @@ from tunecast_operator.plan.outcome import Outcome, finished
 from tunecast_operator.plan.steps import (
     clean,
     delete_job,
-    ending,
     failure,
     still_there,
     timed_out,
     timeout_message,
     unready,
+    with_attempt,
 )
 from tunecast_operator.plan.tuning import Observed, Plan
 from tunecast_operator.resources.job import attempt_name
@@ -70,7 +70,7 @@ def _stop(seen: Observed, message: str) -> Plan:
     """The time is over: end what runs, then say so."""
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.TIMED_OUT, message, warning=True)
-        return Plan(delete_job(seen), clean(ending(seen)), conditions, 2.0)
+        return Plan(delete_job(seen), clean(with_attempt(seen)), conditions, 2.0)
     if seen.store_error:
         return attempts.waiting(seen, seen.store_error)
     cut_short = {"lastFailure": failure(seen, Outcome("Crashed", c.TIMED_OUT, message))} if seen.unresolved else {}

@@ -44,7 +44,7 @@ def accounted(seen: Observed) -> dict[str, int]:
     return {"attempt": seen.attempt} if seen.attempt else {}
 
 
-def ending(seen: Observed) -> dict[str, Any]:
+def with_attempt(seen: Observed) -> dict[str, Any]:
     """Status that remembers the attempt, also where its Job's making was never told: its pods outlive the Job."""
     return {**seen.status, **accounted(seen), "job": attempt_name(dict(seen.cache), seen.attempt)}
 

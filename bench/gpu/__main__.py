@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from gpu.attempt import Attempt, place, told
-from gpu.filled import filled
+from gpu.filled import BARE, MOE, filled, image
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
+from tunecast_cache.flashinfer import FILE
 from tunecast_cache.job import RankResult
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.layers import environment as layer_environment
@@ -234,14 +236,30 @@ def tunes(bench: Bench) -> None:
     bench.world.keep("tunes-tactics.json", {"shared": one, "alone": other, "different": different})
 
 
+def alone(bench: Bench) -> None:
+    """One rank's tune of the operators that the engine's own command calls."""
+    command = [image(bench.world.folder / "image"), *bench.command[1:], *MOE]
+    attempt = Attempt(bench.world, "q" * 52, "alone", command, "Operators", 1, BARE, command[0])
+    try:
+        attempt.start()
+        [result] = attempt.wait(900)
+    finally:
+        attempt.end()
+        shutil.copy(attempt.folder / "rank-0" / "log", bench.log("alone-rank-0"))
+    say(f"{result.reason}: {result.message}")
+    bench.world.keep("alone.json", told(attempt.staged()))
+    bench.world.keep("alone-tactics.json", attempt.tactics())
+
+
 def gain(bench: Bench) -> None:
-    """Every operator with default and with tuned tactics, on the peer's mount path of ``tunes``."""
-    mount = bench.world.folder / "tunes-shared" / "rank-1" / "mount"
-    cache = next(mount.glob("vllm/flashinfer_autotune_cache/**/autotune_configs.json"))
+    """Every operator with default and with tuned tactics, on the mount path of ``alone``."""
+    mount = bench.world.folder / "alone" / "rank-0" / "mount"
+    cache = next(mount.glob(f"**/{FILE}"))
     answer = bench.world.out / "gain.json"
-    program = [sys.executable, str(HERE / "gain.py"), f"{MOUNT_PATH}/{cache.relative_to(mount)}"]
-    variables = {**layer_environment(MOUNT_PATH), "CUDA_VISIBLE_DEVICES": "1", "PYTHONPATH": _path()}
-    command = private(mount, [*program, bench.options.operators_model, str(answer)])
+    program = [sys.executable, str(HERE / "gain.py"), f"{MOUNT_PATH}/{cache.relative_to(mount)}", str(answer)]
+    paths = [os.environ.get("BENCH_ENGINE_PATH", ""), _path()]
+    variables = {**layer_environment(MOUNT_PATH), "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    command = private(mount, [*program, *bench.command, *MOE])
     run(command, bench.log("gain"), {**engine_environment(), **variables})
 
 
@@ -251,7 +269,8 @@ def _operators_command(bench: Bench) -> list[str]:
 
 
 def _gpu_processes() -> list[str]:
-    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
+    own = f"--id={os.environ.get('CUDA_VISIBLE_DEVICES', '0')}"
+    query = ["nvidia-smi", own, "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
@@ -273,6 +292,7 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "layers": layers,
     "operators": operators,
     "tunes": tunes,
+    "alone": alone,
     "gain": gain,
     "filled": filled,
 }

@@ -106,15 +106,16 @@ class Attempt:
         return decode(job.RankResult, unseal("", name, data), "rank 0's result")
 
     def tactics(self) -> dict[str, Any]:
-        """Of the autotune file that rank 0 staged."""
-        name = job.archive_object(flashinfer.LAYER)
-        data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26)
-        if data is None:
-            return {}
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-            member = next(m for m in archive if m.name.endswith(flashinfer.FILE))
-            file = archive.extractfile(member)
-            return dict(flashinfer.read(file.read() if file else b"", name).tactics)
+        """Of the autotune file that rank 0 staged, for engines that look for it or for those that are told."""
+        for layer in (flashinfer.LAYER, flashinfer.TACTICS_LAYER):
+            name = job.archive_object(layer)
+            data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26)
+            if data is not None:
+                with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+                    member = next(m for m in archive if m.name.endswith(flashinfer.FILE))
+                    file = archive.extractfile(member)
+                    return dict(flashinfer.read(file.read() if file else b"", name).tactics)
+        return {}
 
     def log(self, rank: int) -> str:
         return (self.folder / f"rank-{rank}" / "log").read_text(errors="replace")

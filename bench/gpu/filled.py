@@ -34,6 +34,7 @@ def filled(bench: Bench) -> None:
             shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"filled-rank-{rank}"))
     result = attempt.staged()
     bench.world.keep("filled.json", told(result))
+    bench.world.keep("filled-tactics.json", attempt.tactics())
     attempt.publish(result)
     for name, variables in (("filled-without", {}), ("filled-with", result.environment)):
         mount = bench.world.folder / name

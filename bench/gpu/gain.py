@@ -1,6 +1,6 @@
 """What tuned tactics gain: each operator with FlashInfer's defaults, then with a file's tactics. Prints JSON.
 
-    python gain.py AUTOTUNE.json MODEL
+    python gain.py AUTOTUNE.json RESULT.json COMMAND...
 
 Runs inside a mount path that holds the operators' just-in-time builds.
 """
@@ -25,7 +25,7 @@ def main() -> None:
     import torch  # noqa: PLC0415
     from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
 
-    serving = model.serving(["vllm", "serve", sys.argv[2]])
+    serving = model.serving(sys.argv[3:])
     problems = table.problems(model.read(config.load(serving.model, None)), serving)
     found = []
     calls = {problem: CALLS[problem.operator](torch, flashinfer, problem.sizes) for problem in problems}
@@ -42,7 +42,7 @@ def main() -> None:
                     "tuned_us": round(tuned, 2),
                 }
             )
-    Path(sys.argv[3]).write_text(json.dumps(found, indent=1))
+    Path(sys.argv[2]).write_text(json.dumps(found, indent=1))
 
 
 def _microseconds(torch: Any, call: Any, tokens: int) -> float:

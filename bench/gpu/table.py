@@ -16,7 +16,9 @@ def show(out: Path) -> None:
     for name, value in sorted(_load(out, "facts.json").items()):
         print(f"{name}: {value}")
     engine = _load(out, "engine.json")
-    if engine:
+    if engine and not engine.get("proof"):
+        print(f"engine: {engine['reason']}: {engine['message']}")
+    elif engine:
         _starts(out, engine)
         _bundle(engine)
     _rows(out)

@@ -21,6 +21,8 @@ def launch(cluster: Cluster) -> None:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
+    while not is_alive(cluster.name) and process.poll() is None:
+        time.sleep(0.01)  # the process table shows its command line a moment after Popen returns
     process.returncode = 0  # or Python would warn of a child left behind
 
 

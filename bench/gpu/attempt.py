@@ -107,15 +107,15 @@ class Attempt:
 
     def tactics(self) -> dict[str, Any]:
         """Of the autotune file that rank 0 staged, for engines that look for it or for those that are told."""
-        for layer in (flashinfer.LAYER, flashinfer.TACTICS_LAYER):
-            name = job.archive_object(layer)
-            data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26)
-            if data is not None:
-                with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-                    member = next(m for m in archive if m.name.endswith(flashinfer.FILE))
-                    file = archive.extractfile(member)
-                    return dict(flashinfer.read(file.read() if file else b"", name).tactics)
-        return {}
+        names = (job.archive_object(layer) for layer in (flashinfer.LAYER, flashinfer.TACTICS_LAYER))
+        staged = (self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26) for name in names)
+        data = next((data for data in staged if data is not None), None)
+        if data is None:
+            return {}
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            member = next(m for m in archive if m.name.endswith(flashinfer.FILE))
+            file = archive.extractfile(member)
+            return dict(flashinfer.read(file.read() if file else b"", member.name).tactics)
 
     def log(self, rank: int) -> str:
         return (self.folder / f"rank-{rank}" / "log").read_text(errors="replace")

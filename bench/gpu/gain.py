@@ -1,4 +1,4 @@
-"""What tuned tactics gain: each operator with FlashInfer's defaults, then with a file's tactics. Prints JSON.
+"""What tuned tactics gain: each operator with FlashInfer's defaults, then with a file's tactics. Writes JSON.
 
     python gain.py AUTOTUNE.json RESULT.json COMMAND...
 

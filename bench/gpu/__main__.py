@@ -66,7 +66,7 @@ class Bench:
     def row(self, name: str, gpu: int | None = None, **changes: Any) -> dict[str, Any]:
         """One start in a mount path of its own; its raw figures, which are kept."""
         variables = self.result.environment if self.result else {}
-        mount = changes.pop("mount", self.world.folder / f"mount-{name}")
+        mount, keep = changes.pop("mount", self.world.folder / f"mount-{name}"), changes.pop("keep", False)
         value = {
             "command": self.command,
             "environment": {},
@@ -85,7 +85,8 @@ class Bench:
         run(private(mount, program, value.get("mount_path", MOUNT_PATH)), self.log(name), environment)
         found: dict[str, Any] = {"name": name, **json.loads(answer.read_text())}
         self.world.keep(f"row-{name}.json", found)
-        shutil.rmtree(mount, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(mount, ignore_errors=True)
         return found
 
     def log(self, name: str) -> Path:

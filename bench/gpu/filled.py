@@ -36,10 +36,17 @@ def filled(bench: Bench) -> None:
     bench.world.keep("filled.json", told(result))
     bench.world.keep("filled-tactics.json", attempt.tactics())
     attempt.publish(result)
-    for name, variables in (("filled-without", {}), ("filled-with", result.environment)):
-        mount = bench.world.folder / name
-        place(bench.world, KEY, mount)
-        found = bench.row(name, mount=mount, command=command, environment=BARE, variables=variables)
+    _starts(bench, command, result.environment)
+
+
+def _starts(bench: Bench, command: list[str], variables: dict[str, str]) -> None:
+    """A first one, which leaves what all others find; then the same start without and with the tactics."""
+    mount = bench.world.folder / "filled-mount"
+    place(bench.world, KEY, mount)
+    changes: dict[str, Any] = {"mount": mount, "keep": True, "command": command, "environment": BARE}
+    bench.row("filled-first", **changes, variables={}, no_throughput=True)
+    for name, told_to in (("filled-without", {}), ("filled-with", variables)):
+        found = bench.row(name, **changes, variables=told_to)
         print(name, found["start"], found["throughput"], autotuner(bench.log(name)), flush=True)
 
 

@@ -104,6 +104,18 @@ def test_an_engine_that_exits(
         assert_ends(ranks[1], 0, f"rank 0 ended: {reason}", words)
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_an_engine_that_does_not_start_from_its_own_bundle(tmp_path: Path, staged: Staged, world: int) -> None:
+    with attempt(tmp_path, staged, world, "--refuses-bundle") as ranks:
+        result = ranks[-1].wait()
+        if world == 2:
+            assert_ends(ranks[0], 1, "rank 1 ended: WarmStartFailed")
+    assert (result.succeeded, result.reason) == (False, job.WARM_START_FAILED)
+    assert "Miss: " in result.message
+    assert "rank_0_0/model of TorchCompile, below" in result.message
+    assert not [name for name in staged.objects if name.startswith("archives/")], "nothing of it is offered"
+
+
 def test_an_engine_that_does_not_exist(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 1, command=("nosuch-engine", "serve")) as [rank]:
         result = rank.wait()

@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--helper", action="store_true")
     parser.add_argument("--crash-after", type=float, default=0.0)
     parser.add_argument("--crash-as-replica", action="store_true", help="after a warm start")
+    parser.add_argument("--refuses-bundle", action="store_true", help="crash as a warm start begins")
     parser.add_argument("--api-key", default="", help="told wherever engines tell things")
     parser.add_argument("--hub-token", type=Path, help="a file, likewise told")
     parser.add_argument("--refuses-key", action="store_true")
@@ -76,6 +77,8 @@ def _compile(options: argparse.Namespace) -> None:
         sys.exit(f"RuntimeError: the hub refused {options.api_key}")
     artefact = Path(os.environ["VLLM_CACHE_ROOT"], "torch_compile_cache", _key(), "rank_0_0", "model")
     options.warm = artefact.exists()
+    if options.warm and options.refuses_bundle:
+        sys.exit(f"FileNotFoundError: [Errno 2] No such file or directory: '/where/it/was/made{artefact}'")
     if options.warm and not options.inert:
         print("INFO [decorators.py:311] Directly load AOT compilation from path", artefact, flush=True)
         return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tunecast_cache import job
+from tunecast_cache.layers import layer_of
 from tunecast_tuner.failures import AttemptError
 
 USAGE = 2  # argparse's exit status
@@ -49,6 +50,29 @@ def diagnose(returncode: int, lines: Sequence[str], what: str = "the engine") ->
     if returncode == USAGE or _REJECTED.search(last):
         return AttemptError(job.ENGINE_REJECTED, message)
     return AttemptError(job.ENGINE_CRASHED, message)
+
+
+def refusal(crash: AttemptError, files: Iterable[str], mount_path: str) -> AttemptError:
+    """What the crash of a warm start tells: the engine had started cold, so the files that it found are to blame.
+
+    Args:
+        crash: of the engine.
+        files: that it found, relative to the mount path, POSIX.
+        mount_path: where they were.
+    """
+    if crash.reason != job.ENGINE_CRASHED:
+        return crash
+    named = [path for path in files if re.search(rf"/{re.escape(path)}(?![\w.-])", crash.message)]
+    blamed = "".join(f"; that is {path} of {_layer(path)}, below {mount_path} here" for path in named[:1])
+    return AttemptError(
+        job.WARM_START_FAILED,
+        f"Miss: the engine starts without a bundle, but not from its own: {crash.message}{blamed}",
+    )
+
+
+def _layer(path: str) -> str:
+    layer = layer_of(path)
+    return layer.name if layer else "no layer"
 
 
 def last_error(lines: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tunecast_cache import job
-from tunecast_tuner.diagnosis import diagnose
+from tunecast_tuner.diagnosis import diagnose, refusal
+from tunecast_tuner.failures import AttemptError
 
 CORE = "(EngineCore pid=798) ERROR 11-23 15:30:31 [core.py:1100] "
 GENERIC = (
@@ -76,3 +77,25 @@ def test_diagnose(code: int, lines: list[str], reason: str, words: str) -> None:
 def test_an_access_log_of_a_bad_request_is_no_rejection() -> None:
     lines = ["ValueError: guided decoding is not supported", "RuntimeError: CUDA error: an illegal memory access"]
     assert diagnose(1, lines).reason == job.ENGINE_CRASHED
+
+
+ARTEFACT = "vllm/torch_compile_cache/71fff4fdac/rank_0_0/backbone/artifact_compile_range_1_8192_subgraph_0"
+LOST = f"the engine exited with status 1: FileNotFoundError: [Errno 2] No such file or directory: '/old/{ARTEFACT}'"
+
+
+def test_a_crash_of_a_warm_start_names_the_file_and_its_layer() -> None:
+    told = refusal(AttemptError(job.ENGINE_CRASHED, LOST), [f"{ARTEFACT}0", ARTEFACT, "triton/k/c.cubin"], "/new")
+    assert told.reason == job.WARM_START_FAILED
+    assert told.message.startswith("Miss: ")
+    assert told.message.endswith(f"{LOST}; that is {ARTEFACT} of TorchCompile, below /new here")
+
+
+def test_a_crash_of_a_warm_start_that_names_no_file() -> None:
+    told = refusal(AttemptError(job.ENGINE_CRASHED, "the engine was ended by SIGSEGV"), [ARTEFACT], "/new")
+    assert (told.reason, told.message[-7:]) == (job.WARM_START_FAILED, "SIGSEGV")
+
+
+@pytest.mark.parametrize("reason", [job.ENGINE_OUT_OF_MEMORY, job.ENGINE_REJECTED, job.TIMED_OUT, job.TERMINATED])
+def test_what_has_a_cause_of_its_own_is_not_the_bundles_fault(reason: str) -> None:
+    failure = AttemptError(reason, LOST)
+    assert refusal(failure, [ARTEFACT], "/new") is failure

@@ -9,8 +9,9 @@ from pathlib import Path
 from tunecast_cache import flashinfer, job, snapshot
 from tunecast_cache.layers import BY_NAME
 from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof
-from tunecast_tuner import bytecode, hub, interpreter, keyfactors, outputs, phases
+from tunecast_tuner import bytecode, diagnosis, hub, interpreter, keyfactors, outputs, phases
 from tunecast_tuner.context import Context
+from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators.model import replica_ranks
 from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
@@ -119,10 +120,17 @@ def _about_tuning(
 
 
 def prove(context: Context, offer: Offer, rank: int) -> RankProof:
-    """The warm start: what it took, what it made again, what it answered."""
+    """The warm start: what it took, what it made again, what it answered.
+
+    Raises:
+        AttemptError: WARM_START_FAILED, the engine crashed with the bundle's files; or the attempt ended.
+    """
     before = snapshot.take(context.root)
     environment = {**context.environment, **offer.environment}
-    warm = measure(context, environment, ("WarmStart", "WarmSweep"), rounds=1, batches=offer.batches)
+    try:
+        warm = measure(context, environment, ("WarmStart", "WarmSweep"), rounds=1, batches=offer.batches)
+    except AttemptError as failure:
+        raise diagnosis.refusal(failure, before, context.settings.mount_path) from failure
     again = snapshot.made_again(before, snapshot.take(context.root), offer.excluded)
     strange = keyfactors.differing(offer.variables, keyfactors.fingerprints(context.environ))
     judged = tuple(

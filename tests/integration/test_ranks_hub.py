@@ -22,22 +22,36 @@ time.sleep = lambda _seconds: None  # the library tries five times, and would wa
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import config
 try:
-    config.load("some/model", "main")
+    print(config.load("some/model", "main"))
 except AttemptError as failure:
     print(failure.reason, failure)
 """
 
 
+CONFIG = b'{"hidden_size": 1}'
+
+
 @contextmanager
-def hub(status: int, code: str) -> Iterator[str]:
+def hub(status: int, code: str, *, has_config: bool = False) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if has_config and self.path.endswith("/config.json"):
+                self._config()
+                return
             self.send_response(status)
             self.send_header("X-Error-Code", code)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         do_HEAD = do_GET  # noqa: N815 - as the standard library wants it
+
+        def _config(self) -> None:
+            self.send_response(200)
+            self.send_header("ETag", '"1"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("Content-Length", str(len(CONFIG)))
+            self.end_headers()
+            self.wfile.write(CONFIG if self.command == "GET" else b"")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -69,11 +83,23 @@ def test_what_the_hub_says_decides_whether_it_is_asked_again(
     tmp_path: Path, status: int, code: str, variables: dict[str, str], reason: str
 ) -> None:
     with hub(status, code) as address:
-        path = f"{ROOT}/tuner:{ROOT}/cache:{site_packages()}"
-        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "PYTHONPATH": path, **variables}
-        done = subprocess.run(
-            [interpreter(), "-c", ASK], env=environment, check=True, stdout=subprocess.PIPE, timeout=60
-        )
-    said = done.stdout.decode()
+        said = asked(tmp_path, {"HF_ENDPOINT": address, **variables})
     assert said.split()[0] == reason, said
     assert "No module named" not in said
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [(404, "EntryNotFound", "{'hidden_size': 1}"), (503, "", job.ENGINE_CRASHED + " the hf_quant_config.json")],
+    ids=["no such file", "unavailable"],
+)
+def test_a_file_that_few_models_have(tmp_path: Path, status: int, code: str, words: str) -> None:
+    with hub(status, code, has_config=True) as address:
+        assert asked(tmp_path, {"HF_ENDPOINT": address}).startswith(words)
+
+
+def asked(home: Path, variables: dict[str, str]) -> str:
+    path = f"{ROOT}/tuner:{ROOT}/cache:{site_packages()}"
+    environment = {"HF_HOME": str(home), "PYTHONPATH": path, **variables}
+    done = subprocess.run([interpreter(), "-c", ASK], env=environment, check=True, stdout=subprocess.PIPE, timeout=60)
+    return done.stdout.decode()

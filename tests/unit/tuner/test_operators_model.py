@@ -222,3 +222,30 @@ def test_a_config_that_cannot_be_read(tmp_path: Path, content: str | None) -> No
 def test_a_config_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"hidden_size": 1}')
     assert config.load(str(tmp_path), "main") == {"hidden_size": 1}
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ('{"quantization": {"quant_algo": "NVFP4"}}', {"quant_method": "modelopt", "quant_algo": "NVFP4"}),
+        ('{"quantization": null}', None),
+        ("{}", None),
+    ],
+)
+def test_an_older_checkpoint_of_modelopt(tmp_path: Path, beside: str, expected: dict[str, str] | None) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 1}')
+    (tmp_path / "hf_quant_config.json").write_text(beside)
+    assert config.load(str(tmp_path), None).get("quantization_config") == expected
+
+
+def test_what_config_json_says_of_quantisation_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "fp8"}}')
+    (tmp_path / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
+    assert config.load(str(tmp_path), None)["quantization_config"] == {"quant_method": "fp8"}
+
+
+def test_a_quantisation_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "hf_quant_config.json").write_text("not json")
+    with pytest.raises(AttemptError, match=r"hf_quant_config\.json of .* can't be read"):
+        config.load(str(tmp_path), None)

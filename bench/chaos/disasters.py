@@ -105,7 +105,7 @@ def change(_world: World, user: User, chance: random.Random) -> str:
 
 
 def trust(world: World, user: User, chance: random.Random) -> str:
-    """Somebody empties the list of trusted keys; the operator sees that when it looks next, as after a pod's end."""
+    """Somebody empties the list of trusted keys."""
     patch: dict[str, Any] = {"data": {"trust.json": "{}"}}
     said = _said(world, "patch", "configmap", "tunecast-trust", "-n", user.namespace, "-p", json.dumps(patch))
     return f"{said}, {delete_pod(world, user, chance)}"

@@ -13,7 +13,7 @@ import kopf
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.store import Store
 from tunecast_operator import handlers, times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, connect
+from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, connect
 from tunecast_operator.controller import Controller
 from tunecast_operator.events import COMPONENT
 from tunecast_operator.installation import Installation, from_environment
@@ -21,6 +21,7 @@ from tunecast_operator.metrics import Metrics, serve
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+from tunecast_operator.reconcile.trust import TrustReconciler
 from tunecast_operator.signing_key import load_keys
 from tunecast_operator.workqueue import Item, WorkQueue
 
@@ -38,8 +39,15 @@ def build(installation: Installation, cluster: Cluster, store: Store, queue: Wor
     def mark_cache(namespace: str, name: str) -> None:
         queue.add(Item(KERNEL_CACHE.name, namespace, name))
 
+    def enqueue_deployment(namespace: str, name: str) -> None:
+        queue.add(Item(INFERENCE_DEPLOYMENT.name, namespace, name))
+
     deployments = InferenceDeploymentReconciler(cluster, installation, publisher, times.utc_now, mark_cache, metrics)
-    reconcilers = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, KERNEL_CACHE.name: caches.reconcile}
+    reconcilers = {
+        INFERENCE_DEPLOYMENT.name: deployments.reconcile,
+        KERNEL_CACHE.name: caches.reconcile,
+        CONFIG_MAP.name: TrustReconciler(cluster, enqueue_deployment).reconcile,
+    }
     return Controller(queue, reconcilers, installation.workers, metrics)
 
 

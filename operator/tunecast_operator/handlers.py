@@ -10,8 +10,9 @@ from typing import Any
 
 import kopf
 
+from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator.api.groups import GROUP, VERSION
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE
+from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_CACHE
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, MANAGED_BY
 from tunecast_operator.workqueue import Item
 
@@ -31,6 +32,7 @@ def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
     kopf.on.event("apps", "v1", "deployments", registry=registry)(on_event)
     kopf.on.event("batch", "v1", "jobs", registry=registry)(on_event)
     kopf.on.event("v1", "pods", registry=registry)(on_event)
+    kopf.on.event("v1", "configmaps", registry=registry)(on_event)
     kopf.on.login(registry=registry)(log_in)
 
 
@@ -51,6 +53,8 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
         yield Item(KERNEL_CACHE.name, namespace, metadata["name"])
         for name in status.get("referredBy", ()):
             yield Item(INFERENCE_DEPLOYMENT.name, namespace, name)
+    elif body.get("kind") == CONFIG_MAP.name and metadata["name"] == TRUST:
+        yield Item(CONFIG_MAP.name, namespace, TRUST)
     elif DEPLOYMENT_LABEL in labels:
         yield Item(INFERENCE_DEPLOYMENT.name, namespace, labels[DEPLOYMENT_LABEL])
     elif CACHE_LABEL in labels:
@@ -67,5 +71,5 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300
     settings.queueing.worker_limit = 16
-    for plural in ("deployments", "jobs", "pods"):
+    for plural in ("deployments", "jobs", "pods", "configmaps"):
         settings.watching.label_selectors[plural] = SELECTOR

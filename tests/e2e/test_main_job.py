@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -122,6 +123,19 @@ def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> 
     assert after.writes == before.writes
     assert after.memory < 150
     assert (after.cpu - before.cpu) / QUIET_SECONDS < 0.01
+
+
+def test_a_trust_that_somebody_empties_is_restored_at_once(served: World) -> None:
+    """Without the operator's watch it would stay empty until the next resync, ten minutes later."""
+    patch = json.dumps({"data": {"trust.json": "{}"}})
+    served.kubectl("patch", "configmap", "tunecast-trust", "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+    def trusted_keys() -> Object:
+        found = served.kubectl.get("configmap", "tunecast-trust", "-n", NAMESPACE)
+        keys: Object = json.loads(found["data"]["trust.json"]).get("keys", {})
+        return keys
+
+    wait_for(trusted_keys, "the trust ConfigMap holds the public keys again", 30)
 
 
 def nothing_is_tuned(world: World) -> bool:

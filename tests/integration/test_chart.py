@@ -172,7 +172,7 @@ ALLOWED = table(
     jobs__batch="list watch create delete",
     pods="list watch delete",
     services="get create patch delete",
-    configmaps="get create patch",
+    configmaps="get list watch create patch",
     secrets="create patch delete",
     events="create",
 )
@@ -183,7 +183,7 @@ FORBIDDEN = table(
     pods="create update patch",
     pods____exec="create",
     secrets="get list watch",
-    configmaps="list delete",
+    configmaps="update delete",
     nodes="list update patch",
     namespaces="list",
     serviceaccounts____token="create",

@@ -82,7 +82,7 @@ envFrom:
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
 {{/* The ranks' settings; tenants' Secrets are never read. */}}
 - apiGroups: [""]
   resources: [secrets]

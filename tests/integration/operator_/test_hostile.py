@@ -136,7 +136,7 @@ def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     assert driver.caches("Ready")[0]["status"]["attempt"] == 1
 
 
-def test_a_trust_that_somebody_edited_is_put_right_at_the_next_look(driver: Driver) -> None:
+def test_a_trust_that_somebody_edited_is_put_right(driver: Driver) -> None:
     create(driver)
     driver.step()
     before = trust(driver)

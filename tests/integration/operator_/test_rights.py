@@ -27,7 +27,7 @@ OPERATOR = "system:serviceaccount:tunecast-system:rights"
 KOPF = {
     (verb, resource)
     for verb in ("list", "watch")
-    for resource in ("inferencedeployments", "kernelcaches", "deployments", "jobs", "pods")
+    for resource in ("inferencedeployments", "kernelcaches", "deployments", "jobs", "pods", "configmaps")
 }
 FINALIZERS = {("update", f"{plural}/finalizers") for plural in ("inferencedeployments", "kernelcaches")}
 SWEEP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sweep"}, "data": {"requests.jsonl": ""}}

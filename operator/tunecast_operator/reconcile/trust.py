@@ -1,0 +1,21 @@
+"""Reconciles a namespace's trust ConfigMap after a change: the InferenceDeployments of the namespace restore it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, Cluster
+from tunecast_operator.controller import GONE
+
+
+class TrustReconciler:
+    """Calls ``enqueue_deployment`` with each InferenceDeployment of the namespace."""
+
+    def __init__(self, cluster: Cluster, enqueue_deployment: Callable[[str, str], None]) -> None:
+        self._cluster, self._enqueue_deployment = cluster, enqueue_deployment
+
+    def reconcile(self, namespace: str, _name: str) -> float:
+        """Never resyncs the ConfigMap itself: each InferenceDeployment has a resync of its own."""
+        for owner in self._cluster.list(INFERENCE_DEPLOYMENT, namespace):
+            self._enqueue_deployment(namespace, owner["metadata"]["name"])
+        return GONE

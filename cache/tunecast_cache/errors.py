@@ -10,6 +10,7 @@
     └── StoreError            S3 did not do what was asked
         ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
         ├── AccessDeniedError       the credentials don't allow it
+        │   └── UrlExpiredError         they, or the URL that was signed with them, have expired
         └── NotFoundError           no such bucket or object
 
 Every error carries a stable CamelCase ``reason``, which becomes a condition's, an Event's or a report's reason.
@@ -58,6 +59,10 @@ class StoreUnavailableError(StoreError):
 
 class AccessDeniedError(StoreError):
     reason = "AccessDenied"
+
+
+class UrlExpiredError(AccessDeniedError):
+    """Renewed credentials, or a URL that is signed with them, will do."""
 
 
 class NotFoundError(StoreError):

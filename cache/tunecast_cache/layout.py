@@ -27,3 +27,8 @@ def manifests_prefix(prefix: str, namespace: str, key: str) -> str:
 def staging_root(prefix: str, namespace: str) -> str:
     """Above every attempt's prefix."""
     return _join(prefix, namespace, "staging") + "/"
+
+
+def check_object(prefix: str, name: str) -> str:
+    """An object of a check of the store; no namespace's name has an underscore."""
+    return _join(prefix, "_check", name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -22,6 +24,7 @@ from tunecast_cache.errors import (
     StoreUnavailableError,
 )
 from tunecast_cache.manifest import Archive
+from tunecast_cache.presigned import put
 from tunecast_cache.retry import Retries
 from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, code_of, connect, explained
 from tunecast_cache.trust import StoreSettings
@@ -29,6 +32,7 @@ from tunecast_cache.trust import StoreSettings
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 T = TypeVar("T")
 
@@ -36,6 +40,12 @@ RANGE = 8 * 2**20  # bytes of one request
 LARGEST_COPY = 5 * 2**30  # S3's own limit
 SLOWEST_BYTES_PER_SECOND = 10 * 2**20  # at which a large object is still worth waiting for
 MANIFEST_LIMIT = 8 * 2**20
+CHECK_SECONDS = 300  # that the URL of a check lives
+PRECONDITION_FAILED = "PreconditionFailed"
+# Features of S3 that some stores lack: docs/stores.md.
+CREATION = "conditional writes (If-None-Match: *)"
+COPY = "conditional copies (x-amz-copy-source-if-match)"
+RANGES = "reads of ranges (Range)"
 _CHUNK = 2**18
 
 
@@ -77,9 +87,11 @@ class Store:
     def _client(self) -> S3Client:
         return connect(self._settings, self._read_seconds)
 
-    def _try(self, doing: str, name: str, work: Callable[[S3Client], T], until: float | None = None) -> T:
+    def _try(
+        self, doing: str, name: str, work: Callable[[S3Client], T], until: float | None = None, needs: str = ""
+    ) -> T:
         def once() -> T:
-            with explained(doing, self._settings, name):
+            with explained(doing, self._settings, name, needs):
                 return work(self._client)
 
         return self._retries.call(once, self._retries.clock() + self._seconds if until is None else until)
@@ -90,8 +102,33 @@ class Store:
             self._client.close()
 
     def check(self) -> None:
-        """Raises StoreError unless the bucket answers."""
-        self._try("reach", "", lambda s3: s3.head_bucket(Bucket=self._settings.bucket))
+        """Does once all that tunings and replicas need, with objects of its own, which it deletes.
+
+        Raises:
+            TunecastError: the first thing that failed, and what to change.
+        """
+        staged, created, copied = (layout.check_object(self._settings.prefix, uuid.uuid4().hex) for _ in range(3))
+        data = uuid.uuid4().bytes
+        self._upload(staged, data)
+        try:
+            self._try("read a range of", staged, lambda s3: self._first_byte(s3, staged), needs=RANGES)
+            self._create(created, data)
+            self._take_over(staged, copied, Archive("", hashlib.sha256(data).hexdigest(), len(data), 0, 1))
+        finally:
+            for name in (staged, created, copied):
+                self._delete(name)
+
+    def _upload(self, name: str, data: bytes) -> None:
+        """As ranks do, without credentials."""
+        url = self._presign(name, CHECK_SECONDS)
+        until = self._retries.clock() + self._seconds
+        self._retries.call(lambda: put(url, io.BytesIO(data), len(data), self._read_seconds), until)
+
+    def _first_byte(self, s3: S3Client, name: str) -> bytes:
+        answer = s3.get_object(Bucket=self._settings.bucket, Key=name, Range="bytes=0-0")
+        with closing(answer["Body"]) as body:
+            _whole(answer, name)
+            return body.read()
 
     def get_manifest(self, namespace: str, key: str, signer: str, until: float | None = None) -> bytes | None:
         """The envelope that ``signer`` published for ``key``, or None."""
@@ -104,7 +141,15 @@ class Store:
 
     def put_manifest(self, namespace: str, key: str, signer: str, envelope: bytes) -> bool:
         """Publishes an envelope; False where there is one already, which stays."""
-        name = layout.manifest_object(self._settings.prefix, namespace, key, signer)
+        return self._create(layout.manifest_object(self._settings.prefix, namespace, key, signer), envelope)
+
+    def _create(self, name: str, data: bytes) -> bool:
+        """Writes an object; False where there is one already, which stays.
+
+        It looks first: some stores read over the condition, and then only an operator beside this one could be faster.
+        """
+        if self._size(name) is not None:
+            return False
         try:
             self._try(
                 "write",
@@ -112,25 +157,29 @@ class Store:
                 lambda s3: s3.put_object(
                     Bucket=self._settings.bucket,
                     Key=name,
-                    Body=envelope,
+                    Body=data,
                     ContentType="application/json",
                     IfNoneMatch="*",
                 ),
+                needs=CREATION,
             )
         except StoreError as error:
-            if code_of(error.__cause__) in {"PreconditionFailed", "ConditionalRequestConflict"}:
+            if code_of(error.__cause__) in {PRECONDITION_FAILED, "ConditionalRequestConflict"}:
                 return False
             raise
         return True
 
     def blob_exists(self, namespace: str, digest: str, size: int) -> bool:
         """Whether the archive is there, whole."""
-        name = layout.blob_object(self._settings.prefix, namespace, digest)
+        return self._size(layout.blob_object(self._settings.prefix, namespace, digest)) == size
+
+    def _size(self, name: str) -> int | None:
+        """Bytes of an object; None where there is none."""
         try:
             head = self._try("look at", name, lambda s3: s3.head_object(Bucket=self._settings.bucket, Key=name))
         except NotFoundError:
-            return False
-        return head["ContentLength"] == size
+            return None
+        return head["ContentLength"]
 
     def download(self, namespace: str, archives: Sequence[tuple[Archive, Path]], until: float | None = None) -> None:
         """Writes archives to files, all of them in parallel ranges. Their digests are for ``bundle.install`` to check.
@@ -157,9 +206,9 @@ class Store:
         def once(s3: S3Client) -> None:
             last = min(part.start + RANGE, part.total) - 1
             answer = s3.get_object(Bucket=self._settings.bucket, Key=part.name, Range=f"bytes={part.start}-{last}")
-            total = int(answer.get("ContentRange", "/0").rpartition("/")[2])
             position = part.start
             with closing(answer["Body"]) as body:
+                total = _whole(answer, part.name)
                 if total != part.total:
                     raise DigestMismatchError(f"{part.name} has {total} bytes, not the {part.total} of its manifest")
                 for chunk in self._chunks(body, part.name, until):
@@ -167,7 +216,7 @@ class Store:
             if position != last + 1:
                 raise StoreUnavailableError(f"{part.name} broke off at byte {position} of {part.total}")
 
-        self._try("fetch", part.name, once, until)
+        self._try("fetch", part.name, once, until, RANGES)
 
     def _chunks(self, body: StreamingBody, name: str, until: float) -> Iterator[bytes]:
         while chunk := body.read(_CHUNK):
@@ -177,9 +226,11 @@ class Store:
 
     def presign_put(self, namespace: str, key: str, job: str, name: str, expires_seconds: int) -> str:
         """A URL that writes one staged object without credentials."""
-        staged = layout.staging_prefix(self._settings.prefix, namespace, key, job) + name
-        parameters = {"Bucket": self._settings.bucket, "Key": staged}
-        with explained("sign a URL for", self._settings, staged):
+        return self._presign(layout.staging_prefix(self._settings.prefix, namespace, key, job) + name, expires_seconds)
+
+    def _presign(self, name: str, expires_seconds: int) -> str:
+        parameters = {"Bucket": self._settings.bucket, "Key": name}
+        with explained("sign a URL for", self._settings, name):
             return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_seconds)
 
     def staged(self, namespace: str, key: str, job: str) -> dict[str, int]:
@@ -224,12 +275,22 @@ class Store:
         if self.blob_exists(namespace, archive.digest, archive.size):
             return
         staged = layout.staging_prefix(self._settings.prefix, namespace, key, job) + name
+        self._take_over(staged, layout.blob_object(self._settings.prefix, namespace, archive.digest), archive)
+
+    def _take_over(self, staged: str, blob: str, archive: Archive) -> None:
         tag = self._hash(staged, archive)
         try:
-            self._copy(staged, layout.blob_object(self._settings.prefix, namespace, archive.digest), tag)
+            copied = self._copy(staged, blob, tag)
         except StoreError as error:
-            if code_of(error.__cause__) == "PreconditionFailed":
+            if code_of(error.__cause__) == PRECONDITION_FAILED:
                 raise DigestMismatchError(f"{staged} was replaced after it was hashed; nothing is published") from error
+            raise
+        if copied == tag:
+            return
+        try:  # the store read over the condition, as Ceph does; or it encrypts, and a copy has another tag
+            self._hash(blob, archive)
+        except DigestMismatchError:
+            self._delete(blob)
             raise
 
     def _hash(self, name: str, archive: Archive) -> str:
@@ -250,15 +311,18 @@ class Store:
 
         return self._try("hash", name, once, until)
 
-    def _copy(self, source: str, target: str, tag: str) -> None:
+    def _copy(self, source: str, target: str, tag: str) -> str:
+        """The ETag of the copy."""
         bucket = self._settings.bucket
-        self._try(
+        answer = self._try(
             "copy to",
             target,
             lambda s3: s3.copy_object(
                 Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source}, CopySourceIfMatch=tag
             ),
+            needs=COPY,
         )
+        return answer["CopyObjectResult"]["ETag"]
 
     def _list(self, prefix: str) -> dict[str, int]:
         """Bytes of the objects below ``prefix``, by name without it."""
@@ -285,3 +349,10 @@ class Store:
             if code_of(error.__cause__) == "NoSuchBucket":
                 raise
             return None
+
+
+def _whole(answer: GetObjectOutputTypeDef, name: str) -> int:
+    """Bytes of the object of which ``answer`` is a range."""
+    if "ContentRange" not in answer:
+        raise StoreError(f"the store sent all of {name}, and ignored {RANGES}: see docs/stores.md")
+    return int(answer["ContentRange"].rpartition("/")[2])

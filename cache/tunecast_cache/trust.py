@@ -7,19 +7,31 @@ are quarantined without a rollout.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 CONFIG_MAP = "tunecast-trust"
 FILE = "trust.json"
+AddressingStyle = Literal["Auto", "Virtual", "Path"]
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where bundles are. Credentials come from the environment or the pod's identity, never from here."""
+    """Where bundles are. Credentials come from the environment or the pod's identity, never from here.
+
+    Attributes:
+        bucket: its name.
+        prefix: what the names of all objects begin with.
+        endpoint: URL of the S3 server; None: AWS's own endpoint of the region.
+        region: where the bucket is.
+        addressing_style: where the bucket's name is in a URL: in the host (Virtual) or in the path (Path). Auto is
+            Virtual on AWS, unless the name has a dot, for which AWS has no certificate; and Path elsewhere.
+    """
 
     bucket: str
     prefix: str = ""
-    endpoint: str | None = None  # None: AWS's own
+    endpoint: str | None = None
     region: str = "us-east-1"
+    addressing_style: AddressingStyle = "Auto"
 
 
 @dataclass(frozen=True, slots=True)

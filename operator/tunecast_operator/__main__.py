@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from typing import Any, cast
 
 import kopf
@@ -23,6 +24,7 @@ from tunecast_operator.reconcile.inference_deployment import InferenceDeployment
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
 from tunecast_operator.reconcile.trust import TrustReconciler
 from tunecast_operator.signing_key import load_keys
+from tunecast_operator.store_check import check_until_passed
 from tunecast_operator.workqueue import Item, WorkQueue
 
 STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer
@@ -60,6 +62,10 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
     handlers.register(registry, queue.add)
     stop_serving = serve(metrics, installation.metrics_port)
     controller.start()
+    stopped = threading.Event()
+    threading.Thread(
+        target=check_until_passed, args=(store.check, metrics.store_failed, stopped), name="store-check", daemon=True
+    ).start()
     try:
         asyncio.run(
             kopf.operator(
@@ -73,6 +79,7 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
             )
         )
     finally:
+        stopped.set()
         controller.stop()
         stop_serving()
 

@@ -1,4 +1,4 @@
-"""What ``helm test`` runs: are the kinds served, and does the store answer?"""
+"""What ``helm test`` runs: are the kinds served, and does the store do what tunings and replicas need?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
             found = cluster.list(kind, namespace)
             sys.stdout.write(f"ok: {kind.plural} are served, {len(found)} in namespace {namespace}\n")
         Store(installation.store).check()
-        sys.stdout.write(f"ok: bucket {installation.store.bucket} answers\n")
+        sys.stdout.write(f"ok: bucket {installation.store.bucket} takes uploads, and does what else is needed\n")
     except TunecastError as error:
         sys.stderr.write(f"failed: {error}\n")
         return 1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast, get_args
 
 from tunecast_cache.errors import TunecastError
-from tunecast_cache.trust import StoreSettings
+from tunecast_cache.trust import AddressingStyle, StoreSettings
 
 
 class InstallationError(TunecastError):
@@ -34,7 +35,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
     """Reads ``TUNECAST_*``.
 
     Raises:
-        InstallationError: a variable that has no default is missing or empty.
+        InstallationError: a variable that has no default is missing or empty, or another has no such value.
     """
     return Installation(
         store=StoreSettings(
@@ -42,6 +43,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
             prefix=environment.get("TUNECAST_PREFIX", ""),
             endpoint=environment.get("TUNECAST_ENDPOINT") or None,
             region=environment.get("TUNECAST_REGION") or "us-east-1",
+            addressing_style=_addressing_style(environment.get("TUNECAST_ADDRESSING_STYLE", "Auto") or "Auto"),
         ),
         namespace=_required(environment, "TUNECAST_NAMESPACE"),
         init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
@@ -55,6 +57,13 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
         read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
     )
+
+
+def _addressing_style(value: str) -> AddressingStyle:
+    known = get_args(AddressingStyle)
+    if value not in known:
+        raise InstallationError(f"s3.addressingStyle is {value!r}: set it to one of {', '.join(known)}")
+    return cast("AddressingStyle", value)
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

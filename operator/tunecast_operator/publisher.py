@@ -45,6 +45,10 @@ class Publisher:
     def signer(self) -> str:
         return self._signer.signer
 
+    def check(self) -> None:
+        """Raises TunecastError, with what to change, unless the store does all that an attempt needs at its end."""
+        self._store.check()
+
     def find(self, namespace: str, key: str) -> Published | None:
         """The bundle of this key whose signature counts and whose archives are all there.
 

@@ -16,13 +16,21 @@ from support.chart import CHART, render
 from support.objects import spec_of
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.installation import from_environment
 from tunecast_operator.resources.deployment import Revision, serving_pod
 from tunecast_operator.resources.job import rank_pod
 
 ROOT = Path(__file__).resolve().parents[2]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 EVERYTHING = {
-    "s3": {"bucket": "bundles", "prefix": "p", "endpoint": "https://s3", "region": "eu", "credentialsSecret": "keys"},
+    "s3": {
+        "bucket": "bundles",
+        "prefix": "p",
+        "endpoint": "https://s3",
+        "region": "eu",
+        "addressingStyle": "Virtual",
+        "credentialsSecret": "keys",
+    },
     "image": {"repository": "registry/operator", "tag": "v1", "pullPolicy": "Always"},
     "initImage": {"repository": "registry/init", "tag": "v2", "pullPolicy": "Never"},
     "imagePullSecrets": [{"name": "pull"}],
@@ -68,6 +76,13 @@ def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
         ({"s3": {}}, "/s3"),
         ({"s3": {"bucket": ""}}, "/s3/bucket"),
         ({"s3": {"bucket": "bundles", "endpoint": "s3:9000"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "endpoint": "s3.example.com"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "endpoint": "ftp://s3.example.com"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "endpoint": "https://s3.example.com/storage"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "endpoint": "https://id:key@s3.example.com"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "endpoint": "https://s3.example.com?x=1"}}, "/s3/endpoint"),
+        ({"s3": {"bucket": "bundles", "addressingStyle": "virtual"}}, "/s3/addressingStyle"),
+        ({"s3": {"bucket": "my.bundles", "addressingStyle": "Virtual"}}, "my.bundles has a dot"),
         ({"nonsense": 1}, "'nonsense' not allowed"),
         ({"image": {"name": "x"}}, "'name' not allowed"),
         ({"logLevel": "LOUD"}, "/logLevel"),
@@ -108,6 +123,7 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_PREFIX": "p",
         "TUNECAST_ENDPOINT": "https://s3",
         "TUNECAST_REGION": "eu",
+        "TUNECAST_ADDRESSING_STYLE": "Virtual",
         "TUNECAST_INIT_IMAGE": "registry/init:v2",
         "TUNECAST_INIT_PULL_POLICY": "Never",
         "TUNECAST_INIT_DEADLINE_SECONDS": "30.5",
@@ -128,6 +144,20 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     dashboard = objects["ConfigMap", "t-dashboard"]
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["tunecast.json"])["title"] == "Tunecast"
+
+
+@pytest.mark.parametrize("endpoint", ["", "https://s3.example.com", "http://minio:9000/", "https://[fd00::1]:9000"])
+def test_endpoints_that_one_may_name(kubernetes: Kubectl, endpoint: str) -> None:
+    pod = operator_pod(render(kubernetes, s3={"bucket": "bundles", "endpoint": endpoint}))
+    assert environment(pod)["TUNECAST_ENDPOINT"] == endpoint
+
+
+def test_values_of_an_earlier_release_lack_what_is_new(kubernetes: Kubectl) -> None:
+    """As with ``helm upgrade --reuse-values``, which leaves the defaults of new values out."""
+    s3 = {"bucket": "bundles", "addressingStyle": None}
+    assert environment(operator_pod(render(kubernetes, s3=s3)))["TUNECAST_ADDRESSING_STYLE"] in {"", None}
+    required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}
+    assert from_environment({**required, "TUNECAST_ADDRESSING_STYLE": ""}).store.addressing_style == "Auto"
 
 
 def test_crds_can_be_left_out(kubernetes: Kubectl) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from support.answering_s3 import answering
+from support.plain_s3 import PlainS3
+from support.plain_s3 import serving as plain_s3
 from support.s3 import S3
 from tunecast_cache.errors import (
     AccessDeniedError,
@@ -114,6 +117,14 @@ def test_what_was_staged_must_be_what_was_promised(store: Store, staged: bytes) 
 
 
 def test_a_swap_between_hashing_and_copying_is_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    swap_after_hashing(store, monkeypatch)
+    with pytest.raises(DigestMismatchError, match="replaced after it was hashed"):
+        store.publish("models", "key", "uid-1", "archives/Triton", archive(b"good"))
+    assert not store.blob_exists("models", archive(b"good").digest, 4)
+
+
+def swap_after_hashing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages what will be hashed, and something else right after that."""
     stage(store, b"good")
     hashed = store._hash
 
@@ -123,9 +134,6 @@ def test_a_swap_between_hashing_and_copying_is_noticed(store: Store, monkeypatch
         return tag
 
     monkeypatch.setattr(store, "_hash", swapped)
-    with pytest.raises(DigestMismatchError, match="replaced after it was hashed"):
-        store.publish("models", "key", "uid-1", "archives/Triton", archive(b"good"))
-    assert not store.blob_exists("models", archive(b"good").digest, 4)
 
 
 def test_nothing_staged_is_not_found(store: Store) -> None:
@@ -162,22 +170,100 @@ def test_a_missing_blob_is_named(store: Store, tmp_path: Path) -> None:
         store.download("models", [(archive(b"none"), tmp_path / "blob")])
 
 
-def test_check_passes(store: Store) -> None:
+def test_check_does_what_tunings_and_replicas_need_and_leaves_nothing(store: Store) -> None:
     store.check()
+    assert store._list(store._settings.prefix) == {}
+
+
+@pytest.fixture
+def plain(s3_credentials: S3) -> Iterator[tuple[PlainS3, Store]]:
+    """A server that may lack something; it takes any credentials."""
+    assert s3_credentials
+    with plain_s3() as server, closing(Store(StoreSettings("bundles", endpoint=server.endpoint))) as found:
+        yield server, found
+
+
+def test_check_passes_on_a_server_that_lacks_nothing(plain: tuple[PlainS3, Store]) -> None:
+    server, store = plain
+    store.check()
+    assert server.objects == {}
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (400, "NotImplemented"), (400, "InvalidArgument")])
+@pytest.mark.parametrize("header", ["if-none-match", "range", "x-amz-copy-source-if-match"])
+def test_check_names_the_feature_that_a_server_refuses(
+    plain: tuple[PlainS3, Store], header: str, answer: tuple[int, str]
+) -> None:
+    server, store = plain
+    server.refused = {header: answer}
+    with pytest.raises(StoreError, match=rf"(?i){header}.*docs/stores.md") as caught:
+        store.check()
+    assert not isinstance(caught.value, StoreUnavailableError), "else it would be tried again for ever"
+    assert server.objects == {}
+
+
+def test_check_names_a_server_that_reads_over_ranges(plain: tuple[PlainS3, Store]) -> None:
+    server, store = plain
+    server.ignored = {"range"}
+    with pytest.raises(StoreError, match=r"ignored reads of ranges.*docs/stores.md"):
+        store.check()
+
+
+@pytest.fixture
+def careless(plain: tuple[PlainS3, Store]) -> Store:
+    """A server that reads over every condition, as Ceph does with those of copies and GCS with those of writes."""
+    server, store = plain
+    server.ignored = {"if-none-match", "x-amz-copy-source-if-match"}
+    return store
+
+
+def test_a_server_that_reads_over_conditions_passes_the_check(careless: Store) -> None:
+    careless.check()
+
+
+def test_on_a_server_that_reads_over_conditions_the_first_manifest_stays(careless: Store) -> None:
+    assert careless.put_manifest("models", "key", "signer", b"first")
+    assert not careless.put_manifest("models", "key", "signer", b"second")
+    assert careless.get_manifest("models", "key", "signer") == b"first"
+
+
+def test_on_a_server_that_reads_over_conditions_a_swap_is_noticed(
+    careless: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap_after_hashing(careless, monkeypatch)
+    with pytest.raises(DigestMismatchError):
+        careless.publish("models", "key", "uid-1", "archives/Triton", archive(b"good"))
+    assert not careless.blob_exists("models", archive(b"good").digest, 4)
+
+
+def test_a_manifest_that_a_server_can_not_create_names_the_feature(plain: tuple[PlainS3, Store]) -> None:
+    server, store = plain
+    server.refused = {"if-none-match": (501, "NotImplemented")}
+    with pytest.raises(StoreError, match=r"doesn't support conditional writes"):
+        store.put_manifest("models", "key", "signer", b"envelope")
+
+
+@pytest.mark.usefixtures("s3_credentials")
+def test_check_uploads_as_ranks_do() -> None:
+    """A server that redirects uploads passes no check, though it answers everything else."""
+    with answering() as server, closing(Store(StoreSettings("bundles", endpoint=server.endpoint))) as store:
+        server.status, server.code, server.headers = 307, "TemporaryRedirect", {"x-amz-bucket-region": "eu-west-1"}
+        with pytest.raises(StoreError, match=r"set s3.region to the bucket's region, eu-west-1"):
+            store.check()
 
 
 def test_a_missing_bucket_is_named(s3_credentials: S3) -> None:
     settings = StoreSettings("nowhere", endpoint=s3_credentials.endpoint)
     with pytest.raises(NotFoundError, match=r"s3://nowhere/.*make the bucket"):
         manifest_of(settings)
-    with closing(Store(settings)) as store, pytest.raises(StoreError, match="s3://nowhere"):
+    with closing(Store(settings)) as store, pytest.raises(NotFoundError, match=r"/nowhere/.*make the bucket"):
         store.check()
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_wrong_credentials_are_denied(s3_credentials: S3, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "wrong")
-    with pytest.raises(AccessDeniedError, match="check the credentials"):
+    with pytest.raises(AccessDeniedError, match=r"check the (credentials|secret key)"):
         manifest_of(s3_credentials.settings())
 
 

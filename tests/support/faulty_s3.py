@@ -31,10 +31,11 @@ class Fault(Enum):
     ERROR_503 = "SlowDown"
     ERROR_403 = "AccessDenied"
     SKEWED = "RequestTimeTooSkewed"
+    REDIRECT = "TemporaryRedirect"
     LOST = "the request takes effect, and its answer is lost"
 
 
-CODES = {Fault.ERROR_500: 500, Fault.ERROR_503: 503, Fault.ERROR_403: 403, Fault.SKEWED: 403}
+CODES = {Fault.ERROR_500: 500, Fault.ERROR_503: 503, Fault.ERROR_403: 403, Fault.SKEWED: 403, Fault.REDIRECT: 307}
 Choose = Callable[[str, str], Fault | None]  # of method and path
 SLOW_BYTES_PER_SECOND = 100_000
 

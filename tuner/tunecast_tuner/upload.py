@@ -6,30 +6,21 @@ import io
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from tunecast_cache import job
+from tunecast_cache.errors import StoreError
+from tunecast_cache.presigned import put
 from tunecast_cache.records import canonical
 from tunecast_tuner.console import Console
 from tunecast_tuner.failures import AttemptError
 
 TRIES = 6
-SOCKET_SECONDS = 60.0
 PROGRESS_PERIOD = 5.0  # seconds between two progress records
 Urls = Callable[[], dict[str, str]]  # reads the settings again: the operator renews the URLs
-
-
-def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS) -> None:
-    """One PUT, streamed. Raises OSError (of which urllib's errors are kinds) when it isn't answered with 2xx."""
-    headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(url, data=body, headers=headers, method="PUT")  # noqa: S310 - the operator's URL
-    with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
-        response.read()
 
 
 def waits(tries: int = TRIES, jitter: Callable[[], float] = random.random) -> Iterator[float]:
@@ -40,7 +31,7 @@ def waits(tries: int = TRIES, jitter: Callable[[], float] = random.random) -> It
 def upload(
     urls: Urls, name: str, open_body: Callable[[], BinaryIO], size: int, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Stages one object, with retries.
+    """Stages one object, with retries: what a store refuses, it may take a moment later.
 
     Raises:
         AttemptError: UPLOAD_FAILED, with the last error and without the URL, whose query is a credential.
@@ -55,12 +46,10 @@ def upload(
                 )
             with open_body() as body:
                 put(url, body, size)
-        except OSError as error:
+        except StoreError as error:
             pause = next(pauses, None)
             if pause is None:
-                raise AttemptError(
-                    job.UPLOAD_FAILED, f"{name} was not staged after {TRIES} tries: {describe(error)}"
-                ) from error
+                raise AttemptError(job.UPLOAD_FAILED, f"{name} was not staged after {TRIES} tries: {error}") from error
             sleep(pause)
         else:
             return
@@ -74,14 +63,6 @@ def upload_file(urls: Urls, name: str, path: Path) -> None:
 def upload_bytes(urls: Urls, name: str, data: bytes) -> None:
     """Stages a small object; see ``upload``."""
     upload(urls, name, lambda: io.BytesIO(data), len(data))
-
-
-def describe(error: OSError) -> str:
-    """An error of urllib in one line, with what S3 said of a refusal."""
-    if isinstance(error, urllib.error.HTTPError):
-        said = error.read(300).decode(errors="replace").replace("\n", " ")
-        return f"HTTP {error.code} {error.reason} {said}".strip()
-    return str(getattr(error, "reason", error))
 
 
 class Progress:
@@ -111,9 +92,9 @@ class Progress:
             try:
                 self._send()
                 said = ""
-            except OSError as error:
-                if describe(error) != said:
-                    said = describe(error)
+            except StoreError as error:
+                if str(error) != said:
+                    said = str(error)
                     self._console.say(f"progress was not staged: {said}")
             if not stopped:
                 self._changed.wait(PROGRESS_PERIOD)

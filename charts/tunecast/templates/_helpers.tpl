@@ -28,12 +28,21 @@ runAsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* What the schema can't say. */}}
+{{- define "tunecast.validate" -}}
+{{- if and (eq (.Values.s3.addressingStyle | default "Auto") "Virtual") (contains "." .Values.s3.bucket) (not (hasPrefix "http://" .Values.s3.endpoint)) }}
+{{- fail (printf "s3.addressingStyle is Virtual and s3.bucket %s has a dot: no TLS certificate of the store covers it. Use Path, or a bucket without a dot." .Values.s3.bucket) }}
+{{- end }}
+{{- end }}
+
 {{- define "tunecast.environment" -}}
+{{- include "tunecast.validate" . -}}
 - {name: TUNECAST_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: TUNECAST_BUCKET, value: {{ .Values.s3.bucket | quote }}}
 - {name: TUNECAST_PREFIX, value: {{ .Values.s3.prefix | quote }}}
 - {name: TUNECAST_ENDPOINT, value: {{ .Values.s3.endpoint | quote }}}
 - {name: TUNECAST_REGION, value: {{ .Values.s3.region | quote }}}
+- {name: TUNECAST_ADDRESSING_STYLE, value: {{ .Values.s3.addressingStyle | quote }}}
 - {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
 - {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
 - {name: TUNECAST_INIT_DEADLINE_SECONDS, value: {{ .Values.initDeadlineSeconds | quote }}}

@@ -173,7 +173,11 @@ class KernelCacheReconciler:
                 self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
 
     def _begin(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
-        """The Service and the Secret, then the Job, whose pods then wait for neither."""
+        """The Service and the Secret, then the Job, whose pods then wait for neither.
+
+        A store that would refuse the ranks' uploads is an error now, not after two starts of their engines.
+        """
+        self._publisher.check()
         namespace, service = cache["metadata"]["namespace"], ranks_service(cache)
         if not self._cluster.create(SERVICE, service):
             check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))

@@ -47,8 +47,9 @@ class S3:
     def head_object(self, **named: Any) -> dict[str, Any]:
         return self.get_object(**named)
 
-    def copy_object(self, **named: Any) -> None:
+    def copy_object(self, **named: Any) -> dict[str, Any]:
         self.objects[named["Key"]] = self.objects[named["CopySource"]["Key"]]
+        return {"CopyObjectResult": {"ETag": self.get_object(Key=named["Key"])["ETag"]}}
 
     def put_object(self, **named: Any) -> None:
         if named["Key"] in self.objects:

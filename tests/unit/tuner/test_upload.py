@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import io
-import urllib.error
-from email.message import Message
+from collections.abc import Iterator
 
 import pytest
 
+from support.answering_s3 import AnsweringS3, answering
 from tunecast_cache import job
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.upload import TRIES, describe, upload, waits
+from tunecast_tuner.upload import TRIES, upload, waits
+
+
+@pytest.fixture
+def s3() -> Iterator[AnsweringS3]:
+    with answering() as found:
+        yield found
 
 
 def test_waits_grow_and_are_jittered() -> None:
@@ -24,20 +30,30 @@ def test_tries_end_and_urls_are_read_again_each_time() -> None:
         reads.append(1)
         return {"x": "http://127.0.0.1:9/x?X-Amz-Signature=secret"}
 
-    with pytest.raises(AttemptError, match="x was not staged after") as caught:
+    with pytest.raises(AttemptError, match="x was not staged after 6 tries: can't write http") as caught:
         upload(urls, "x", lambda: io.BytesIO(b"1"), 1, pauses.append)
     assert caught.value.reason == job.UPLOAD_FAILED
     assert "secret" not in caught.value.message
     assert (len(reads), len(pauses)) == (TRIES, TRIES - 1)
 
 
+def test_a_refusal_that_stays_is_told_with_what_to_change(s3: AnsweringS3) -> None:
+    s3.status, s3.code = 307, "TemporaryRedirect"
+    with pytest.raises(AttemptError, match="set s3") as caught:
+        upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
+    assert caught.value.reason == job.UPLOAD_FAILED
+    assert len(s3.paths) == TRIES
+
+
+def test_a_refusal_that_passes_is_forgotten(s3: AnsweringS3) -> None:
+    def well(_: float) -> None:
+        s3.status = 200
+
+    s3.status, s3.code = 403, "AccessDenied"
+    upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, well)
+    assert len(s3.paths) == 2
+
+
 def test_no_url() -> None:
     with pytest.raises(AttemptError, match="no URL for x"):
         upload(dict, "x", lambda: io.BytesIO(b""), 0)
-
-
-def test_what_s3_says_is_kept() -> None:
-    error = urllib.error.HTTPError(
-        "http://x?secret", 403, "Forbidden", Message(), io.BytesIO(b"<Code>\nExpired</Code>")
-    )
-    assert describe(error) == "HTTP 403 Forbidden <Code> Expired</Code>"

@@ -1,0 +1,54 @@
+"""What the operator does about a store that isn't as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from harness.kubectl import Kubectl
+from support.driver import Driver
+from support.faulty_s3 import Fault, FaultyS3, faulty, healthy
+from support.objects import inference_deployment
+from support.s3 import S3
+from tunecast_operator import conditions as c
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def proxy(s3_credentials: S3) -> Iterator[FaultyS3]:
+    with faulty(s3_credentials.endpoint) as found:
+        yield found
+
+
+@pytest.fixture
+def driver(kubernetes: Kubectl, s3_credentials: S3, proxy: FaultyS3, request: pytest.FixtureRequest) -> Driver:
+    namespace = request.node.name.replace("_", "-")[:60].rstrip("-")
+    kubernetes("create", "namespace", namespace)
+    settings = replace(s3_credentials.settings(), endpoint=proxy.endpoint)
+    return Driver(kubernetes.environment["KUBECONFIG"], settings, namespace)
+
+
+def create(driver: Driver) -> None:
+    owner = inference_deployment(replicas=2, tuning={"ranks": 2})
+    owner["metadata"] = {"name": "qwen3", "namespace": driver.namespace}
+    driver.plain.create(INFERENCE_DEPLOYMENT, owner)
+
+
+def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy: FaultyS3) -> None:
+    """The operator's own requests work, as on AWS where a bucket is in another region than s3.region says."""
+    proxy.choose = lambda method, path: Fault.REDIRECT if method == "PUT" and "X-Amz-Signature=" in path else None
+    create(driver)
+    for _ in range(3):
+        driver.step()
+    [cache] = driver.caches()
+    ready = c.find(cache["status"], c.READY)
+    assert ready["reason"] == "StoreFailed"
+    assert "set s3.region" in ready["message"]
+    assert driver.plain.list(JOB, driver.namespace) == []
+    proxy.choose = healthy
+    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it tunes once the store is right")
+    assert len(driver.plain.list(JOB, driver.namespace)) == 1

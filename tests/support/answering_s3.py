@@ -1,0 +1,67 @@
+"""A server that answers every PUT as its test says, at once and without reading the body, as S3 does to refuse."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class AnsweringS3:
+    """A running server; what it answers may be changed at any time."""
+
+    endpoint: str
+    status: int = 200
+    code: str = ""
+    message: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    page: bytes | None = None  # in place of an S3 error's XML
+    paths: list[str] = field(default_factory=list)  # of all requests, with their queries
+
+    @property
+    def body(self) -> bytes:
+        error = f"<?xml version='1.0'?><Error><Code>{self.code}</Code><Message>{self.message}</Message></Error>"
+        return error.encode() if self.page is None else self.page
+
+
+@contextmanager
+def answering() -> Iterator[AnsweringS3]:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.found = AnsweringS3(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    found: AnsweringS3
+
+    def handle_error(self, *_: Any) -> None:
+        """Clients that are still sending are none of a test's business."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_PUT(self) -> None:
+        found = self.server.found
+        found.paths.append(self.path)
+        self.send_response(found.status)
+        for name, value in {**found.headers, "Content-Length": str(len(found.body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(found.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""

@@ -1,0 +1,49 @@
+"""A store that can't be used keeps nobody from starting the operator, and is told until it can."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from tunecast_cache.errors import StoreError, StoreUnavailableError, TunecastError
+from tunecast_operator.store_check import check_until_passed
+
+
+class Store:
+    """Fails as often as there are errors."""
+
+    def __init__(self, *errors: TunecastError) -> None:
+        self.errors = list(errors)
+        self.reasons: list[str] = []
+
+    def check(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def until_passed(self) -> None:
+        check_until_passed(self.check, self.reasons.append, threading.Event(), pause=0.0)
+
+
+def test_each_failure_is_counted_and_each_message_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    down, region = StoreUnavailableError("down"), StoreError("set s3.region")
+    store = Store(down, down, region)
+    store.until_passed()
+    assert store.reasons == ["StoreUnavailable", "StoreUnavailable", "StoreFailed"]
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in told] == ["WARNING", "WARNING", "INFO"]
+    assert "down" in told[0][1]
+    assert "set s3.region" in told[1][1]
+    assert "passed" in told[2][1]
+
+
+def test_it_ends_with_the_operator() -> None:
+    stopped = threading.Event()
+
+    def check() -> None:
+        stopped.set()
+        raise StoreError("no")
+
+    check_until_passed(check, lambda _: None, stopped, pause=3600.0)

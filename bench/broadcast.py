@@ -63,7 +63,6 @@ def _rank(options: argparse.Namespace) -> None:
         rendezvous_host="localhost",
         rendezvous_port=options.port,
         workload="Engine",
-        port=0,
         mount_path="/",
         timeout_seconds=600.0,
         command=("true",),

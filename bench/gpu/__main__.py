@@ -76,7 +76,6 @@ class Bench:
         }
         if gpu is not None:
             value["environment"] = {**value["environment"], "CUDA_VISIBLE_DEVICES": str(gpu)}
-            value["port"] = 8000 + gpu
             value["command"] = [word.replace("--port=8000", f"--port={8000 + gpu}") for word in self.command]
         asked, answer = self.world.folder / f"{name}.json", self.world.folder / f"{name}-result.json"
         asked.write_text(json.dumps(value))

@@ -27,7 +27,7 @@ from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.publisher import Publisher
 
 URL_SECONDS = 3600
-PORT, RENDEZVOUS = 8000, 29400
+RENDEZVOUS = 29400
 
 
 @dataclass
@@ -64,7 +64,6 @@ class Attempt:
             rendezvous_host="localhost",
             rendezvous_port=RENDEZVOUS,
             workload="Operators" if self.workload == "Operators" else "Engine",
-            port=PORT,
             mount_path=MOUNT_PATH,
             timeout_seconds=1200.0,
             uploads=urls,

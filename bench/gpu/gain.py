@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunecast_cache.command_line import read
 from tunecast_tuner.operators import config, model, table
 from tunecast_tuner.operators.calls import CALLS
 
@@ -25,7 +26,7 @@ def main() -> None:
     import torch  # noqa: PLC0415
     from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
 
-    serving = model.serving(sys.argv[3:])
+    serving = model.serving(read(sys.argv[3:]))
     problems = table.problems(model.read(config.load(serving.model, None)), serving)
     found = []
     calls = {problem: CALLS[problem.operator](torch, flashinfer, problem.sizes) for problem in problems}

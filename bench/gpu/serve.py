@@ -31,7 +31,6 @@ from tunecast_tuner.phases import read
 from tunecast_tuner.upload import Progress
 from tunecast_tuner.workloads.engine import Offer, prove
 
-PORT = 8000
 LOADS = ((1, 1, 256), (64, 256, 128), (256, 256, 128))  # requests at once, prompt tokens, new tokens
 SPOILT_NS = 24
 
@@ -56,7 +55,6 @@ def _context(row: dict[str, Any]) -> Context:
         rendezvous_host="localhost",
         rendezvous_port=1,
         workload="Engine",
-        port=row.get("port", PORT),
         mount_path=row.get("mount_path", MOUNT_PATH),
         timeout_seconds=900.0,
         command=tuple(row["command"]),
@@ -96,10 +94,10 @@ def _spoil(root: Path) -> str:
 
 def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
     environment = {**context.environ, **layers.environment(context.settings.mount_path), **row["variables"]}
-    with running(context.settings.command, environment, context.settings.port, context.console) as engine:
+    with running(context.settings.command, environment, context.line, context.console) as engine:
         healthy = engine.wait_healthy(context.attempt)
         models = engine.client.get("/v1/models")
-        limit = sweep.limits(context.settings.command, models)
+        limit = sweep.limits(context.line, models)
         sweep.first_token(engine, limit, context.attempt)
         first = engine.seconds
         start = read(engine.log.head, healthy)

@@ -7,6 +7,7 @@
     │   ├── DigestMismatchError   its bytes are not the ones that were promised
     │   └── InstallError          this machine could not take it: a full disk, a directory that isn't writable
     ├── SignatureError        no trusted key signed it
+    ├── CommandLineError      an engine's command line can't be read
     └── StoreError            S3 did not do what was asked
         ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
         ├── AccessDeniedError       the credentials don't allow it
@@ -47,6 +48,10 @@ class InstallError(BundleError):
 
 class SignatureError(TunecastError):
     reason = "BadSignature"
+
+
+class CommandLineError(TunecastError):
+    """Has no reason of its own: the operator says InvalidSpec, a rank BadSettings."""
 
 
 class StoreError(TunecastError):

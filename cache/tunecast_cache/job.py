@@ -42,7 +42,6 @@ class JobSettings:
     rendezvous_host: str  # rank 0's stable hostname
     rendezvous_port: int
     workload: Literal["Engine", "Operators"]
-    port: int  # where it serves HTTP
     mount_path: str  # where layers live, the same as in serving pods
     timeout_seconds: float
     # The engine's serving command line. A Job gives it as the container's arguments instead: the kubelet expands

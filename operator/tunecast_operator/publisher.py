@@ -86,7 +86,6 @@ class Publisher:
             rendezvous_host=rendezvous_host(cache, attempt),
             rendezvous_port=RENDEZVOUS_PORT,
             workload=spec.workload,
-            port=spec.engine.port,
             mount_path=MOUNT_PATH,
             timeout_seconds=spec.timeout_seconds,
             excluded_layers=tuple(spec.exclude_layers),

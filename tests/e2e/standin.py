@@ -25,7 +25,7 @@ def standin(name: str, namespace: str, **changes: Any) -> Object:
         "model": {"name": "stand-in"},
         "engine": {
             "image": engine["image"],
-            "command": ["python3", "/standin/standin.py", "--model", "$(MODEL)"],
+            "command": ["python3", "/standin/standin.py", "vllm", "serve"],
             "args": ["--host=0.0.0.0", "--port=8000", "--compile-seconds=3"],
             "env": [{"name": "PATH", "value": "/opt/vllm/bin:/usr/local/bin:/usr/bin:/bin"}],
             "port": 8000,

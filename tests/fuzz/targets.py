@@ -205,7 +205,7 @@ def seeds() -> dict[str, list[bytes]]:
         "manifest": [whole],
         "report": [canonical(InitReport("Hit", "Installed", "", KEY, layers=("Triton",), seconds={"total": 1.0}))],
         "result": [canonical(result)],
-        "settings": [canonical(JobSettings("job", KEY, 2, "host", 1, "Engine", 8000, "/m", 1.0))],
+        "settings": [canonical(JobSettings("job", KEY, 2, "host", 1, "Engine", "/m", 1.0))],
         "progress": [canonical(Progress("Upload", 1.0, 5))],
         "trust": [canonical(Trust(TRUST.store, TRUST.keys, ("d" * 64,)))],
         "offer": [canonical(Offer(manifest(KEY).archives, {}, (), 0, ((), ()), {"A": "b"}))],

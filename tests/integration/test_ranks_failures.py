@@ -117,10 +117,10 @@ def test_an_engine_that_does_not_start_from_its_own_bundle(tmp_path: Path, stage
 
 
 def test_an_engine_that_does_not_exist(tmp_path: Path, staged: Staged) -> None:
-    with attempt(tmp_path, staged, 1, command=("nosuch-engine", "serve")) as [rank]:
+    with attempt(tmp_path, staged, 1, command=("/nosuch/vllm", "serve", "m")) as [rank]:
         result = rank.wait()
     assert result.reason == job.ENGINE_REJECTED
-    assert "nosuch-engine" in result.message
+    assert "/nosuch/vllm" in result.message
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="engine")
+    parser.add_argument("words", nargs="*", help="vllm serve MODEL, so that it is read as vLLM's is")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", default="stand-in")

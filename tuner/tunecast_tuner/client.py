@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from tunecast_tuner.arguments import option
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,6 @@ class Client:
             return Reply(response.status, _object(response.read()))
         finally:
             connection.close()
-
-
-def api_key(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """The key that the engine asks for on ``/v1``, from its own arguments."""
-    return option(command, "--api-key") or environment.get("VLLM_API_KEY")
 
 
 def _object(data: bytes) -> dict[str, Any]:

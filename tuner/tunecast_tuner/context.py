@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunecast_cache import job, layers
+from tunecast_cache.command_line import CommandLine, read
+from tunecast_cache.errors import CommandLineError
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
+from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.upload import Progress, Urls
 
 
@@ -29,6 +32,15 @@ class Context:
         return Path(self.settings.mount_path)
 
     @property
+    def line(self) -> CommandLine:
+        """What the serving command line says.
+
+        Raises:
+            AttemptError: BAD_SETTINGS, it can't be read.
+        """
+        return command_line(self.settings.command, self.environ)
+
+    @property
     def environment(self) -> dict[str, str]:
         """The engine's, without what a proof decides."""
         return {**self.environ, **layers.environment(self.settings.mount_path)}
@@ -39,6 +51,14 @@ class Context:
         names = self.settings.secret_variables
         variables = {name: self.environ[name].encode() for name in names if self.environ.get(name)}
         return {**variables, **dict(_files(self.settings.secret_paths))}
+
+
+def command_line(command: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
+    """Raises AttemptError (BAD_SETTINGS) where ``command`` can't be read."""
+    try:
+        return read(command, environment=environ)
+    except CommandLineError as error:
+        raise AttemptError(job.BAD_SETTINGS, str(error)) from error
 
 
 def _files(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tunecast_cache import job
+from tunecast_cache.command_line import CommandLine
 from tunecast_tuner.attempt import Attempt
-from tunecast_tuner.client import Client, api_key
+from tunecast_tuner.client import Client
 from tunecast_tuner.console import Console
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.process import ABORT_SECONDS, Process
@@ -22,17 +23,17 @@ class Engine(Process):
         self,
         command: Sequence[str],
         environment: Mapping[str, str],
-        port: int,
+        line: CommandLine,
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts it.
+        """Starts it; ``line`` is what ``command`` says.
 
         Raises:
             AttemptError: ENGINE_REJECTED, its program can't be run; BAD_SETTINGS, its port is taken.
         """
-        _refuse_taken(port)
-        self.client = Client(port, api_key(command, environment))
+        _refuse_taken(line.port)
+        self.client = Client(line.port, line.api_key(environment))
         super().__init__(command, environment, console, "the engine", clock)
 
     def check(self) -> None:
@@ -57,9 +58,11 @@ class Engine(Process):
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], port: int, console: Console) -> Iterator[Engine]:
+def running(
+    command: Sequence[str], environment: Mapping[str, str], line: CommandLine, console: Console
+) -> Iterator[Engine]:
     """An engine that is stopped at the end: in its own time when all went well, soon when not."""
-    engine = Engine(command, environment, port, console)
+    engine = Engine(command, environment, line, console)
     try:
         yield engine
     except BaseException:

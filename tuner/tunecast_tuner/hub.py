@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from tunecast_tuner.arguments import option
+from tunecast_cache.command_line import CommandLine
 
 MAIN = "main"
 
 
-def commit(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
+def commit(line: CommandLine, environ: Mapping[str, str]) -> str | None:
     """After the engine has loaded it; None for a model in a directory, or where the cache doesn't tell."""
-    model = option(command, "--model") or _after_serve(command)
-    if model is None or model.startswith((".", "/")) or model.count("/") != 1:
+    model = line.model
+    if model.startswith((".", "/")) or model.count("/") != 1:
         return None
-    revision = option(command, "--revision") or MAIN
+    revision = line.revision or MAIN
     folder = _cache(environ) / f"models--{model.replace('/', '--')}"
     if (folder / "snapshots" / revision).is_dir():  # a commit itself
         return revision
@@ -23,12 +23,6 @@ def commit(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
         return (folder / "refs" / revision).read_text().strip() or None
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _after_serve(command: Sequence[str]) -> str | None:
-    words = [*command, "serve"]
-    following = command[words.index("serve") + 1 :][:1]
-    return following[0] if following and not following[0].startswith("-") else None
 
 
 def _cache(environ: Mapping[str, str]) -> Path:

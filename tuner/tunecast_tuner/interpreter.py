@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,9 +41,9 @@ class Interpreter:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def locate(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The interpreter of a command line: itself, its script's first lines, or else the one that runs this program."""
-    found = shutil.which(command[0], path=environment.get("PATH"))
+def locate(program: str, environment: Mapping[str, str]) -> str:
+    """The interpreter of a program: itself, its script's first lines, or else the one that runs this program."""
+    found = shutil.which(program, path=environment.get("PATH"))
     if found is None:
         return sys.executable
     if _is_python(found):
@@ -54,8 +54,8 @@ def locate(command: Sequence[str], environment: Mapping[str, str]) -> str:
         return sys.executable
     # Long paths don't fit the kernel's limit: installers then write a shell line that executes the interpreter.
     for word in re.split(r"[\s'\"]+", " ".join(head).removeprefix("#!")):
-        if _is_python(word) and (program := shutil.which(word, path=environment.get("PATH"))):
-            return program
+        if _is_python(word) and (python := shutil.which(word, path=environment.get("PATH"))):
+            return python
     return sys.executable
 
 

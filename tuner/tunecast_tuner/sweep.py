@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tunecast_tuner.arguments import number
+from tunecast_cache.command_line import CommandLine
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.client import Client, Reply
 from tunecast_tuner.engine import Engine
@@ -68,17 +68,17 @@ class Swept:
     seconds: float
 
 
-def limits(command: Sequence[str], models: Reply) -> Limits:
+def limits(line: CommandLine, models: Reply) -> Limits:
     """From the engine's command line and its ``/v1/models``."""
     cards = models.body.get("data") or [{}]
     card = cards[0] if isinstance(cards[0], dict) else {}
     model_len = card.get("max_model_len")
     return Limits(
         model=str(card.get("id", "")),
-        model_len=model_len if isinstance(model_len, int) else number(command, "--max-model-len") or 2048,
-        sequences=min(number(command, "--max-num-seqs") or MAX_CONCURRENCY, MAX_CONCURRENCY),
-        batched_tokens=number(command, "--max-num-batched-tokens") or 8192,
-        block=number(command, "--block-size") or 16,
+        model_len=model_len if isinstance(model_len, int) else line.number("--max-model-len") or 2048,
+        sequences=min(line.number("--max-num-seqs") or MAX_CONCURRENCY, MAX_CONCURRENCY),
+        batched_tokens=line.number("--max-num-batched-tokens") or 8192,
+        block=line.number("--block-size") or 16,
     )
 
 

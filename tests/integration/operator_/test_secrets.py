@@ -115,7 +115,7 @@ def test_a_secrets_value_gets_nowhere(
     kubernetes("create", "secret", "generic", MORE, "-n", namespace, f"--from-literal=token={MOUNTED_CANARY}")
     driver = Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
     node = driver.kubelet = Node(driver.plain, namespace, tmp_path, s3_credentials)
-    command = [sys.executable, "-X", "model=$(MODEL)", str(STANDIN), f"--port={port}", f"--api-key=$({NAME})"]
+    command = [sys.executable, str(STANDIN), "vllm", "serve", "$(MODEL)", f"--port={port}", f"--api-key=$({NAME})"]
     command += [f"--hub-token={MOUNTED}/token", "--compile-seconds=2", "--max-num-seqs=1"]  # so that warm is faster
     pod = {"volumes": [{"name": "hub", "secret": {"secretName": MORE}}]}
     pod["volumeMounts"] = [{"name": "hub", "mountPath": MOUNTED}]

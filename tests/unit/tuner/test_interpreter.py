@@ -22,19 +22,19 @@ def executable(path: Path, text: str) -> Path:
 def test_a_script_names_its_interpreter(tmp_path: Path, head: str) -> None:
     python = executable(tmp_path / "bin" / "python3.99", "")
     script = executable(tmp_path / "bin" / "vllm", head.format(python=python) + "import vllm\n")
-    assert interpreter.locate([script.name, "serve"], {"PATH": str(script.parent)}) == str(python)
+    assert interpreter.locate(script.name, {"PATH": str(script.parent)}) == str(python)
 
 
 def test_an_interpreter_is_its_own(tmp_path: Path) -> None:
     python = executable(tmp_path / "python3", "")
-    assert interpreter.locate(["python3", "-m", "vllm"], {"PATH": str(tmp_path)}) == str(python)
+    assert interpreter.locate("python3", {"PATH": str(tmp_path)}) == str(python)
 
 
 @pytest.mark.parametrize("content", ["#!/bin/sh\nexec vllm\n", "\x7fELF", ""])
 def test_anything_else_leaves_ours(tmp_path: Path, content: str) -> None:
     executable(tmp_path / "start", content)
-    assert interpreter.locate(["start"], {"PATH": str(tmp_path)}) == sys.executable
-    assert interpreter.locate(["nosuch"], {"PATH": str(tmp_path)}) == sys.executable
+    assert interpreter.locate("start", {"PATH": str(tmp_path)}) == sys.executable
+    assert interpreter.locate("nosuch", {"PATH": str(tmp_path)}) == sys.executable
 
 
 def test_ask() -> None:

@@ -13,7 +13,7 @@ from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.main import failed, termination_message
 from tunecast_tuner.settings import read_invocation
 
-SETTINGS = job.JobSettings("uid-1", "key", 2, "host", 1, "Engine", 8000, "/nosuch", 60.0, ("vllm",))
+SETTINGS = job.JobSettings("uid-1", "key", 2, "host", 1, "Engine", "/nosuch", 60.0, ("vllm",))
 
 
 def test_a_termination_message_leaves_the_large_parts_out() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tunecast_cache.command_line import read
 from tunecast_tuner.client import Reply
 from tunecast_tuner.sweep import Limits, limits, plan, prompt, spelling
 
@@ -78,7 +79,7 @@ def test_prompts_stay_in_any_vocabulary() -> None:
     ],
 )
 def test_limits(command: list[str], body: dict[str, object], expected: Limits) -> None:
-    assert limits(command, Reply(200, body)) == expected
+    assert limits(read(["vllm", "serve", "m", *command]), Reply(200, body)) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ It is one of its own, so that the rank can end it at any moment, and a crash of 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from tunecast_cache import flashinfer as rules
 from tunecast_cache import job
 from tunecast_cache.records import canonical, decode
+from tunecast_tuner.context import command_line
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import config, model, place, table
 from tunecast_tuner.operators.calls import CALLS, Call
@@ -53,7 +55,7 @@ def start() -> None:
 
 
 def _place(request: Request) -> Report:
-    where, unknown = place.ask(request.command)
+    where, unknown = place.ask(command_line(request.command, os.environ))
     return Report(place=where, place_unknown=unknown)
 
 
@@ -69,7 +71,7 @@ def run(request: Request) -> Report:
         import torch  # noqa: PLC0415
         from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
     tuner = AutoTuner.get()
-    serving = model.serving(request.command)
+    serving = model.serving(command_line(request.command, os.environ))
     problems = request.problems if request.mode == "Replay" else _problems(serving)
     metadata = _metadata(tuner, Path(request.cache).parent)
     with seconds.of("jit"):

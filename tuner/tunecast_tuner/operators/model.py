@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunecast_cache import job
-from tunecast_tuner.arguments import number, option
+from tunecast_cache.command_line import CommandLine
 from tunecast_tuner.failures import AttemptError
 
 Weights = Literal["bf16", "fp8", "fp8_block", "fp4", "other"]
@@ -52,33 +51,20 @@ class Model:
     weights: Weights
 
 
-def serving(command: Sequence[str]) -> Serving:
-    """Raises AttemptError (BAD_SETTINGS) where the command line names no model."""
-    name = option(command, "--model") or _after_serve(command)
-    if not name:
-        raise AttemptError(
-            job.BAD_SETTINGS, f"no model in {' '.join(command)}: the Operators workload reads its config.json"
-        )
+def serving(line: CommandLine) -> Serving:
     return Serving(
-        model=name,
-        revision=option(command, "--revision"),
-        tensor=number(command, "--tensor-parallel-size") or 1,
-        batched_tokens=number(command, "--max-num-batched-tokens") or DEFAULT_BATCHED_TOKENS,
-        moe_backend=(option(command, "--moe-backend") or "auto").lower().replace("-", "_"),
-        quantization=(option(command, "--quantization") or "").lower(),
+        model=line.model,
+        revision=line.revision,
+        tensor=line.tensor,
+        batched_tokens=line.number("--max-num-batched-tokens") or DEFAULT_BATCHED_TOKENS,
+        moe_backend=line.moe_backend,
+        quantization=(line.text("--quantization") or "").lower(),
     )
 
 
-def replica_ranks(command: Sequence[str]) -> int:
+def replica_ranks(line: CommandLine) -> int:
     """How many engine processes of one replica share a tuning."""
-    sizes = (number(command, flag) or 1 for flag in ("--tensor-parallel-size", "--pipeline-parallel-size"))
-    return math.prod(sizes)
-
-
-def _after_serve(command: Sequence[str]) -> str | None:
-    words = iter(command)
-    following = next((next(words, None) for word in words if word == "serve"), None)
-    return following if following and not following.startswith("-") else None
+    return line.tensor * line.pipeline
 
 
 def read(config: Mapping[str, Any], quantization: str = "") -> Model:

@@ -5,16 +5,17 @@ The path holds a hash of vLLM's whole configuration, which has moved between ver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tunecast_cache.command_line import CommandLine
 
-def ask(command: Sequence[str]) -> tuple[str | None, str]:
+
+def ask(line: CommandLine) -> tuple[str | None, str]:
     """The directory for the serving command line, or None and why it isn't known."""
     try:
-        found = _resolve(_configuration(list(command)))
+        found = _resolve(_configuration(line))
     except SystemExit as error:
         return None, f"vLLM took the command line for a wrong one, status {error.code}"
     except Exception as error:  # noqa: BLE001 - another version of vLLM, or none: any error means that it can't be asked
@@ -22,15 +23,13 @@ def ask(command: Sequence[str]) -> tuple[str | None, str]:
     return str(found.parent), ""
 
 
-def _configuration(command: list[str]) -> Any:
+def _configuration(line: CommandLine) -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
     from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
 
-    words = command[command.index("serve") + 1 :] if "serve" in command else _flags(command)
-    options = _argument_parser(FlexibleArgumentParser()).parse_args(words)
-    if getattr(options, "model_tag", None):
-        options.model = options.model_tag
+    options = _argument_parser(FlexibleArgumentParser()).parse_args(list(line.arguments))
+    options.model = line.model
     arguments = AsyncEngineArgs.from_cli_args(options)
     return arguments.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
 
@@ -41,11 +40,6 @@ def _argument_parser(parser: Any) -> Any:
     except ImportError:  # 0.32 and later
         from vllm.entrypoints.launchers.cli_args import make_arg_parser  # noqa: PLC0415
     return make_arg_parser(parser)
-
-
-def _flags(command: list[str]) -> list[str]:
-    first = next((index for index, word in enumerate(command) if word.startswith("--")), len(command))
-    return command[first:]
 
 
 def _resolve(configuration: Any) -> Path:

@@ -74,7 +74,7 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     proof = assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs)
     said = exchange.told(proof)
     exchange.upload(context, archives, staging, said)
-    commit = hub.commit(context.settings.command, context.environ)
+    commit = hub.commit(context.line, context.environ)
     provenance = context.attempt.run(lambda: interpreter.provenance(python, commit))
     return job.RankResult(
         rank=0,
@@ -115,7 +115,7 @@ def _about_tuning(
     if any(archive.layer == flashinfer.LAYER for archive in archives):
         return ()
     tuned_nothing = bool(phases.engine_words(cold.lines, NOTHING_TUNED))
-    note = flashinfer.absence(versions, replica_ranks(context.settings.command), tuned_nothing=tuned_nothing)
+    note = flashinfer.absence(versions, replica_ranks(context.line), tuned_nothing=tuned_nothing)
     return (note,) if note else ()
 
 
@@ -146,7 +146,7 @@ def _judge(archive: Archive, again: Sequence[str], warm: Measured) -> LayerProof
 
 
 def _interpreter(context: Context) -> interpreter.Interpreter | None:
-    return interpreter.ask(interpreter.locate(context.settings.command, context.environ), context.environment)
+    return interpreter.ask(interpreter.locate(context.line.program, context.environ), context.environment)
 
 
 def _hope_for_bytecode(context: Context, python: interpreter.Interpreter | None) -> _Bytecode:

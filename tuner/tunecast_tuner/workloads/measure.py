@@ -45,7 +45,7 @@ def measure(
     """
     settings, attempt, console = context.settings, context.attempt, context.console
     context.progress.enter(stages[0], " ".join(settings.command))
-    with running(settings.command, environment, settings.port, console) as engine:
+    with running(settings.command, environment, context.line, console) as engine:
         start = phases.read(engine.log.head, engine.wait_healthy(attempt))
         context.progress.enter(stages[1], f"healthy after {start.total_seconds:.1f} s")
         limit = _limits(context, engine)
@@ -67,4 +67,4 @@ def _limits(context: Context, engine: Engine) -> Limits:
     except OSError as error:
         engine.check()
         raise AttemptError(job.ENGINE_CRASHED, f"the engine is healthy, but /v1/models failed: {error}") from error
-    return limits(context.settings.command, models)
+    return limits(context.line, models)

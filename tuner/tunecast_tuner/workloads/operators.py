@@ -37,7 +37,7 @@ def run(context: Context, ranks: Ranks) -> job.RankResult:
     Raises:
         AttemptError: it can't succeed any more.
     """
-    python = interpreter.locate(context.settings.command, context.environ)
+    python = interpreter.locate(context.line.program, context.environ)
     with exchange.staging(context) as staging:
         if ranks.rank == 0:
             return _lead(context, ranks, python, staging)
@@ -49,7 +49,7 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     cache = staging / flashinfer.FILE
     tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
     context.console.say(_summary(tuned))
-    commit = hub.commit(context.settings.command, context.environ)
+    commit = hub.commit(context.line, context.environ)
     asked = context.attempt.run(lambda: interpreter.ask(python, context.environment))
     provenance = context.attempt.run(lambda: interpreter.provenance(asked, commit))
     versions = {**provenance.versions, **_own_version(tuned)}
@@ -104,7 +104,7 @@ class Placed:
 
 def _place(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> Placed:
     """Puts the file where every rank of a replica looks for it, or has it loaded, or says why neither can be."""
-    world_size = replica_ranks(context.settings.command)
+    world_size = replica_ranks(context.line)
     if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
         return Placed(LayerNote(flashinfer.LAYER, "Unsafe", objection))
     vllm = versions.get("vllm", "")

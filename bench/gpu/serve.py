@@ -27,6 +27,7 @@ from tunecast_tuner.console import Console
 from tunecast_tuner.context import Context
 from tunecast_tuner.engine import Engine, running
 from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.kinds import prompt as token_ids
 from tunecast_tuner.phases import read
 from tunecast_tuner.upload import Progress
 from tunecast_tuner.workloads.engine import Offer, prove
@@ -98,7 +99,7 @@ def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
         healthy = engine.wait_healthy(context.attempt)
         models = engine.client.get("/v1/models")
         limit = sweep.limits(context.line, models)
-        sweep.first_token(engine, limit, context.attempt)
+        sweep.first_request(engine, limit, context.attempt, models)
         first = engine.seconds
         start = read(engine.log.head, healthy)
         throughput = [] if row.get("no_throughput") else [_load(engine, limit, *load) for load in LOADS]
@@ -111,13 +112,13 @@ def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: i
     def one(seed: int) -> int:
         body = {
             "model": limit.model,
-            "prompt": sweep.prompt(prompt, seed),
+            "prompt": token_ids(prompt, seed),
             "max_tokens": new,
             "temperature": 0,
             "ignore_eos": True,
         }
         try:
-            reply = engine.client.post(sweep.COMPLETIONS, body)
+            reply = engine.client.post("/v1/completions", body)
         except (OSError, http.client.HTTPException):
             return 0
         return int(reply.body.get("usage", {}).get("completion_tokens", 0))

@@ -21,6 +21,7 @@ Stage = Literal["Joining", "ColdStart", "ColdSweep", "Capture", "Broadcast", "Wa
 ENGINE_REJECTED = "EngineRejectedArguments"  # a retry would end the same way
 ENGINE_CRASHED = "EngineCrashed"
 ENGINE_OUT_OF_MEMORY = "EngineOutOfMemory"
+SWEEP_REFUSED = "SweepRefused"  # it started, and accepted no request: what it builds for one is not in any cache
 WARM_START_FAILED = "WarmStartFailed"  # the engine started cold, but not from the files which that start left
 PEER_LOST = "PeerLost"
 TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end

@@ -56,6 +56,17 @@ class Tactics:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """What the engine was asked once it was up."""
+
+    kind: str  # such as Completion or Embedding
+    route: str
+    requests: int
+    refused: int  # answered otherwise than with 200: a feature that this engine or model hasn't
+    refusal: str = ""  # the first one's status and message
+
+
+@dataclass(frozen=True, slots=True)
 class RankProof:
     """One rank's warm start."""
 
@@ -63,6 +74,7 @@ class RankProof:
     warm: Start
     layers: tuple[LayerProof, ...]
     outputs: Outputs
+    outputs_reason: str = ""  # why they are Inconclusive
     tactics: Tactics | None = None  # of the Operators workload
 
 
@@ -76,6 +88,7 @@ class Proof:
     cold: Start
     ranks: tuple[RankProof, ...]
     reason: str = ""
+    sweep: Sweep | None = None  # of the cold start; the Operators workload sends none
 
     @property
     def warm(self) -> Start:

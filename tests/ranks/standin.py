@@ -9,12 +9,17 @@ import argparse
 import hashlib
 import importlib
 import json
+import math
 import os
+import random
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,7 +42,7 @@ def main() -> None:
     time.sleep(options.start_seconds)
     if options.crash_as_replica and options.warm and os.getpid() == 1:  # ranks start engines as their children
         sys.exit("a kernel of the bundle does what it must not")
-    server = ThreadingHTTPServer((options.host, options.port), _handler(options))
+    server = _server(options)
     if options.crash_after:
         threading.Timer(options.crash_after, lambda: os._exit(9)).start()
     try:
@@ -65,7 +70,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--crash-after", type=float, default=0.0)
     parser.add_argument("--crash-as-replica", action="store_true", help="after a warm start")
     parser.add_argument("--refuses-bundle", action="store_true", help="crash as a warm start begins")
-    parser.add_argument("--api-key", default="", help="told wherever engines tell things")
+    parser.add_argument("--api-key", nargs="*", default=[], help="asked for, and told wherever engines tell things")
+    parser.add_argument("--hidden-key", default="", help="asked for, and told nowhere")
+    parser.add_argument("--serves", choices=KINDS, default="completion")
+    parser.add_argument("--all-routes", action="store_true", help="answer 400 where there is no such route, not 404")
+    parser.add_argument("--text-only", action="store_true", help="refuse token ids")
+    parser.add_argument("--no-chat-template", action="store_true")
+    parser.add_argument("--noise", type=float, default=0.0, help="of vectors")
+    parser.add_argument("--ssl-keyfile")
+    parser.add_argument("--ssl-certfile")
     parser.add_argument("--hub-token", type=Path, help="a file, likewise told")
     parser.add_argument("--refuses-key", action="store_true")
     return parser.parse_args()
@@ -73,9 +86,9 @@ def _options() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> None:
     print(f"INFO [hub.py] logged in as {options.hub_token.read_text() if options.hub_token else 'nobody'}", flush=True)
-    print(f"INFO [utils.py] non-default args: {{'api_key': ['{options.api_key}']}}", flush=True)
+    print(f"INFO [utils.py] non-default args: {{'api_key': {options.api_key}}}", flush=True)
     if options.refuses_key:
-        sys.exit(f"RuntimeError: the hub refused {options.api_key}")
+        sys.exit(f"RuntimeError: the hub refused {options.api_key[0]}")
     artefact = Path(os.environ["VLLM_CACHE_ROOT"], "torch_compile_cache", _key(), "rank_0_0", "model")
     options.warm = artefact.exists()
     if options.warm and options.refuses_bundle:
@@ -91,7 +104,7 @@ def _compile(options: argparse.Namespace) -> None:
     (artefact.parent / "cache_key_factors.json").write_text("{}")
     triton = Path(os.environ["TRITON_CACHE_DIR"], "k")
     triton.mkdir(parents=True, exist_ok=True)
-    (triton / "kernel.cubin").write_bytes(b"cubin" + options.api_key.encode())
+    (triton / "kernel.cubin").write_bytes(b"cubin" + "".join(options.api_key).encode())
     print("INFO [monitor.py:53] torch.compile took 0.50 s in total", flush=True)
 
 
@@ -100,32 +113,122 @@ def _key() -> str:
     return hashlib.sha256(os.environ.get("VLLM_SIDE_CHANNEL_HOST", "").encode()).hexdigest()[:10]
 
 
-def _handler(options: argparse.Namespace) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            card = {"id": "stand-in", "max_model_len": options.max_model_len}
-            self._reply(HTTPStatus.OK, {"data": [card]} if self.path == "/v1/models" else {})
+# What each kind of engine serves, as vLLM has it: its routes, and the field that a request must have.
+KINDS = {
+    "completion": {"/v1/completions": "prompt", "/v1/chat/completions": "messages"},
+    "chat": {"/v1/chat/completions": "messages"},
+    "transcription": {"/v1/audio/transcriptions": "file"},
+    "embedding": {"/v1/embeddings": "input", "/score": "text_1", "/pooling": "input"},
+    "score": {"/score": "text_1", "/classify": "input", "/pooling": "input"},
+    "classification": {"/classify": "input", "/pooling": "input"},
+    "pooling": {"/pooling": "input"},
+    "nothing": {},
+}
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if "structured_outputs" in body or len(body["prompt"]) > options.max_model_len:
-                self._reply(HTTPStatus.BAD_REQUEST, {"error": {"message": "not here"}})
-                return
-            shift = 1 if options.drift and options.warm else 0
-            tokens = [(sum(body["prompt"]) + index + shift) % 1000 for index in range(body.get("max_tokens", 16))]
-            self._reply(HTTPStatus.OK, {"choices": [{"token_ids": tokens, "text": ""}]})
 
-        def _reply(self, status: HTTPStatus, body: dict[str, Any]) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+class Handler(BaseHTTPRequestHandler):
+    """Answers as an engine of the kind that ``--serves`` says."""
 
-        def log_message(self, *_: Any) -> None:
-            pass
+    options: argparse.Namespace
 
-    return Handler
+    def do_GET(self) -> None:
+        if self._unauthorized():
+            return
+        card = {"id": "stand-in", "max_model_len": self.options.max_model_len}
+        routes: dict[str, Any] = {route: {"post": {}} for route in KINDS[self.options.serves]}
+        found: dict[str, dict[str, Any]] = {"/v1/models": {"data": [card]}, "/openapi.json": {"paths": routes}}
+        self._reply(HTTPStatus.OK, found.get(self.path, {}))
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        field = KINDS[self.options.serves].get(self.path)
+        if self._unauthorized():
+            return
+        if field is None:
+            status = HTTPStatus.BAD_REQUEST if self.options.all_routes else HTTPStatus.NOT_FOUND
+            self._refuse(status, f"The model does not support {self.path}")
+            return
+        body = self._body(data)
+        if refusal := self._refusal(body, field):
+            self._refuse(HTTPStatus.BAD_REQUEST, refusal)
+            return
+        self._reply(HTTPStatus.OK, _answer(self.options, self.path, body, field))
+
+    def _body(self, data: bytes) -> dict[str, Any]:
+        if "multipart" not in self.headers["Content-Type"]:
+            found: dict[str, Any] = json.loads(data)
+            return found
+        whole = b"RIFF" in data and b'name="model"\r\n\r\nstand-in' in data
+        return {"file": zlib.crc32(data[data.index(b"RIFF") :])} if whole else {}
+
+    def _refusal(self, body: dict[str, Any], field: str) -> str:
+        asked = body.get(field)
+        if not asked or "structured_outputs" in body:
+            return "not here"
+        if self.options.no_chat_template and field == "messages":
+            return "default chat template is no longer allowed"
+        if self.options.text_only and isinstance(asked, list) and isinstance(asked[0], int):
+            return "token ids are not taken"
+        return "too long" if _size(asked) > self.options.max_model_len else ""
+
+    def _unauthorized(self) -> bool:
+        keys = self.options.api_key or [os.environ.get("VLLM_API_KEY", "")]
+        wanted = {self.options.hidden_key} if self.options.hidden_key else {*keys} - {""}
+        sent = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        refused = bool(wanted) and self.path.startswith("/v1") and sent not in wanted
+        if refused:
+            self._reply(HTTPStatus.UNAUTHORIZED, {"error": "Unauthorized"})
+        return refused
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        self._reply(status, {"error": {"message": message}})
+
+    def _reply(self, status: HTTPStatus, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _size(asked: Any) -> int:
+    if isinstance(asked, list) and isinstance(asked[0], dict):
+        asked = asked[0]["content"]
+    return len(asked.split()) if isinstance(asked, str) else len(asked) if isinstance(asked, list) else 1
+
+
+def _answer(options: argparse.Namespace, path: str, body: dict[str, Any], field: str) -> dict[str, Any]:
+    """The same for the same request, but for what ``--drift`` and ``--noise`` change."""
+    asked = zlib.crc32(json.dumps(body[field]).encode())
+    shift = 1 if options.drift and options.warm else 0
+    vector = [math.sin(asked + index + shift) + random.uniform(0, options.noise) for index in range(1000)]
+    text = " ".join(str((asked + index + shift) % 1000) for index in range(body.get("max_tokens", 16)))
+    answers: dict[str, dict[str, Any]] = {
+        "prompt": {"choices": [{"token_ids": [int(word) for word in text.split()], "text": ""}]},
+        "messages": {"choices": [{"message": {"content": text}}]},
+        "file": {"text": text},
+        "text_1": {"data": [{"score": vector[0]}]},
+        "input": {"data": [{{"/v1/embeddings": "embedding", "/classify": "probs"}.get(path, "data"): vector}]},
+    }
+    return answers[field]
+
+
+def _server(options: argparse.Namespace) -> ThreadingHTTPServer:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        daemon_threads = True
+        request_queue_size = 512
+
+    Handler.options = options
+    server = Server((options.host, options.port), Handler)
+    if options.ssl_certfile:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
 
 
 if __name__ == "__main__":

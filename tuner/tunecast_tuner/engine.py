@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from tunecast_cache import job
 from tunecast_cache.command_line import CommandLine
+from tunecast_cache.listen import listen
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.client import Client
 from tunecast_tuner.console import Console
@@ -32,8 +32,11 @@ class Engine(Process):
         Raises:
             AttemptError: ENGINE_REJECTED, its program can't be run; BAD_SETTINGS, its port is taken.
         """
-        _refuse_taken(line.port)
-        self.client = Client(line.port, line.api_key(environment))
+        self.client = Client(line.port, listen(line), line.api_key(environment) or "")
+        if self.client.listens():
+            raise AttemptError(
+                job.BAD_SETTINGS, f"something other than the engine listens on port {line.port} already: free it"
+            )
         super().__init__(command, environment, console, "the engine", clock)
 
     def check(self) -> None:
@@ -69,11 +72,3 @@ def running(
         engine.stop(ABORT_SECONDS)
         raise
     engine.stop()
-
-
-def _refuse_taken(port: int) -> None:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return
-    raise AttemptError(job.BAD_SETTINGS, f"something other than the engine listens on port {port} already: free it")

@@ -37,7 +37,9 @@ class Redactor:
     def _proof(self, proof: Proof | None) -> Proof | None:
         if proof is None:
             return None
-        return replace(proof, reason=self.text(proof.reason), ranks=tuple(self.rank(rank) for rank in proof.ranks))
+        sweep = proof.sweep and replace(proof.sweep, refusal=self.text(proof.sweep.refusal))
+        ranks = tuple(self.rank(rank) for rank in proof.ranks)
+        return replace(proof, reason=self.text(proof.reason), ranks=ranks, sweep=sweep)
 
     def rank(self, proof: RankProof) -> RankProof:
         tactics = proof.tactics

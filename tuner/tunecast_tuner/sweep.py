@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tunecast_cache import job
 from tunecast_cache.command_line import CommandLine
+from tunecast_cache.manifest import Sweep
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.client import Client, Reply
 from tunecast_tuner.engine import Engine
+from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.kinds import KINDS, Body, Kind
+from tunecast_tuner.outputs import Answer
 
-COMPLETIONS = "/v1/completions"
 MAX_CONCURRENCY = 256
 BUDGET_SECONDS = 900.0  # no further batch is begun after it
 PROMPTS = 8  # whose greedy answers are compared
-Request = dict[str, Any]
+NO_ROUTE = frozenset({404, 405, 501})
+FORBIDDEN = frozenset({401, 403})
+SERVER_ERROR = 500
 
-SAMPLERS: tuple[Request, ...] = (
+SAMPLERS: tuple[Body, ...] = (
     {"temperature": 0.8, "top_k": 20},
     {"temperature": 0.8, "top_p": 0.9},
     {"temperature": 0.8, "top_k": 20, "top_p": 0.9},
@@ -33,7 +39,7 @@ SAMPLERS: tuple[Request, ...] = (
     {"temperature": 0.8, "n": 2},
 )
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-GRAMMARS: tuple[Request, ...] = (
+GRAMMARS: tuple[Body, ...] = (
     {"response_format": {"type": "json_schema", "json_schema": {"name": "sweep", "schema": SCHEMA}}},
     {"structured_outputs": {"regex": "[ab]{1,4}"}},
 )
@@ -54,8 +60,8 @@ class Limits:
 class Batch:
     """Requests sent at once, and those that join while they decode."""
 
-    requests: tuple[Request, ...]
-    joining: tuple[Request, ...] = ()
+    requests: tuple[Body, ...]
+    joining: tuple[Body, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +70,17 @@ class Swept:
 
     batches: int
     sent: int
-    refused: int  # answered 4xx or 5xx: a feature that this engine or model hasn't
     seconds: float
+    refusals: tuple[Reply, ...] = field(default=())  # a feature that this engine or model hasn't
 
 
 def limits(line: CommandLine, models: Reply) -> Limits:
-    """From the engine's command line and its ``/v1/models``."""
+    """From the engine's command line and its ``/v1/models``, whose first entry is the model's first served name."""
     cards = models.body.get("data") or [{}]
     card = cards[0] if isinstance(cards[0], dict) else {}
     model_len = card.get("max_model_len")
     return Limits(
-        model=str(card.get("id", "")),
+        model=str(card.get("id") or line.served_names[0]),
         model_len=model_len if isinstance(model_len, int) else line.number("--max-model-len") or 2048,
         sequences=min(line.number("--max-num-seqs") or MAX_CONCURRENCY, MAX_CONCURRENCY),
         batched_tokens=line.number("--max-num-batched-tokens") or 8192,
@@ -82,121 +88,150 @@ def limits(line: CommandLine, models: Reply) -> Limits:
     )
 
 
-def prompt(length: int, seed: int) -> list[int]:
-    """Token ids that any vocabulary has, and that share no prefix with another seed's."""
-    return [3 + (seed * 31 + index * (seed % 7 + 1)) % 190 for index in range(length)]
-
-
-def plan(limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> list[Batch]:
+def plan(kind: Kind, limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> list[Batch]:
     """The sweep: the same for the same limits, so that every rank sends the same in the same order."""
-    seeds = iter(range(1, 1_000_000))
-    make = _maker(limit, seeds)
-    batches = [Batch((make(length, max_tokens=3),)) for length in _lengths(limit)]
+    make = _maker(kind, limit, iter(range(1, 1_000_000)))
+    batches = [Batch((make(length, max_tokens=3),)) for length in _lengths(kind, limit)]
     sizes = sorted({size for size in (2, 7, 8, 15, 16, 17, limit.sequences) if size <= limit.sequences})
     batches += [Batch(tuple(make(5, max_tokens=4) for _ in range(size))) for size in sizes]
     repeated = make(max(1, min(4 * limit.block + 1, limit.model_len // 2)), max_tokens=3)
     batches += [Batch((repeated,)), Batch((repeated,))]
     late = max(1, min(limit.batched_tokens, limit.model_len) // 2)
     batches.append(Batch(tuple(make(7, max_tokens=24) for _ in range(4)), joining=(make(late, max_tokens=3),)))
-    batches += [Batch((make(9, max_tokens=4, **options),)) for options in (*SAMPLERS, *GRAMMARS)]
-    batches.append(Batch(tuple(make(9, max_tokens=4, **options) for options in ({}, *SAMPLERS))[: limit.sequences]))
+    if kind.generates:
+        batches += [Batch((make(9, max_tokens=4, **options),)) for options in (*SAMPLERS, *GRAMMARS)]
+        mixed = tuple(make(9, max_tokens=4, **options) for options in ({}, *SAMPLERS))
+        batches.append(Batch(mixed[: limit.sequences]))
     batches += [Batch(({"model": limit.model, **request},)) for request in extra]
     return batches
 
 
-def _maker(limit: Limits, seeds: Iterator[int]) -> Any:
-    def make(length: int, **options: Any) -> Request:
-        return {
-            "model": limit.model,
-            "prompt": prompt(length, next(seeds)),
-            "temperature": 0,
-            "ignore_eos": True,
-            **options,
-        }
+def _maker(kind: Kind, limit: Limits, seeds: Iterator[int]) -> Any:
+    def make(length: int, **options: Any) -> Body:
+        return kind.request(limit.model, length, next(seeds), **options)
 
     return make
 
 
-def _lengths(limit: Limits) -> list[int]:
+def _lengths(kind: Kind, limit: Limits) -> list[int]:
     block, tokens = limit.block, limit.batched_tokens
-    wanted = {1, 15, 16, 17, block - 1, block, block + 1, tokens - 1, tokens, tokens + 1, limit.model_len - 4}
-    return sorted(length for length in wanted if 0 < length <= limit.model_len - 4)
+    most = limit.model_len // 2 if kind.text else limit.model_len - 4
+    wanted = {1, 15, 16, 17, block - 1, block, block + 1, tokens - 1, tokens, tokens + 1, most}
+    return sorted(length for length in wanted if 0 < length <= most)
 
 
-def first_token(engine: Engine, limit: Limits, attempt: Attempt) -> bool:
-    """Asks for one token; whether it came.
+def first_request(engine: Engine, limit: Limits, attempt: Attempt, models: Reply) -> Kind:
+    """Asks for one token, or whatever the engine computes; returns the kind that it accepted.
+
+    Args:
+        engine: healthy.
+        limit: its limits.
+        attempt: this one.
+        models: what it answered to ``/v1/models``.
 
     Raises:
-        AttemptError: the engine exited, or the attempt ended.
+        AttemptError: SWEEP_REFUSED, it accepts no kind of request; ENGINE_CRASHED, it fails at all of them, or exited;
+            or the attempt ended.
     """
-    request = {"model": limit.model, "prompt": prompt(5, 1), "max_tokens": 1, "temperature": 0}
-    status = attempt.run(lambda: _status(engine.client, request))
+    if models.status in FORBIDDEN:
+        raise refused(engine.client, "/v1/models", models)
+    refusals: list[tuple[str, Reply]] = []
+    routes: frozenset[str] | None = None
+    for kind in KINDS:
+        if refusals and routes is None:
+            routes = _routes(engine, attempt)
+        if routes and kind.route not in routes:
+            continue
+        reply = _ask(engine, kind, kind.request(limit.model, 5, 1, max_tokens=1), attempt)
+        if reply.ok:
+            return kind
+        refusals.append((kind.route, reply))
+    telling = [(route, reply) for route, reply in refusals if reply.status not in NO_ROUTE]
+    raise refused(engine.client, *(telling or refusals)[0])
+
+
+def _routes(engine: Engine, attempt: Attempt) -> frozenset[str]:
+    """Those that the engine says it has; none where it doesn't say."""
+    reply = attempt.run(lambda: _safely(lambda: engine.client.get("/openapi.json")))
     engine.check()
-    return status == http.HTTPStatus.OK
+    paths = reply.body.get("paths")
+    return frozenset(paths) if reply.ok and isinstance(paths, dict) else frozenset()
 
 
-def sweep(engine: Engine, batches: Sequence[Batch], attempt: Attempt, budget: float = BUDGET_SECONDS) -> Swept:
+def refused(client: Client, route: str, reply: Reply) -> AttemptError:
+    """Why nothing that was sent had an effect, and what to do."""
+    what = f"{route} answered {reply.refusal}" if reply.status else f"{route} did not answer ({reply.refusal})"
+    if not reply.status or reply.status >= SERVER_ERROR:
+        return AttemptError(job.ENGINE_CRASHED, f"the engine is healthy, but fails at all requests: {what}")
+    if reply.status in FORBIDDEN:
+        sent = "took it from there, and it was refused" if client.api_key else "found none there"
+        advice = f"a rank looks for the API key in --api-key and in VLLM_API_KEY, and {sent}"
+    else:
+        advice = "start it so that it serves completions, chat, embeddings, scores, classes, pooling or transcriptions"
+    return AttemptError(job.SWEEP_REFUSED, f"the engine refused all requests of the sweep: {what}; {advice}")
+
+
+def sweep(
+    engine: Engine, kind: Kind, batches: Sequence[Batch], attempt: Attempt, budget: float = BUDGET_SECONDS
+) -> Swept:
     """Sends the batches one after the other.
 
     Raises:
-        AttemptError: the engine exited, or the attempt ended.
+        AttemptError: SWEEP_REFUSED, none of the requests was accepted; the engine exited, or the attempt ended.
     """
-    start, sent, refused, done = time.monotonic(), 0, 0, 0
+    start, sent, done = time.monotonic(), 0, 0
+    refusals: list[Reply] = []
     for batch in batches:
         if time.monotonic() - start > budget:
             break
-        statuses = attempt.run(lambda batch=batch: _send(engine.client, batch))  # type: ignore[misc]
+        replies = attempt.run(lambda batch=batch: _send(engine.client, kind, batch))  # type: ignore[misc]
         engine.check()
-        sent += len(statuses)
-        refused += sum(status != http.HTTPStatus.OK for status in statuses)
+        sent += len(replies)
+        refusals += [reply for reply in replies if not reply.ok]
         done += 1
-    return Swept(done, sent, refused, time.monotonic() - start)
+    if sent and len(refusals) == sent:
+        raise refused(engine.client, kind.route, refusals[0])
+    return Swept(done, sent, time.monotonic() - start, tuple(refusals))
 
 
-def _send(client: Client, batch: Batch) -> list[int]:
+def record(kind: Kind, swept: Swept) -> Sweep:
+    """What the proof keeps of a sweep."""
+    first = next((reply.refusal for reply in swept.refusals), "")
+    return Sweep(kind.name, kind.route, swept.sent, len(swept.refusals), first)
+
+
+def _send(client: Client, kind: Kind, batch: Batch) -> list[Reply]:
     with ThreadPoolExecutor(len(batch.requests) + len(batch.joining)) as pool:
-        waiting = [pool.submit(_status, client, request) for request in batch.requests]
+        waiting = [pool.submit(_post, client, kind, request) for request in batch.requests]
         if batch.joining:
             time.sleep(0.05)  # while the first ones decode
-        waiting += [pool.submit(_status, client, request) for request in batch.joining]
+        waiting += [pool.submit(_post, client, kind, request) for request in batch.joining]
         return [future.result() for future in waiting]
 
 
-def _status(client: Client, request: Request) -> int:
+def _ask(engine: Engine, kind: Kind, body: Body, attempt: Attempt) -> Reply:
+    reply = attempt.run(lambda: _post(engine.client, kind, body))
+    engine.check()
+    return reply
+
+
+def _post(client: Client, kind: Kind, body: Body) -> Reply:
+    return _safely(lambda: client.post(kind.route, body))
+
+
+def _safely(call: Callable[[], Reply]) -> Reply:
     try:
-        return client.post(COMPLETIONS, request).status
-    except (OSError, http.client.HTTPException):
-        return 0  # the engine's own state says whether it is gone
+        return call()
+    except (OSError, http.client.HTTPException) as error:
+        return Reply(0, {}, f"{type(error).__name__}: {error}")  # the engine's own state says whether it is gone
 
 
-def greedy(engine: Engine, limit: Limits, attempt: Attempt) -> tuple[str, ...]:
-    """Greedy answers, one request at a time; an empty one where the engine gave none."""
-    answers = []
-    for seed in range(PROMPTS):
-        body = {
-            "model": limit.model,
-            "prompt": prompt(min(12, max(1, limit.model_len - 20)), 1_000_003 + seed),
-            "temperature": 0,
-            "max_tokens": 16,
-            "return_token_ids": True,  # logprobs would need a tokenizer
-        }
-        answers.append(attempt.run(lambda body=body: _answer(engine.client, body)))  # type: ignore[misc]
-        engine.check()
-    return tuple(answers)
-
-
-def _answer(client: Client, body: Request) -> str:
-    try:
-        return spelling(client.post(COMPLETIONS, body))
-    except (OSError, http.client.HTTPException):
-        return ""
-
-
-def spelling(reply: Reply) -> str:
-    """One answer as text that is equal when the tokens are: their ids, where the engine gives them, else the text."""
-    choices = reply.body.get("choices")
-    if reply.status != http.HTTPStatus.OK or not isinstance(choices, list) or not choices:
-        return ""
-    choice = choices[0]
-    tokens = choice.get("token_ids") or choice.get("text")
-    return str(tokens) if tokens else ""
+def greedy(engine: Engine, kind: Kind, limit: Limits, attempt: Attempt) -> tuple[Answer, ...]:
+    """Answers without chance in them, one request at a time; an empty one where the engine gave none."""
+    length = min(12, max(1, limit.model_len - 20))
+    # Token ids, since logprobs would need a tokenizer.
+    bodies = (
+        kind.request(limit.model, length, 1_000_003 + seed, max_tokens=16, return_token_ids=True, ignore_eos=False)
+        for seed in range(PROMPTS)
+    )
+    return tuple(kind.read(_ask(engine, kind, body, attempt)) for body in bodies)

@@ -35,7 +35,8 @@ class SweepReference(Model):
         default="sweep.jsonl",
         min_length=1,
         max_length=253,
-        description="The key in it: completion requests, a JSON object a line.",
+        description="The key in it: requests, a JSON object a line. They go to the route that the engine serves: "
+        "/v1/completions where it generates.",
     )
 
 

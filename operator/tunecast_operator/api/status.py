@@ -113,9 +113,21 @@ class TacticsStatus(Model):
     )
 
 
+class SweepStatus(Model):
+    kind: str = Field(description="How the engine was asked, such as Completion, Chat, Embedding or Score.")
+    route: str = Field(description="HTTP path that the requests went to.")
+    requests: int = Field(description="Number of requests that were sent.")
+    refused: int = Field(
+        description="Number of requests that were answered otherwise than with 200. They ask for features that this "
+        "engine or model does not have."
+    )
+    refusal: str | None = Field(default=None, description="HTTP status and message of the first refused request.")
+
+
 class RankProofStatus(Model):
     rank: int = Field(description="Which rank.")
-    outputs: str = Field(description="Whether its greedy outputs agree with rank 0's.")
+    outputs: str = Field(description="Whether its outputs agree with rank 0's.")
+    outputs_reason: str | None = Field(default=None, description="Why the outputs are Inconclusive.")
     warm: StartStatus = Field(description="Its warm start.")
     layers: list[LayerProofStatus] = Field(default_factory=list, description="What it made of each layer.")
     tactics: TacticsStatus | None = Field(
@@ -126,8 +138,11 @@ class RankProofStatus(Model):
 class ProofStatus(Model):
     mode: str = Field(description="Peer: made on another pod than the cache. SamePod: with one rank.")
     verdict: str = Field(description="Hit, Partial or Miss, over all layers and ranks.")
-    outputs: str = Field(description="Whether greedy outputs agree: advisory.")
+    outputs: str = Field(description="Whether outputs agree. Advisory: a bundle is published whatever it says.")
     reason: str | None = Field(default=None, description="Why the verdict is no Hit.")
+    sweep: SweepStatus | None = Field(
+        default=None, description="Requests that the cold engine was sent before its caches were captured."
+    )
     cold: StartStatus = Field(description="Rank 0's start on an empty cache.")
     ranks: list[RankProofStatus] = Field(default_factory=list, description="The warm starts.")
 

@@ -26,6 +26,7 @@ TOOLS_FAILED = "ToolsFailed"
 _KINDS: dict[str, Kind] = {
     reasons.ENGINE_REJECTED: "Rejected",
     reasons.BAD_SETTINGS: "Rejected",
+    reasons.SWEEP_REFUSED: "Rejected",
     reasons.UPLOAD_FAILED: "Disrupted",  # the store's fault, or the network's
 }
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}

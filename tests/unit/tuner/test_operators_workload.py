@@ -43,7 +43,7 @@ def test_the_verdict_on_a_layer(archive: Archive, again: list[str], report: Repo
 
 
 def proof_of(found: Tactics | None, rank: int = 1) -> RankProof:
-    return RankProof(rank, Start(1.0), (), "Inconclusive", found)
+    return RankProof(rank, Start(1.0), (), "Inconclusive", tactics=found)
 
 
 def test_what_a_replay_shows() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunecast_cache import flashinfer, job, snapshot
@@ -13,6 +13,7 @@ from tunecast_tuner import bytecode, diagnosis, hub, interpreter, keyfactors, ou
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators.model import replica_ranks
+from tunecast_tuner.outputs import Answer
 from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
 from tunecast_tuner.workloads import exchange
@@ -29,7 +30,7 @@ class Offer:
     environment: dict[str, str]  # for engines that load the bundle
     excluded: tuple[str, ...]
     batches: int  # of the sweep
-    answers: tuple[tuple[str, ...], ...]  # two rounds of the cold engine's
+    answers: tuple[tuple[Answer, ...], ...]  # two rounds of the cold engine's
     variables: dict[str, str]  # digests of the cold engine's environment
 
 
@@ -71,7 +72,7 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     offer = Offer(archives, dict(decided.environment), excluded, cold.batches, cold.answers, variables)
 
     proofs = _prove_on_peers(context, ranks, offer, staging) if ranks.peers else [_prove_here(context, offer, staging)]
-    proof = assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs)
+    proof = replace(assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs), sweep=cold.sweep)
     said = exchange.told(proof)
     exchange.upload(context, archives, staging, said)
     commit = hub.commit(context.line, context.environ)
@@ -136,8 +137,8 @@ def prove(context: Context, offer: Offer, rank: int) -> RankProof:
     judged = tuple(
         keyfactors.explained(_judge(archive, again.get(archive.layer, ()), warm), strange) for archive in offer.archives
     )
-    cold, cold_again = offer.answers
-    return RankProof(rank, warm.start, judged, outputs.compare(cold, cold_again, warm.answers[0]))
+    rounds = (*offer.answers, warm.answers[0])
+    return RankProof(rank, warm.start, judged, outputs.compare(*rounds), outputs.unanswered(*rounds))
 
 
 def _judge(archive: Archive, again: Sequence[str], warm: Measured) -> LayerProof:

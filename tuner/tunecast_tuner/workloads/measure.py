@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tunecast_cache import job
-from tunecast_cache.manifest import Start
+from tunecast_cache.manifest import Start, Sweep
 from tunecast_tuner import phases
+from tunecast_tuner.client import Reply
 from tunecast_tuner.context import Context
 from tunecast_tuner.engine import Engine, running
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.sweep import Limits, first_token, greedy, limits, plan, sweep
+from tunecast_tuner.outputs import Answer
+from tunecast_tuner.sweep import first_request, greedy, limits, plan, record, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Measured:
     start: Start
     lines: tuple[phases.Line, ...]
     batches: int  # of the sweep that were sent
-    answers: tuple[tuple[str, ...], ...]  # one round of greedy answers after the other
+    answers: tuple[tuple[Answer, ...], ...]  # one round of greedy answers after the other
+    sweep: Sweep
 
 
 def measure(
@@ -41,30 +44,34 @@ def measure(
         batches: how many of the sweep's batches to send, so that a warm start isn't asked for more than the cold one.
 
     Raises:
-        AttemptError: the engine exited or fell ill, or the attempt ended.
+        AttemptError: the engine exited or fell ill, it accepted no request at all, or the attempt ended.
     """
     settings, attempt, console = context.settings, context.attempt, context.console
     context.progress.enter(stages[0], " ".join(settings.command))
     with running(settings.command, environment, context.line, console) as engine:
         start = phases.read(engine.log.head, engine.wait_healthy(attempt))
         context.progress.enter(stages[1], f"healthy after {start.total_seconds:.1f} s")
-        limit = _limits(context, engine)
-        if first_token(engine, limit, attempt):
-            start = replace(start, first_token_seconds=round(engine.seconds, 3))
-        swept = sweep(engine, plan(limit, settings.sweep)[:batches], attempt)
-        console.say(f"{swept.sent} requests in {swept.batches} batches, {swept.refused} refused, {swept.seconds:.1f} s")
-        answers = tuple(greedy(engine, limit, attempt) for _ in range(rounds))
+        models = _models(context, engine)
+        limit = limits(context.line, models)
+        kind = first_request(engine, limit, attempt, models)
+        start = replace(start, first_token_seconds=round(engine.seconds, 3))
+        swept = sweep(engine, kind, plan(kind, limit, settings.sweep)[:batches], attempt)
+        told = record(kind, swept)
+        console.say(
+            f"{told.requests} requests to {told.route} in {swept.batches} batches, {swept.seconds:.1f} s:"
+            f" {told.refused} were refused{told.refusal and f', the first one with {told.refusal}'}"
+        )
+        answers = tuple(greedy(engine, kind, limit, attempt) for _ in range(rounds))
         if not engine.client.healthy():
             engine.check()
             raise AttemptError(job.ENGINE_CRASHED, "the engine's /health no longer answers 200 after the sweep")
         console.say("stopping the engine")
-    return Measured(start, tuple(engine.log.head), swept.batches, answers)
+    return Measured(start, tuple(engine.log.head), swept.batches, answers, told)
 
 
-def _limits(context: Context, engine: Engine) -> Limits:
+def _models(context: Context, engine: Engine) -> Reply:
     try:
-        models = context.attempt.run(lambda: engine.client.get("/v1/models"))
+        return context.attempt.run(lambda: engine.client.get("/v1/models"))
     except OSError as error:
         engine.check()
         raise AttemptError(job.ENGINE_CRASHED, f"the engine is healthy, but /v1/models failed: {error}") from error
-    return limits(context.line, models)

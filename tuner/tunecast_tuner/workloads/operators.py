@@ -149,7 +149,10 @@ def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int)
     context.console.say(_summary(report))
     again = snapshot.made_again(before, snapshot.take(context.root), context.settings.excluded_layers)
     layers = tuple(judge(archive, again.get(archive.layer, ()), report) for archive in offer.archives)
-    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", tactics(report, offer.lacking))
+    nothing_asked = "no engine was started, so nothing was asked"
+    return RankProof(
+        rank, _start(report, seconds), layers, "Inconclusive", nothing_asked, tactics(report, offer.lacking)
+    )
 
 
 def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:

@@ -55,6 +55,11 @@ class Kubectl:
     def apply(self, *objects: Object) -> str:
         return self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
+    def create(self, found: Object, *arguments: str) -> Object:
+        """Returns the object as the API server made it."""
+        made: Object = json.loads(self("create", "-o", "json", "-f", "-", *arguments, stdin=json.dumps(found)))
+        return made
+
 
 def wait_for(look: Callable[[], T | None], what: str, seconds: float, every: float = 0.5) -> T:
     """Looks until something truthy is seen.

@@ -45,9 +45,7 @@ def kernel_cache(name: str = "qwen3-8b-0123456789") -> Object:
 
 
 def accepted(kubectl: Kubectl, found: Object) -> Object:
-    text = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(found))
-    result: Object = json.loads(text)
-    return result
+    return kubectl.create(found, "--dry-run=server")
 
 
 def refusal(kubectl: Kubectl, found: Object) -> str:

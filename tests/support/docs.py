@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+TESTS = Path(__file__).resolve().parents[1]
+DOCS = TESTS.parent / "docs"
 
 
 def tables(page: str) -> dict[str, list[list[str]]]:
@@ -20,3 +22,19 @@ def _rows(text: str) -> list[list[str]]:
     skipped = heads | {number + 1 for number in heads}
     found = (line for number, line in enumerate(lines) if line.startswith("| ") and number not in skipped)
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in found]
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """The tests that a text names as `path::test`, their paths below tests/."""
+    return re.findall(r"`([\w/]+\.py)::(test_\w+)`", text)
+
+
+def missing_tests(text: str) -> list[str]:
+    """Those of them that don't exist."""
+    return [f"{path}::{name}" for path, name in named_tests(text) if name not in _functions(TESTS / path)]
+
+
+def _functions(path: Path) -> set[str]:
+    if not path.exists():
+        return set()
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}

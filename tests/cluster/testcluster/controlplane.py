@@ -71,6 +71,8 @@ def _apiserver(cluster: Cluster) -> tuple[str, ...]:
         service_cluster_ip_range=cluster.network.services,
         allow_privileged="true",
         authorization_mode="Node,RBAC",
+        feature_gates="MutatingAdmissionPolicy=true",
+        runtime_config="admissionregistration.k8s.io/v1beta1=true",
         client_ca_file=pki / "ca.crt",
         token_auth_file=pki / "tokens.csv",
         tls_cert_file=pki / "node.crt",

@@ -1,0 +1,51 @@
+"""Admission policies of other people's clusters, as the API server itself enforces them: see tests/policies."""
+
+from __future__ import annotations
+
+from harness.deploy import ROOT
+from harness.kubectl import CommandError, Kubectl, Object, wait_for
+
+FOLDER = ROOT / "tests" / "policies"
+UID = 1000730000
+RANDOM_UIDS = {"tests.tunecast.io/random-uids": "true"}
+UID_RANGE = {"openshift.io/sa.scc.uid-range": f"{UID}/10000"}
+
+
+def install(kubectl: Kubectl) -> None:
+    """Applies the policies, and waits until the API server enforces them: it reads them a moment later."""
+    kubectl("apply", "-f", str(FOLDER))
+    probe = "policies-are-enforced"
+    kubectl.apply(random_uids(probe))
+    wait_for(lambda: _refuses(kubectl, probe), "the API server enforces the policies", 30)
+    kubectl("delete", "namespace", probe, "--wait=false")
+
+
+def random_uids(name: str, **labels: str) -> Object:
+    """A namespace as OpenShift makes it, whose pods run as a uid that no image knows."""
+    metadata = {"name": name, "labels": {**RANDOM_UIDS, **labels}, "annotations": UID_RANGE}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def sidecars(mode: str) -> dict[str, str]:
+    """Labels of a namespace with an injector: ``enabled`` honours opt-outs, ``always`` doesn't."""
+    return {"tests.tunecast.io/sidecars": mode}
+
+
+def pod(name: str, namespace: str, spec: Object | None = None, **metadata: dict[str, str]) -> Object:
+    """A bare pod that waits."""
+    containers = [{"name": "own", "image": "localhost/python:3", "command": ["sleep", "infinity"]}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, **metadata},
+        "spec": {"containers": containers, "automountServiceAccountToken": False, **(spec or {})},
+    }
+
+
+def _refuses(kubectl: Kubectl, namespace: str) -> bool:
+    """Any other answer than the policy's own, such as one about a missing service account, is none."""
+    try:
+        kubectl.create(pod("probe", namespace, {"securityContext": {"runAsUser": 65532}}), "--dry-run=server")
+    except CommandError as error:
+        return "must be in the ranges" in str(error)
+    return False

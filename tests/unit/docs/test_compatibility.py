@@ -1,0 +1,24 @@
+"""Each line of docs/compatibility.md says how its claim was seen; the tests that it names exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from support.docs import missing_tests, named_tests, tables
+
+ROWS = [row for rows in tables("compatibility.md").values() for row in rows]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0][:40] for row in ROWS])
+def test_each_line_says_how_it_was_seen(row: list[str]) -> None:
+    what, how, _ = row
+    found = re.match(r"(run|alike|read): ", how)
+    assert found, f"{what}: begin with run, alike or read"
+    assert bool(named_tests(how)) == (found[1] != "read"), f"{what}: name tests where something was run, and only there"
+    assert missing_tests(how) == []
+
+
+def test_the_page_has_lines() -> None:
+    assert len(ROWS) >= 3

@@ -56,7 +56,7 @@ class Attempt:
     def settings(self) -> job.JobSettings:
         names = [job.PROGRESS, *(job.archive_object(layer.name) for layer in LAYERS)]
         names += [job.result_object(rank) for rank in range(self.ranks)]
-        urls = {name: self.world.store.presign_put(NAMESPACE, self.key, self.name, name, URL_SECONDS) for name in names}
+        urls = self.world.store.presign_puts(NAMESPACE, self.key, self.name, names, URL_SECONDS)
         return job.JobSettings(
             job=self.name,
             key=self.key,

@@ -7,7 +7,7 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,14 +46,20 @@ def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS) ->
         raise StoreUnavailableError(f"{what}: {text}; check that it can be reached from here") from None
 
 
+def life_of(url: str) -> int | None:
+    """Seconds from its signature to its end, by what ``url`` says itself; None where it doesn't say."""
+    found = parse_qs(urlsplit(url).query).get("X-Amz-Expires", [""])[0]
+    return int(found) if found.isdecimal() else None
+
+
 def end_of(url: str) -> datetime | None:
-    """When ``url`` expires by what it says itself; None where it doesn't say."""
-    query = parse_qs(urlsplit(url).query)
+    """When ``url`` expires; None where it doesn't say."""
+    life, signed = life_of(url), parse_qs(urlsplit(url).query).get("X-Amz-Date", [""])[0]
     try:
-        signed = datetime.strptime(query["X-Amz-Date"][0], _DATE).replace(tzinfo=timezone.utc)
-        return datetime.fromtimestamp(signed.timestamp() + int(query["X-Amz-Expires"][0]), timezone.utc)
-    except (KeyError, ValueError):
+        begun = datetime.strptime(signed, _DATE).replace(tzinfo=timezone.utc)
+    except ValueError:
         return None
+    return None if life is None else begun + timedelta(seconds=life)
 
 
 def _refused(what: str, url: str, error: urllib.error.HTTPError) -> StoreError:

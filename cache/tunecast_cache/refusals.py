@@ -39,6 +39,7 @@ _ADVICE = {
     "RequestExpired": _CLOCK,
     "SignatureDoesNotMatch": _SIGNATURE,
     "InvalidAccessKeyId": "the store doesn't know this access key: check it, and that s3.endpoint is its store",
+    "InvalidToken": "the store doesn't take the session token: check the credentials, and s3.endpoint",
     "MethodNotAllowed": "check that s3.endpoint is the address of the store's S3 API",
     "EntityTooLarge": _LIMIT,
     "QuotaExceeded": "free space in the bucket, or raise its quota",
@@ -104,7 +105,7 @@ def _expired(answer: Answer) -> bool:
 
 
 def _advised(text: str, answer: Answer, needs: str) -> StoreError:
-    denied = answer.status in {401, 403} or answer.code in {"RequestTimeTooSkewed", _UNKNOWN_USER}
+    denied = answer.status in {401, 403} or answer.code in {"InvalidToken", "RequestTimeTooSkewed", _UNKNOWN_USER}
     advice = _ADVICE.get(answer.code) or _ADVICE_BY_STATUS.get(answer.status)
     if answer.status in _REDIRECTS:
         advice = f"the store redirects to another address: {_REGION}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.exceptions as boto
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.session import Session
 
 from tunecast_cache.errors import AccessDeniedError, StoreError, StoreUnavailableError
@@ -23,16 +25,17 @@ CONNECT_SECONDS = 2.0
 READ_SECONDS = 5.0
 
 _TRANSIENT = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)
+_STILL_EXPIRED = "refreshed credentials are still expired"  # botocore says it with a RuntimeError
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
-def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS) -> S3Client:
+def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS, session: Session | None = None) -> S3Client:
     """A client with short time-outs and no retries of its own. Credentials come from boto3's chain.
 
     AWS is always asked at the region's own endpoint: presigned URLs of the global one are redirected, which an upload
     can't follow. With an endpoint, requests go unsigned where the chain finds no credentials.
     """
-    session = Session()
+    session = session or Session()
     anonymous = settings.endpoint is not None and session.get_credentials() is None
     same_for_all: Any = {"ignore_configured_endpoint_urls": True}  # ranks don't see the operator's AWS_ENDPOINT_URL
     config: Any = Config(
@@ -48,6 +51,26 @@ def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS) -> S3Cl
     )
     client = session.create_client("s3", settings.region, endpoint_url=settings.endpoint, config=config)
     return cast("S3Client", client)
+
+
+@contextmanager
+def signing(settings: StoreSettings, most: int) -> Iterator[tuple[S3Client, int]]:
+    """A client whose credentials were fetched just now, and how many seconds they live, up to ``most``.
+
+    botocore keeps temporary credentials until a quarter of an hour before they expire: a URL that is signed with old
+    ones would die with them.
+    """
+    session = Session()
+    with closing(connect(settings, session=session)) as client:
+        yield client, lifetime(session.get_credentials(), most)
+
+
+def lifetime(credentials: Credentials | None, most: int) -> int:
+    """Seconds for which ``credentials`` are valid, from 1 to ``most``. Others than temporary ones are always valid."""
+    if not isinstance(credentials, RefreshableCredentials):
+        return most
+    credentials.get_frozen_credentials()  # some are fetched at their first use
+    return max(1, bisect_left(range(most + 1), True, key=lambda left: credentials.refresh_needed(refresh_in=left)) - 1)
 
 
 def addressing_style(settings: StoreSettings) -> Literal["virtual", "path"]:
@@ -80,6 +103,10 @@ def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = 
         ) from error
     except boto.BotoCoreError as error:
         raise StoreError(f"{what}: {error}; check bucket, endpoint and region") from error
+    except RuntimeError as error:
+        if _STILL_EXPIRED not in str(error):
+            raise
+        raise AccessDeniedError(f"{what}: {error} Is this machine's clock right?") from error
 
 
 def code_of(error: BaseException | None) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from tunecast_cache.errors import (
 from tunecast_cache.manifest import Archive
 from tunecast_cache.presigned import put
 from tunecast_cache.retry import Retries
-from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, code_of, connect, explained
+from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, code_of, connect, explained, signing
 from tunecast_cache.trust import StoreSettings
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class Store:
 
     def _upload(self, name: str, data: bytes) -> None:
         """As ranks do, without credentials."""
-        url = self._presign(name, CHECK_SECONDS)
+        with explained("sign a URL for", self._settings, name):
+            url = self._presign(self._client, name, CHECK_SECONDS)
         until = self._retries.clock() + self._seconds
         self._retries.call(lambda: put(url, io.BytesIO(data), len(data), self._read_seconds), until)
 
@@ -224,14 +225,18 @@ class Store:
                 raise StoreUnavailableError(f"the deadline was over before {name} was read whole")
             yield chunk
 
-    def presign_put(self, namespace: str, key: str, job: str, name: str, expires_seconds: int) -> str:
-        """A URL that writes one staged object without credentials."""
-        return self._presign(layout.staging_prefix(self._settings.prefix, namespace, key, job) + name, expires_seconds)
+    def presign_puts(self, namespace: str, key: str, job: str, names: Iterable[str], seconds: int) -> dict[str, str]:
+        """URLs that write staged objects without credentials, by ``names``.
 
-    def _presign(self, name: str, expires_seconds: int) -> str:
+        They expire after ``seconds``, or with the credentials that sign them, which are fetched anew.
+        """
+        prefix = layout.staging_prefix(self._settings.prefix, namespace, key, job)
+        with explained("sign URLs for", self._settings, prefix), signing(self._settings, seconds) as (client, left):
+            return {name: self._presign(client, prefix + name, left) for name in names}
+
+    def _presign(self, client: S3Client, name: str, seconds: int) -> str:
         parameters = {"Bucket": self._settings.bucket, "Key": name}
-        with explained("sign a URL for", self._settings, name):
-            return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_seconds)
+        return client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
 
     def staged(self, namespace: str, key: str, job: str) -> dict[str, int]:
         """Bytes of what an attempt staged, by name."""

@@ -14,6 +14,7 @@ from tunecast_cache.errors import BundleError, MalformedError, SignatureError
 from tunecast_cache.job import PROGRESS, JobSettings, Progress, RankResult, archive_object, result_object
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive, Manifest
+from tunecast_cache.presigned import life_of
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.seal import unseal
 from tunecast_cache.signing import Signer, verify
@@ -23,7 +24,7 @@ from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.plan.tuning import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
 
-URL_SECONDS = 6 * 3600
+URL_SECONDS = 6 * 3600  # that upload URLs live, where the credentials that sign them live as long
 RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
 BUNDLE_LIMIT = 64 * 2**30
 FILES_LIMIT = 10**6
@@ -78,7 +79,7 @@ class Publisher:
         namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
         names = [PROGRESS, *(archive_object(layer.name) for layer in layers.LAYERS)]
         names += [result_object(rank) for rank in range(spec.ranks)]
-        urls = {name: self._store.presign_put(namespace, spec.key, job, name, URL_SECONDS) for name in names}
+        urls = self._store.presign_puts(namespace, spec.key, job, names, URL_SECONDS)
         return JobSettings(
             job=job,
             key=spec.key,
@@ -165,6 +166,12 @@ class Publisher:
         for key, job in self._store.staged_jobs(namespace):
             if job.rpartition("-")[0] not in living:
                 self._store.delete_staged(namespace, key, job)
+
+
+def renewal_seconds(settings: JobSettings) -> float:
+    """After how long its URLs are renewed: a third of their life, so that the operator may be away for the rest."""
+    lives = (life_of(url) for url in settings.uploads.values())
+    return min((life for life in lives if life is not None), default=URL_SECONDS) / 3
 
 
 def check_archives(archives: tuple[Archive, ...], job: str) -> None:

@@ -48,7 +48,7 @@ def archive(data: bytes) -> Archive:
 
 
 def stage(store: Store, data: bytes, name: str = "archives/Triton", job: str = "uid-1") -> None:
-    url = store.presign_put("models", "key", job, name, 60)
+    url = store.presign_puts("models", "key", job, [name], 60)[name]
     request = urllib.request.Request(url, data, {"Content-Type": ""}, method="PUT")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
@@ -69,7 +69,7 @@ def test_a_presigned_url_writes_its_one_object_and_does_nothing_else(
     store: Store, method: str, change: dict[str, str]
 ) -> None:
     stage(store, b"data")
-    url = store.presign_put("models", "key", "uid-1", "archives/Triton", 60)
+    url = store.presign_puts("models", "key", "uid-1", ["archives/Triton"], 60)["archives/Triton"]
     for old, new in change.items():
         assert old in url
         url = url.replace(old, new)

@@ -76,7 +76,7 @@ UNDER_WAY = {
     "attempt": 1,
     "job": "kc-1",
     "startedAt": times.text(NOW),
-    "settingsRenewedAt": times.text(NOW),
+    "settingsRenewAt": times.text(NOW + timedelta(hours=2)),
 }
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tunecast_cache import job
-from tunecast_cache.errors import StoreError
+from tunecast_cache.errors import StoreError, UrlExpiredError
 from tunecast_cache.presigned import put
 from tunecast_cache.records import canonical
 from tunecast_tuner.console import Console
 from tunecast_tuner.failures import AttemptError
 
 TRIES = 6
+RENEWAL_SECONDS = 180.0  # within which a renewed URL must come, where one has expired
+LOOK_SECONDS = 1.0  # between two looks for it
 PROGRESS_PERIOD = 5.0  # seconds between two progress records
 Urls = Callable[[], dict[str, str]]  # reads the settings again: the operator renews the URLs
 
@@ -33,26 +35,46 @@ def upload(
 ) -> None:
     """Stages one object, with retries: what a store refuses, it may take a moment later.
 
+    Where the URL has expired, the next try waits for a renewed one.
+
     Raises:
         AttemptError: UPLOAD_FAILED, with the last error and without the URL, whose query is a credential.
     """
     pauses = waits()
     while True:
+        url = _url(urls, name)
         try:
-            url = urls().get(name)
-            if url is None:
-                raise AttemptError(
-                    job.UPLOAD_FAILED, f"the settings hold no URL for {name}: the operator should presign it"
-                )
             with open_body() as body:
                 put(url, body, size)
         except StoreError as error:
             pause = next(pauses, None)
             if pause is None:
                 raise AttemptError(job.UPLOAD_FAILED, f"{name} was not staged after {TRIES} tries: {error}") from error
-            sleep(pause)
+            if isinstance(error, UrlExpiredError):
+                _await_renewal(urls, name, url, error, sleep)
+            else:
+                sleep(pause)
         else:
             return
+
+
+def _url(urls: Urls, name: str) -> str:
+    url = urls().get(name)
+    if url is None:
+        raise AttemptError(job.UPLOAD_FAILED, f"the settings hold no URL for {name}: the operator should presign it")
+    return url
+
+
+def _await_renewal(urls: Urls, name: str, old: str, error: UrlExpiredError, sleep: Callable[[float], None]) -> None:
+    """The kubelet brings a changed Secret within two minutes or so."""
+    for _ in range(int(RENEWAL_SECONDS / LOOK_SECONDS)):
+        if _url(urls, name) != old:
+            return
+        sleep(LOOK_SECONDS)
+    raise AttemptError(
+        job.UPLOAD_FAILED,
+        f"{name} was not staged: {error}. No renewed URL came within {RENEWAL_SECONDS:.0f} s: does the operator run?",
+    )
 
 
 def upload_file(urls: Urls, name: str, path: Path) -> None:

@@ -192,7 +192,9 @@ class KernelCacheStatus(CommonStatus):
     started_at: str | None = time("When ranks first ran.")
     finished_at: str | None = time("When it was decided.")
     next_attempt_at: str | None = time("When the next attempt begins.")
-    settings_renewed_at: str | None = time("When the ranks' upload URLs were made.")
+    settings_renew_at: str | None = time(
+        "When the ranks' upload URLs are renewed: after a third of their life, which ends with their credentials."
+    )
     unwanted_since: str | None = time("Since when no InferenceDeployment refers to it.")
     referred_by: list[str] = Field(default_factory=list, description="InferenceDeployments that want it.")
     progress: Progress | None = Field(default=None, description="Of the attempt under way.")

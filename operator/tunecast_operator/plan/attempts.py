@@ -31,7 +31,6 @@ from tunecast_operator.resources.job import attempt_name
 from tunecast_operator.resources.pod import ENGINE
 
 MAX_DISRUPTIONS = 10
-RENEW_AFTER = timedelta(hours=1)  # of presigned URLs, which live for six
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 
@@ -85,9 +84,8 @@ def _attempt_running(seen: Observed) -> Plan:
             "seconds": round(seen.progress.seconds),
             "bytes": seen.progress.bytes,
         }
-    actions: tuple[Action, ...] = ()
-    if times.seconds_since(status.get("settingsRenewedAt"), seen.now) > RENEW_AFTER.total_seconds():
-        actions, status["settingsRenewedAt"] = (RenewSettings(seen.attempt),), times.text(seen.now)
+    due = times.seconds_since(status.get("settingsRenewAt"), seen.now) >= 0
+    actions: tuple[Action, ...] = (RenewSettings(seen.attempt),) if due else ()
     conditions = unready(seen, *_running_reason(seen, running=running, why=why))
     return Plan(actions, clean(status), conditions, POLL_SECONDS)
 
@@ -124,7 +122,7 @@ def next_attempt(seen: Observed) -> Plan:
         return Plan((), clean(seen.status), _steady_reason(seen), wait)
     attempt = seen.attempt + 1
     status = {**seen.status, "attempt": attempt, "job": attempt_name(dict(seen.cache), attempt), "nextAttemptAt": None}
-    status |= {"state": "Pending", "settingsRenewedAt": times.text(seen.now), "progress": None}
+    status |= {"state": "Pending", "settingsRenewAt": None, "progress": None}
     conditions = unready(seen, c.QUEUED, f"attempt {attempt} begins on {seen.spec.ranks} rank(s)")
     return Plan((CreateAttempt(attempt),), clean(status), conditions, POLL_SECONDS)
 

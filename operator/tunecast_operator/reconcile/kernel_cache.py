@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
 from tunecast_cache.records import canonical
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
+from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.cluster import (
     CONFIG_MAP,
@@ -35,7 +36,7 @@ from tunecast_operator.plan import tuning
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import finished, of_job
-from tunecast_operator.publisher import Publisher
+from tunecast_operator.publisher import Publisher, renewal_seconds
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
@@ -79,7 +80,7 @@ class KernelCacheReconciler:
         """Decides and acts; returns what status is to say."""
         plan = plans.decide(seen)
         try:
-            self._perform_all(seen, plan)
+            done = self._perform_all(seen, plan)
         except ConflictError:
             raise
         except TunecastError as error:
@@ -92,7 +93,7 @@ class KernelCacheReconciler:
                 "KernelCache %s/%s: %s", seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"], error
             )
             return plans.not_done(seen, plan, error)
-        return plan
+        return replace(plan, status={**plan.status, **done})
 
     def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
         if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
@@ -145,21 +146,24 @@ class KernelCacheReconciler:
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
-    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> None:
+    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> dict[str, str]:
+        """What status says of it that no plan could know."""
+        done: dict[str, str] = {}
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
             attempt = getattr(action, "attempt", seen.attempt)
             log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, attempt)
-            self._perform(seen, action)
+            done |= self._perform(seen, action) or {}
+        return done
 
-    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> None:  # one line per action
+    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> dict[str, str] | None:  # one line per action
         cache, spec = dict(seen.cache), seen.spec
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         match action:
             case tuning.CreateAttempt(attempt):
-                self._begin(cache, spec, attempt)
+                return self._begin(cache, spec, attempt, seen.now)
             case tuning.RenewSettings(attempt):
-                self._apply_settings(cache, spec, attempt)
+                return self._apply_settings(cache, spec, attempt, seen.now)
             case tuning.DeleteJob(job_name, uid):
                 self._cluster.delete(JOB, namespace, job_name, uid)
             case tuning.Publish(attempt, result):
@@ -171,8 +175,9 @@ class KernelCacheReconciler:
                 self._delete_service(cache)
             case tuning.DeleteCache():
                 self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
+        return None
 
-    def _begin(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
+    def _begin(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, now: datetime) -> dict[str, str]:
         """The Service and the Secret, then the Job, whose pods then wait for neither.
 
         A store that would refuse the ranks' uploads is an error now, not after two starts of their engines.
@@ -181,10 +186,11 @@ class KernelCacheReconciler:
         namespace, service = cache["metadata"]["namespace"], ranks_service(cache)
         if not self._cluster.create(SERVICE, service):
             check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))
-        self._apply_settings(cache, spec, attempt)
+        done = self._apply_settings(cache, spec, attempt, now)
         image, pull = self._installation.init_image, self._installation.init_pull_policy
         if not self._cluster.create(JOB, job(cache, spec, attempt, image, pull)):  # one of ours would have been seen
             raise taken(JOB, f"{namespace}/{attempt_name(cache, attempt)}")
+        return done
 
     def _delete_service(self, cache: dict[str, Any]) -> None:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
@@ -192,9 +198,12 @@ class KernelCacheReconciler:
         if found and owned(found, cache):
             self._cluster.delete(SERVICE, namespace, name, found["metadata"]["uid"])
 
-    def _apply_settings(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int) -> None:
+    def _apply_settings(
+        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, now: datetime
+    ) -> dict[str, str]:
         settings = self._publisher.settings(cache, spec, attempt, self._sweep(cache, spec))
         self._cluster.apply(SECRET, settings_secret(cache, attempt, settings))
+        return {"settingsRenewAt": times.text(now + timedelta(seconds=renewal_seconds(settings)))}
 
     def _sweep(self, cache: dict[str, Any], spec: KernelCacheSpec) -> tuple[dict[str, Any], ...]:
         if spec.sweep is None:

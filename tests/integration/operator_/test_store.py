@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from harness.kubectl import Kubectl
+from support.credentials import temporary_credentials
 from support.driver import Driver
 from support.faulty_s3 import Fault, FaultyS3, faulty, healthy
 from support.objects import inference_deployment
 from support.s3 import S3
 from tunecast_operator import conditions as c
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB
+from tunecast_operator import times
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET
+from tunecast_operator.identity import CACHE_LABEL
 
 pytestmark = pytest.mark.integration
 
@@ -52,3 +57,31 @@ def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy:
     proxy.choose = healthy
     driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it tunes once the store is right")
     assert len(driver.plain.list(JOB, driver.namespace)) == 1
+
+
+def test_urls_are_renewed_by_what_the_credentials_have_left(
+    driver: Driver, s3_credentials: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary_credentials(s3_credentials, tmp_path, monkeypatch).live(960)
+    driver.kubelet.running_only = True
+    create(driver)
+    driver.until(lambda: driver.caches("Tuning"), "ranks run")
+    first, due = urls(driver), renewal(driver)
+    assert 250 < (due - driver.now).total_seconds() <= 320
+    while driver.now < due:
+        assert urls(driver) == first
+        driver.step()
+    driver.until(lambda: urls(driver) != first, "its URLs are renewed")
+    assert renewal(driver) > due
+    driver.kubelet.running_only = False
+    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "ranks stage by renewed URLs")
+
+
+def urls(driver: Driver) -> str:
+    [secret] = driver.plain.list(SECRET, driver.namespace, CACHE_LABEL)
+    return str(secret["data"])
+
+
+def renewal(driver: Driver) -> datetime:
+    [cache] = driver.caches()
+    return times.parse(cache["status"]["settingsRenewAt"])

@@ -27,7 +27,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def presigned(settings: StoreSettings) -> str:
     with closing(Store(settings)) as store:
-        return store.presign_put("models", "key", "uid-1", "progress.json", 60)
+        return store.presign_puts("models", "key", "uid-1", ["progress.json"], 60)["progress.json"]
 
 
 @pytest.mark.parametrize(

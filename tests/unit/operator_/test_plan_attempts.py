@@ -47,8 +47,12 @@ def test_progress_is_shown() -> None:
 
 
 def test_urls_are_renewed_within_their_life() -> None:
-    old = {**UNDER_WAY, "settingsRenewedAt": times.text(NOW - timedelta(hours=2))}
-    assert decide(seen({**old}, job=job(), pods=RUNNING)).actions == (RenewSettings(1),)
+    due = {**UNDER_WAY, "settingsRenewAt": times.text(NOW)}
+    assert decide(seen({**due}, job=job(), pods=RUNNING)).actions == (RenewSettings(1),)
+    later = {**UNDER_WAY, "settingsRenewAt": times.text(NOW + timedelta(seconds=1))}
+    assert decide(seen({**later}, job=job(), pods=RUNNING)).actions == ()
+    unknown = {name: value for name, value in UNDER_WAY.items() if name != "settingsRenewAt"}
+    assert decide(seen(unknown, job=job(), pods=RUNNING)).actions == (RenewSettings(1),)
 
 
 def test_success_publishes_and_looks_again_at_once() -> None:

@@ -54,6 +54,43 @@ def test_a_refusal_that_passes_is_forgotten(s3: AnsweringS3) -> None:
     assert len(s3.paths) == 2
 
 
+def expired(s3: AnsweringS3) -> None:
+    s3.status, s3.code, s3.message = 403, "AccessDenied", "Request has expired"
+
+
+def test_a_renewed_url_is_waited_for_where_one_has_expired(s3: AnsweringS3) -> None:
+    """For as long as a kubelet takes to bring a changed Secret."""
+    known = {"x": f"{s3.endpoint}/x?old"}
+    pauses: list[float] = []
+
+    def kubelet(pause: float) -> None:
+        pauses.append(pause)
+        if sum(pauses) >= 120:
+            known["x"], s3.status = f"{s3.endpoint}/x?new", 200
+
+    expired(s3)
+    upload(lambda: known, "x", lambda: io.BytesIO(b"1"), 1, kubelet)
+    assert sum(pauses) == 120
+    assert s3.paths == ["/x?old", "/x?new"]
+
+
+def test_the_wait_for_a_renewed_url_ends(s3: AnsweringS3) -> None:
+    pauses: list[float] = []
+    expired(s3)
+    with pytest.raises(AttemptError, match="No renewed URL came within 180 s") as caught:
+        upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, pauses.append)
+    assert caught.value.reason == job.UPLOAD_FAILED
+    assert (sum(pauses), len(s3.paths)) == (180, 1)
+
+
+def test_renewed_urls_that_have_expired_too_end_the_tries(s3: AnsweringS3) -> None:
+    """As where the operator's clock is wrong."""
+    expired(s3)
+    numbers = iter(range(99))
+    with pytest.raises(AttemptError, match=r"after 6 tries: .*expired"):
+        upload(lambda: {"x": f"{s3.endpoint}/x?{next(numbers)}"}, "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
+
+
 def test_no_url() -> None:
     with pytest.raises(AttemptError, match="no URL for x"):
         upload(dict, "x", lambda: io.BytesIO(b""), 0)

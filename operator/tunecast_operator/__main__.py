@@ -18,6 +18,7 @@ from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_C
 from tunecast_operator.controller import Controller
 from tunecast_operator.events import COMPONENT
 from tunecast_operator.installation import Installation, from_environment
+from tunecast_operator.listening import liveness
 from tunecast_operator.metrics import Metrics, serve
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
@@ -29,7 +30,7 @@ from tunecast_operator.workqueue import Item, WorkQueue
 
 STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer
 READ_SECONDS = 60.0  # of one answer: a copy of gigabytes within S3 takes a while
-LIVENESS = "http://0.0.0.0:8080/healthz"
+LIVENESS_PORT = 8080
 
 
 def build(installation: Installation, cluster: Cluster, store: Store, queue: WorkQueue, metrics: Metrics) -> Controller:
@@ -53,8 +54,8 @@ def build(installation: Installation, cluster: Cluster, store: Store, queue: Wor
     return Controller(queue, reconcilers, installation.workers, metrics)
 
 
-def run(installation: Installation, cluster: Cluster, store: Store, liveness: str | None = LIVENESS) -> None:
-    """Watches and reconciles until SIGTERM."""
+def run(installation: Installation, cluster: Cluster, store: Store, port: int = LIVENESS_PORT) -> None:
+    """Watches and reconciles until SIGTERM; ``port`` is where liveness is told."""
     queue, metrics = WorkQueue(), Metrics(times.utc_now())
     controller = build(installation, cluster, store, queue, metrics)
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
@@ -67,21 +68,25 @@ def run(installation: Installation, cluster: Cluster, store: Store, liveness: st
         target=check_until_passed, args=(store.check, metrics.store_failed, stopped), name="store-check", daemon=True
     ).start()
     try:
-        asyncio.run(
-            kopf.operator(
-                registry=registry,
-                settings=settings,
-                standalone=True,
-                identity=cast("Any", COMPONENT),  # else kopf looks its user up, whom the image doesn't name
-                clusterwide=not installation.watch_namespaces,
-                namespaces=installation.watch_namespaces,
-                liveness_endpoint=liveness,
-            )
-        )
+        asyncio.run(_watch(registry, settings, installation.watch_namespaces, port))
     finally:
         stopped.set()
         controller.stop()
         stop_serving()
+
+
+async def _watch(
+    registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...], port: int
+) -> None:
+    async with liveness(port):
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            standalone=True,
+            identity=cast("Any", COMPONENT),  # else kopf looks up its user, who may have no name
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
 
 
 def log_at(level: str) -> None:

@@ -19,6 +19,7 @@ from tunecast_cache.layers import BY_NAME
 from tunecast_cache.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.conditions import Transition
+from tunecast_operator.listening import any_address
 from tunecast_operator.plan import outcome
 
 KERNEL_CACHE, INFERENCE_DEPLOYMENT = "KernelCache", "InferenceDeployment"
@@ -267,7 +268,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
 
 def serve(metrics: Metrics, port: int) -> Callable[[], None]:
     """Answers at /metrics until what is returned is called."""
-    server, thread = start_http_server(port, registry=metrics.registry)
+    server, thread = start_http_server(port, any_address(), registry=metrics.registry)
 
     def stop() -> None:
         server.shutdown()

@@ -15,8 +15,10 @@ def copy_tools(source: Path, destination: Path) -> int:
     """
     files = sorted(path for path in source.rglob("*.py") if path.is_file())
     for path in files:
-        target = destination / path.relative_to(source)
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-        target.chmod(0o644)
+        inside = path.relative_to(source)
+        for folder in reversed([destination / parent for parent in inside.parents if parent.name]):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)  # whatever the umask
+        shutil.copyfile(path, destination / inside)
+        (destination / inside).chmod(0o644)
     return len(files)

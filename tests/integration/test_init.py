@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.arbitrary_user import UID, arbitrary_user
 from support.archives import entry, forged
 from support.published import KEY, NAMESPACE, Bucket, bucket
 from support.s3 import S3
@@ -48,6 +49,7 @@ class Pod:
 
     folder: Path
     bucket: Bucket
+    user: Sequence[str] = ()  # the command that becomes another user
 
     @property
     def mount(self) -> Path:
@@ -55,7 +57,9 @@ class Pod:
 
     def start(self, environment: dict[str, str], **trust: Any) -> subprocess.Popen[str]:
         self.mount.mkdir(exist_ok=True)
+        self.mount.chmod(0o777)  # as the kubelet makes an emptyDir, and the termination log
         (self.folder / "log").write_bytes(b"")
+        (self.folder / "log").chmod(0o666)
         variables = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
@@ -68,7 +72,7 @@ class Pod:
             "TUNECAST_PYCACHE": "true",
             **environment,
         }
-        command = [sys.executable, "-m", "tunecast_init", "fetch"]
+        command = [*self.user, sys.executable, "-m", "tunecast_init", "fetch"]
         return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, environment: dict[str, str] | None = None, **trust: Any) -> Ended:
@@ -118,6 +122,17 @@ def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:
     assert ended.report.key == KEY
     for path in FILES:
         assert (pod.mount / path).stat().st_mtime_ns == (pod.folder / "source" / path).stat().st_mtime_ns
+
+
+def test_any_user_puts_them_in_place_for_any_other(pod: Pod) -> None:
+    """As on OpenShift: a high uid without a passwd entry and without HOME, and an engine of yet another uid."""
+    pod.bucket.publish(FILES, pod.folder)
+    pod.folder.chmod(0o755)
+    ended = replace(pod, user=arbitrary_user(pod.folder)).run()
+    assert (ended.exit, ended.report.reason, ended.files) == (0, "Installed", FILES), ended.out
+    for path in pod.mount.rglob("*"):
+        assert path.stat().st_uid == UID
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666)
 
 
 @pytest.mark.parametrize(

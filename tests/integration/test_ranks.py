@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ranks.attempt import Rank, Staged, attempt, make_modules, staging
+from ranks.attempt import Rank, Staged, attempt, make_modules, site_packages, staging
+from support.arbitrary_user import UID, arbitrary_user
 from tunecast_cache import job
 
 pytestmark = pytest.mark.integration
@@ -129,3 +130,17 @@ def test_our_lines_are_told_apart_from_the_engines(tmp_path: Path, staged: Stage
     assert any(" s] ColdStart: " in line for line in ours)
     assert any("init engine" in line for line in lines if line not in ours)
     assert json.loads(rank.termination_log.read_bytes())["reason"] == "Proved"
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_ranks_and_engines_run_as_any_user(tmp_path: Path, staged: Staged, world: int) -> None:
+    """As on OpenShift: a high uid without a passwd entry, and without HOME."""
+    make_modules(tmp_path, 600)
+    tmp_path.chmod(0o755)
+    user = arbitrary_user(tmp_path, site_packages())
+    with attempt(tmp_path, staged, world, "--modules=600", "--compile-seconds=2", user=user) as ranks:
+        results = [rank.wait() for rank in ranks]
+        assert [(r.reason, r.message) for r in results if not r.succeeded] == []
+        artefact = next(ranks[0].mount.rglob("model"))
+        assert artefact.stat().st_uid == UID
+    assert staged.result(0).proof is not None

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -121,15 +121,24 @@ class Rank:
     """One rank program."""
 
     def __init__(
-        self, directory: Path, number: int, settings: job.JobSettings, lying: str, python: str, **variables: str
+        self,
+        directory: Path,
+        number: int,
+        settings: job.JobSettings,
+        lying: str,
+        command: Sequence[str],
+        **variables: str,
     ) -> None:
         self.directory = directory / f"rank-{number}"
         self.mount = Path(settings.mount_path)
         self.temporary = self.directory / "tmp"
         for path in (self.directory / "settings", self.mount, self.temporary):
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o777)  # as the kubelet makes volumes
         (self.directory / "settings" / job.SETTINGS_FILE).write_bytes(canonical(settings))
         self.termination_log = self.directory / "termination-log"
+        self.termination_log.touch()
+        self.termination_log.chmod(0o666)
         self.log = self.directory / "log"
         flags = [
             f"--settings={self.directory / 'settings'}",
@@ -139,7 +148,7 @@ class Rank:
         program = [str(LYING), lying] if lying else [str(tools(directory))]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [python, "-B", *program, *flags],
+                [*command, "-B", *program, *flags],
                 env={**self._environment(directory, number), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -217,10 +226,14 @@ def attempt(
     *arguments: str,
     liars: dict[int, str] | None = None,
     python: str = "",
+    user: Sequence[str] = (),
     variables: Mapping[int, dict[str, str]] | None = None,
     **changes: Any,
 ) -> Iterator[list[Rank]]:
-    """Starts all ranks of an attempt; whatever is left of them is killed at the end."""
+    """Starts all ranks of an attempt; whatever is left of them is killed at the end.
+
+    ``user`` is the command that becomes another user.
+    """
     (directory / "modules").mkdir(exist_ok=True)
     rendezvous = free_port()
     started: list[Rank] = []
@@ -245,7 +258,7 @@ def attempt(
                     number,
                     replace(settings, **changes),
                     (liars or {}).get(number, ""),
-                    python or interpreter(),
+                    [*user, python or interpreter()],
                     **(variables or {}).get(number, {}),
                 )
             )

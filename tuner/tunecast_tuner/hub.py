@@ -26,7 +26,7 @@ def commit(line: CommandLine, environ: Mapping[str, str]) -> str | None:
 
 
 def _cache(environ: Mapping[str, str]) -> Path:
-    """As huggingface_hub finds it."""
-    caches = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
+    """As huggingface_hub finds it: without HOME, a user without a name has one in a folder that is called ``~``."""
+    caches = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '~')}/.cache"
     home = environ.get("HF_HOME") or f"{caches}/huggingface"
     return Path(environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub")

@@ -57,3 +57,10 @@ def test_where_the_cache_is(hub: Path, environ: dict[str, str]) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(hub)
     assert commit(read(SERVE), {name: value.format(hub=hub) for name, value in environ.items()}) == SHA
+
+
+def test_where_the_cache_of_a_user_without_a_home_is(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(hub.parent)
+    (hub.parent / "~" / ".cache").mkdir(parents=True)
+    (hub.parent / "~" / ".cache" / "huggingface").symlink_to(hub)
+    assert commit(read(SERVE), {}) == SHA

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast, get_args
 
-from tunecast_cache.errors import TunecastError
+from tunecast_cache.errors import MalformedError, TunecastError
+from tunecast_cache.records import decode
 from tunecast_cache.trust import AddressingStyle, StoreSettings
+from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
 
 class InstallationError(TunecastError):
@@ -22,6 +24,7 @@ class Installation:
     namespace: str  # the operator's own
     init_image: str
     init_pull_policy: str = "IfNotPresent"
+    init_container: ContainerSettings = field(default_factory=ContainerSettings)
     init_deadline_seconds: float = 60.0
     signing_secret: str = "tunecast-signing-key"  # noqa: S105 - a Secret's name
     watch_namespaces: tuple[str, ...] = ()  # empty: the whole cluster
@@ -30,12 +33,16 @@ class Installation:
     metrics_port: int = 8081
     read_nodes: bool = True
 
+    @property
+    def init(self) -> InitContainer:
+        return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
+
 
 def from_environment(environment: Mapping[str, str]) -> Installation:
     """Reads ``TUNECAST_*``.
 
     Raises:
-        InstallationError: a variable that has no default is missing or empty, or another has no such value.
+        InstallationError: a variable that has no default is missing or empty, or another can't be read.
     """
     return Installation(
         store=StoreSettings(
@@ -48,6 +55,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         namespace=_required(environment, "TUNECAST_NAMESPACE"),
         init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
         init_pull_policy=environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
+        init_container=_container(environment, "TUNECAST_INIT_CONTAINER"),
         init_deadline_seconds=float(environment.get("TUNECAST_INIT_DEADLINE_SECONDS") or 60),
         signing_secret=environment.get("TUNECAST_SIGNING_SECRET") or "tunecast-signing-key",
         watch_namespaces=tuple(
@@ -71,3 +79,10 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     if not value:
         raise InstallationError(f"the environment variable {name} is missing: set its value in the Helm chart")
     return value
+
+
+def _container(environment: Mapping[str, str], name: str) -> ContainerSettings:
+    try:
+        return decode(ContainerSettings, environment.get(name, "{}").encode(), f"the environment variable {name}")
+    except MalformedError as error:
+        raise InstallationError(f"{error}: correct initContainer in the Helm chart's values") from error

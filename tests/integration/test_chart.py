@@ -14,15 +14,18 @@ from harness import deploy
 from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, render
 from support.objects import spec_of
+from tunecast_cache.records import decode, from_json
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import from_environment
 from tunecast_operator.resources.deployment import Revision, serving_pod
+from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.resources.job import rank_pod
 
 ROOT = Path(__file__).resolve().parents[2]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-EVERYTHING = {
+RESTRICTED_CONTEXT = ContainerSettings().security_context
+EVERYTHING: dict[str, Any] = {
     "s3": {
         "bucket": "bundles",
         "prefix": "p",
@@ -47,6 +50,20 @@ EVERYTHING = {
     "tolerations": [{"operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
     "resources": {"limits": {"memory": "1Gi"}},
+    "podSecurityContext": {"runAsUser": 1000730000},
+    "securityContext": {"seccompProfile": None},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    "initContainer": {
+        "resources": {"limits": {"cpu": "1"}},
+        "securityContext": {"runAsUser": 1000730000, "seccompProfile": None},
+        "extraEnv": [{"name": "CA", "value": "/ca/$(TUNECAST_KEY)"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "proxy", "optional": True}}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca", "optional": True}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    },
     "networkPolicy": {"enabled": True},
     "metrics": {
         "port": 9090,
@@ -64,6 +81,28 @@ def operator_pod(objects: dict[tuple[str, str], Object]) -> Object:
 
 def environment(pod: Object) -> dict[str, Any]:
     return {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+
+
+def init_settings(pod: Object) -> ContainerSettings:
+    """What the operator reads of it, as the kubelet passes it on."""
+    text = environment(pod)["TUNECAST_INIT_CONTAINER"].replace("$$(", "$(")
+    return decode(ContainerSettings, text.encode(), "initContainer")
+
+
+def extras(pod: Object) -> None:
+    """The pod has what was added by values."""
+    container = pod["containers"][0]
+    assert EVERYTHING["extraEnv"][0] in container["env"]
+    assert container["envFrom"] == [*EVERYTHING["extraEnvFrom"], {"secretRef": {"name": "keys"}}]
+    assert EVERYTHING["extraVolumes"][0] in pod["volumes"]
+    assert EVERYTHING["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000730000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert "seccompProfile" not in container["securityContext"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
@@ -88,6 +127,12 @@ def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
         ({"logLevel": "LOUD"}, "/logLevel"),
         ({"initDeadlineSeconds": 0}, "/initDeadlineSeconds"),
         ({"watchNamespaces": "one"}, "/watchNamespaces"),
+        ({"extraEnv": [{"name": "TUNECAST_BUCKET", "value": "x"}]}, "/extraEnv/0/name"),
+        ({"extraVolumes": [{"name": "tmp"}]}, "/extraVolumes/0/name"),
+        ({"extraVolumeMounts": [{"name": "ca", "mountPath": "/opt/tunecast"}]}, "/extraVolumeMounts/0/mountPath"),
+        ({"initContainer": {"extraEnv": [{"name": "TUNECAST_KEY"}]}}, "/initContainer/extraEnv/0/name"),
+        ({"initContainer": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/tmp"}]}}, "/mountPath"),
+        ({"initContainer": {"runAsUser": 0}}, "'runAsUser' not allowed"),
     ],
 )
 def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: str) -> None:
@@ -103,6 +148,8 @@ def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     assert environment(pod)["TUNECAST_INIT_IMAGE"] == "tunecast/init:0.2.0"
     assert environment(pod)["TUNECAST_BUCKET"] == "bundles"
     assert "envFrom" not in pod["containers"][0]
+    assert not {"runAsUser", "runAsGroup"} & {*pod["securityContext"], *pod["containers"][0]["securityContext"]}
+    assert init_settings(pod) == ContainerSettings()
     kept = objects["CustomResourceDefinition", "inferencedeployments.tunecast.io"]["metadata"]["annotations"]
     assert kept == {"helm.sh/resource-policy": "keep"}
     assert ("ClusterRole", "t") in objects
@@ -115,9 +162,23 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     pod = operator_pod(objects)
     container = pod["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("registry/operator:v1", "Always")
-    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
     assert container["resources"]["limits"] == {"memory": "1Gi"}
-    assert environment(pod) == {
+    extras(pod)
+    extras(objects["Pod", "t-check"]["spec"])
+    chosen = init_settings(pod)
+    assert chosen.resources == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "1", "memory": "512Mi"},
+    }
+    assert chosen.security_context["runAsUser"] == 1000730000
+    assert "seccompProfile" not in chosen.security_context
+    assert [*chosen.extra_env] == EVERYTHING["initContainer"]["extraEnv"]
+    assert [*chosen.extra_env_from] == EVERYTHING["initContainer"]["extraEnvFrom"]
+    assert [*chosen.extra_volumes] == EVERYTHING["initContainer"]["extraVolumes"]
+    assert [*chosen.extra_volume_mounts] == EVERYTHING["initContainer"]["extraVolumeMounts"]
+    variables = environment(pod)
+    del variables["TUNECAST_INIT_CONTAINER"], variables["HTTPS_PROXY"]
+    assert variables == {
         "TUNECAST_NAMESPACE": None,
         "TUNECAST_BUCKET": "bundles",
         "TUNECAST_PREFIX": "p",
@@ -273,19 +334,21 @@ def test_our_pods_are_restricted(installed: Kubectl) -> None:
         admit(installed, pod, "wide")
 
 
-def test_replicas_and_ranks_can_be_restricted(installed: Kubectl) -> None:
-    """As examples/restricted-namespace.yaml has them."""
+@pytest.mark.parametrize("chosen", [{}, EVERYTHING["initContainer"]], ids=["default", "everything"])
+def test_replicas_and_ranks_can_be_restricted(installed: Kubectl, chosen: Object) -> None:
+    """As examples/restricted-namespace.yaml has them, with the chart's settings of init containers."""
+    settings = from_json(ContainerSettings, {**chosen, "securityContext": RESTRICTED_CONTEXT}, "initContainer")
     documents = yaml.safe_load_all((ROOT / "examples" / "restricted-namespace.yaml").read_text())
     owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
     spec = spec_of(owner)
     key = key_of(spec, 1)
-    revision = Revision("digest", key, 1, "tunecast/init:0.2.0", "IfNotPresent", environment={}, held=False)
+    revision = Revision(
+        "digest", key, 1, "tunecast/init:0.2.0", "IfNotPresent", {}, held=False, init_container=settings
+    )
     admit(installed, serving_pod(spec, revision), "wide")
     cache = {"metadata": {"name": "kc", "namespace": "wide", "uid": "u"}}
     snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key, 1))
-    admit(
-        installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, "tunecast/init:0.2.0", "Always")}, "wide"
-    )
+    admit(installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, revision.init)}, "wide")
 
 
 def admit(kubectl: Kubectl, pod: Object, namespace: str) -> None:

@@ -18,16 +18,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end }}
 
-{{- define "tunecast.restricted" -}}
-allowPrivilegeEscalation: false
-capabilities: {drop: [ALL]}
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
-{{- end }}
-
 {{/* What the schema can't say. */}}
 {{- define "tunecast.validate" -}}
 {{- if and (eq (.Values.s3.addressingStyle | default "Auto") "Virtual") (contains "." .Values.s3.bucket) (not (hasPrefix "http://" .Values.s3.endpoint)) }}
@@ -35,8 +25,10 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
+{{/* The environment of the operator and of `helm test`: both fields of the container. */}}
 {{- define "tunecast.environment" -}}
 {{- include "tunecast.validate" . -}}
+env:
 - {name: TUNECAST_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: TUNECAST_BUCKET, value: {{ .Values.s3.bucket | quote }}}
 - {name: TUNECAST_PREFIX, value: {{ .Values.s3.prefix | quote }}}
@@ -45,17 +37,37 @@ seccompProfile: {type: RuntimeDefault}
 - {name: TUNECAST_ADDRESSING_STYLE, value: {{ .Values.s3.addressingStyle | quote }}}
 - {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
 - {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
+- {name: TUNECAST_INIT_CONTAINER, value: {{ .Values.initContainer | toJson | replace "$(" "$$(" | quote }}}
 - {name: TUNECAST_INIT_DEADLINE_SECONDS, value: {{ .Values.initDeadlineSeconds | quote }}}
 - {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
 - {name: TUNECAST_READ_NODES, value: {{ .Values.readNodes | quote }}}
 - {name: TUNECAST_METRICS_PORT, value: {{ .Values.metrics.port | quote }}}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- if or .Values.s3.credentialsSecret .Values.extraEnvFrom }}
+envFrom:
+{{- with .Values.extraEnvFrom }}
+{{ toYaml . }}
+{{- end }}
+{{- with .Values.s3.credentialsSecret }}
+- secretRef: {name: {{ . }}}
+{{- end }}
+{{- end }}
 {{- end }}
 
-{{- define "tunecast.credentials" -}}
-{{- with .Values.s3.credentialsSecret }}
-envFrom:
-  - secretRef: {name: {{ . }}}
+{{- define "tunecast.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tunecast.volumes" -}}
+- {name: tmp, emptyDir: {}}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 

@@ -17,6 +17,7 @@ from tunecast_operator.plan.blocked import blocked
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
+from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.service import serving_service
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
@@ -83,9 +84,9 @@ def quarantined(known: Sequence[str], caches: Sequence[Mapping[str, Any]]) -> tu
     return tuple(sorted({*known, *(str(status["manifest"]) for status in found if status.get("manifest"))}))
 
 
-def decide(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Plan:
-    """``init_image`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
-    wanted = _wanted(seen, init_image, pull_policy, key_version)
+def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
+    """``init`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
+    wanted = _wanted(seen, init, key_version)
     tunes = seen.spec.tuning.policy != "Never"
     waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
@@ -111,16 +112,19 @@ def _live_port(seen: Observed) -> int:
     return int(container["ports"][0]["containerPort"])
 
 
-def _wanted(seen: Observed, init_image: str, pull_policy: str, key_version: int) -> Wanted:
+def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
     spec_digest = template_digest(seen.spec)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
     if live and live.spec == spec_digest:
-        init_image, pull_policy, key_version = live.init_image, live.init_pull_policy, live.key_version
+        init, key_version = live.init, live.key_version
     key = key_of(seen.spec, key_version)
     snapshot = cache_spec(seen.spec, key, key_version)
     cache = _choose(seen.caches, key, cache_name(snapshot))
     name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
-    revision = Revision(spec_digest, key, key_version, init_image, pull_policy, environment={}, held=False)
+    revision = Revision(
+        spec_digest, key, key_version, init.image, init.pull_policy,
+        environment={}, held=False, init_container=init.settings,
+    )  # fmt: skip
     return Wanted(revision, snapshot, name, cache)
 
 

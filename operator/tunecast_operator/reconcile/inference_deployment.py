@@ -75,8 +75,7 @@ class InferenceDeploymentReconciler:
             self._write_stalled(owner, c.INVALID_SPEC, text)
             return None
         seen = self._observe(owner, spec)
-        image, pull = self._installation.init_image, self._installation.init_pull_policy
-        plan = plans.decide(seen, image, pull, KEY_VERSION)
+        plan = plans.decide(seen, self._installation.init, KEY_VERSION)
         try:
             self._apply(seen, plan)
         except (NameTakenError, RejectedError) as error:

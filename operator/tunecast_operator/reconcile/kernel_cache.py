@@ -187,8 +187,8 @@ class KernelCacheReconciler:
         if not self._cluster.create(SERVICE, service):
             check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))
         done = self._apply_settings(cache, spec, attempt, now)
-        image, pull = self._installation.init_image, self._installation.init_pull_policy
-        if not self._cluster.create(JOB, job(cache, spec, attempt, image, pull)):  # one of ours would have been seen
+        made = job(cache, spec, attempt, self._installation.init)
+        if not self._cluster.create(JOB, made):  # one of ours would have been seen
             raise taken(JOB, f"{namespace}/{attempt_name(cache, attempt)}")
         return done
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunecast_cache import layers
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.records import camel, canonical, decode
+from tunecast_cache.records import camel, canonical, decode, to_json
 from tunecast_cache.trust import CONFIG_MAP
 from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY, REVISION_ANNOTATION
-from tunecast_operator.resources.pod import CACHE_VOLUME, INIT_RESOURCES, RESTRICTED, pod_spec
+from tunecast_operator.resources.init_container import (
+    ContainerSettings,
+    InitContainer,
+    extra_mounts,
+    extra_volumes,
+    init_container,
+)
+from tunecast_operator.resources.pod import CACHE_VOLUME, pod_spec
 
-RENDERER = 1  # raise it when the same spec renders another template: existing revisions then stay as they are
+RENDERER = 2  # raise it when the same spec renders another template: existing revisions then stay as they are
 INIT = "tunecast-init"
 TRUST_VOLUME = "tunecast-trust"
 TRUST_DIRECTORY = "/etc/tunecast/trust"
@@ -36,17 +43,22 @@ class Revision:
     environment: dict[str, str]  # variables that a proof asked for, such as PYTHONPYCACHEPREFIX
     held: bool  # waits with zero replicas for its first cache
     renderer: int = RENDERER
+    init_container: ContainerSettings = field(default_factory=ContainerSettings)
+
+    @property
+    def init(self) -> InitContainer:
+        return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
 
     def to_text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps({f.name: to_json(getattr(self, f.name)) for f in fields(self)}, sort_keys=True)
 
 
 def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
     """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
     text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION, "")
     try:
-        fields = decode(dict[str, Any], text.encode(), REVISION_ANNOTATION)  # spelt as 0.1.0 did, who may come back
-        return decode(Revision, canonical({camel(name): value for name, value in fields.items()}), REVISION_ANNOTATION)
+        found = decode(dict[str, Any], text.encode(), REVISION_ANNOTATION)  # spelt as 0.1.0 did, who may come back
+        return decode(Revision, canonical({camel(name): value for name, value in found.items()}), REVISION_ANNOTATION)
     except MalformedError:
         return None
 
@@ -120,6 +132,7 @@ def serving_pod(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, 
     pod["volumes"] += [
         {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
         {"name": TEMPORARY_VOLUME, "emptyDir": {}},
+        *extra_volumes(revision.init_container),
     ]
     return pod
 
@@ -134,20 +147,20 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
     }
     namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     secret = spec.cache.credentials_secret
-    credentials = {"envFrom": [{"secretRef": {"name": secret.name, "optional": True}}]} if secret else {}
+    credentials = [{"secretRef": {"name": secret.name, "optional": True}}] if secret else []
+    settings = revision.init_container
+    env_from = [*settings.extra_env_from, *credentials]
+    variables = ({"name": name, "value": value} for name, value in sorted(environment.items()) if value)
     return {
-        "name": INIT,
-        "image": revision.init_image,
-        "imagePullPolicy": revision.init_pull_policy,
+        **init_container(INIT, revision.init, spec.pod.security_context),
         "args": ["fetch"],
-        **credentials,
-        "env": [namespace, *({"name": name, "value": value} for name, value in sorted(environment.items()) if value)],
-        "resources": INIT_RESOURCES,
-        "securityContext": RESTRICTED,
+        **({"envFrom": env_from} if env_from else {}),
+        "env": [*settings.extra_env, namespace, *variables],
         "volumeMounts": [
             {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},
             {"name": TEMPORARY_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - the container's own
+            *extra_mounts(settings),
         ],
     }
 

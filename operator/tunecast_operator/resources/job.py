@@ -11,7 +11,8 @@ from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.resources.deployment import owner_reference
-from tunecast_operator.resources.pod import INIT_RESOURCES, RESTRICTED, pod_spec
+from tunecast_operator.resources.init_container import InitContainer, init_container
+from tunecast_operator.resources.pod import pod_spec
 
 RENDEZVOUS_PORT = 29400
 TOOLS_DIRECTORY = "/run/tunecast/tools"
@@ -40,9 +41,7 @@ def rendezvous_host(cache: dict[str, Any], attempt: int) -> str:
     return f"{attempt_name(cache, attempt)}-0.{cache['metadata']['name']}"
 
 
-def job(
-    cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, tools_image: str, pull_policy: str
-) -> dict[str, Any]:
+def job(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitContainer) -> dict[str, Any]:
     """Ranks live and die together: no pod is ever started again, and a disruption fails the whole attempt."""
     name = attempt_name(cache, attempt)
     labels = {
@@ -77,16 +76,17 @@ def job(
             },
             "template": {
                 "metadata": {"labels": labels, **annotations},
-                "spec": rank_pod(cache, spec, attempt, tools_image, pull_policy),
+                "spec": rank_pod(cache, spec, attempt, init),
             },
         },
     }
 
 
-def rank_pod(
-    cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, tools_image: str, pull_policy: str
-) -> dict[str, Any]:
-    """The serving pod with another entry point, its tools, its settings, and no Kubernetes credentials."""
+def rank_pod(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitContainer) -> dict[str, Any]:
+    """The serving pod with another entry point, its tools, its settings, and no Kubernetes credentials.
+
+    The tools' container has the administrator's resources and security context, and no environment: it only copies.
+    """
     pod = pod_spec(
         spec.engine, spec.pod, spec.resources, spec.accelerator,
         command=["python3", "-B", TOOLS_DIRECTORY, "--", *command_line(spec)], extra_environment={},
@@ -104,12 +104,8 @@ def rank_pod(
     ]
     pod["initContainers"] = [
         {
-            "name": "tunecast-tools",
-            "image": tools_image,
-            "imagePullPolicy": pull_policy,
+            **init_container("tunecast-tools", init, spec.pod.security_context),
             "args": ["tools", TOOLS_DIRECTORY],
-            "resources": INIT_RESOURCES,
-            "securityContext": RESTRICTED,
             "volumeMounts": [{"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY}],
         }
     ]

@@ -13,17 +13,6 @@ CACHE_VOLUME = "tunecast-cache"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - engines talk through it, and a container's own 64 MiB are too few
 SHARED_MEMORY_VOLUME = "tunecast-shm"
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
-# Ours is the restricted Pod Security profile, whatever the engine needs.
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "runAsUser": 65532,
-    "runAsGroup": 65532,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-INIT_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def pod_spec(

@@ -16,6 +16,7 @@ from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.plan import inference_deployment as deployment_plan
 from tunecast_operator.plan import kernel_cache as cache_plan
 from tunecast_operator.plan import tuning
+from tunecast_operator.resources.init_container import InitContainer
 
 OWNER = inference_deployment(replicas=2, accelerator="NVIDIA-H100-80GB-HBM3", tuning={"sweep": {"name": "more"}})
 SPEC = spec_of(OWNER)
@@ -106,6 +107,6 @@ def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:
     }
     reports = [(KEY, InitReport("Cold", "StoreUnavailable", "no answer", KEY))]
     seen = deployment_plan.Observed(OWNER, SPEC, None, [cache], [], reports, NOW)
-    status = deployment_plan.decide(seen, "init:1", "IfNotPresent", 1).status
+    status = deployment_plan.decide(seen, InitContainer("init:1"), 1).status
     assert {"cold", "warm", "initReports", "rendered"} <= status.keys()
     assert undeclared(InferenceDeploymentStatus, status) == []

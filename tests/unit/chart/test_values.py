@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tunecast_operator.installation import from_environment
+from tunecast_cache.records import from_json
+from tunecast_operator.installation import InstallationError, from_environment
+from tunecast_operator.resources.init_container import ContainerSettings
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "tunecast"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -18,6 +21,8 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 HELPERS = (CHART / "templates" / "_helpers.tpl").read_text()
 FREE = {
     "resources",
+    "podSecurityContext",
+    "securityContext",
     "podAnnotations",
     "podLabels",
     "nodeSelector",
@@ -59,7 +64,7 @@ def test_the_readme_tells_of_every_value() -> None:
 
 def test_every_value_is_used() -> None:
     templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
-    groups = {"image", "initImage"}  # passed as a whole
+    groups = {"image", "initImage", "initContainer"}  # passed as a whole
     unused = [n for n in leaves(VALUES) if f".Values.{n}" not in templates and n.split(".")[0] not in groups]
     assert unused == []
 
@@ -81,6 +86,17 @@ def test_the_operator_reads_what_the_chart_sets() -> None:
     from_environment(environment)
     set_by_chart = set(re.findall(r"TUNECAST_[A-Z_]+", HELPERS))
     assert environment.asked - {"TUNECAST_SIGNING_SECRET"} == set_by_chart
+
+
+def test_the_defaults_of_init_containers_are_the_operators_own() -> None:
+    assert from_json(ContainerSettings, VALUES["initContainer"], "initContainer") == ContainerSettings()
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"resources": []}'])
+def test_init_container_settings_that_cannot_be_read_end_the_operator(text: str) -> None:
+    required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}
+    with pytest.raises(InstallationError, match="correct initContainer"):
+        from_environment({**required, "TUNECAST_INIT_CONTAINER": text})
 
 
 def test_the_operator_may_read_the_one_secret_that_it_reads() -> None:

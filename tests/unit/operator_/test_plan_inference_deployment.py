@@ -7,7 +7,9 @@ from tunecast_cache.report import InitReport
 from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.plan.inference_deployment import Observed, Plan, decide, quarantined
 from tunecast_operator.resources.deployment import revision_of
+from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
+INIT = InitContainer("init:1")
 PYCACHE = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 
 
@@ -24,8 +26,8 @@ def kernel_cache(
     }
 
 
-def plan(owner: dict[str, Any], *caches: Any, live: Any = None, reports: Any = (), image: str = "init:1") -> Plan:
-    return decide(Observed(owner, spec_of(owner), live, caches, [], reports, NOW), image, "IfNotPresent", 1)
+def plan(owner: dict[str, Any], *caches: Any, live: Any = None, reports: Any = (), init: InitContainer = INIT) -> Plan:
+    return decide(Observed(owner, spec_of(owner), live, caches, [], reports, NOW), init, 1)
 
 
 def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
@@ -132,15 +134,18 @@ def test_serve_while_tuning_starts_cold_and_never_rolls_when_the_cache_comes() -
     assert later.apply_deployment["spec"]["template"] == first.apply_deployment["spec"]["template"]
 
 
-def test_an_operator_upgrade_changes_no_template_and_no_key() -> None:
+LATER = InitContainer("init:2", "Always", ContainerSettings({"limits": {"cpu": "1"}}, {}, ({"name": "A"},)))
+
+
+def test_an_operator_upgrade_or_other_chart_values_change_no_template_and_no_key() -> None:
     cache = kernel_cache(OWNER, "Ready", "Published")
-    upgraded = plan(OWNER, cache, live=serving(), image="init:2")
+    upgraded = plan(OWNER, cache, live=serving(), init=LATER)
     assert upgraded.apply_deployment is not None
     assert upgraded.apply_deployment["spec"] == serving()["spec"]
     edited = inference_deployment(replicas=2, pod={"labels": {"team": "a"}})
-    revision = revision_of(plan(edited, cache, live=serving(), image="init:2").apply_deployment)
+    revision = revision_of(plan(edited, cache, live=serving(), init=LATER).apply_deployment)
     assert revision is not None
-    assert revision.init_image == "init:2"
+    assert revision.init == LATER
 
 
 def test_a_template_of_another_renderer_stays_and_scales(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +247,7 @@ def test_a_quarantined_bundle_is_left_and_replicas_that_crash_from_it_are_replac
     banned = quarantined(("k" * 64,), [cache])
     assert banned == ("k" * 64, "m" * 64)
     seen_ = Observed(OWNER, spec_of(OWNER), live, [cache], pods, [], NOW, banned)
-    after = decide(seen_, "init:1", "IfNotPresent", 1)
+    after = decide(seen_, INIT, 1)
     assert [crash.pod for crash in after.replace] == ["a"]
     assert after.apply_deployment is not None
     assert after.apply_deployment["spec"]["template"] == live["spec"]["template"]
@@ -265,12 +270,12 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
     for found in pods:
         found["metadata"]["labels"] = {"tunecast.io/key": key_of(spec_of(OWNER), 1)}
-    after = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], pods, [], NOW), "init:1", "IfNotPresent", 1)
+    after = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
     assert after.status["drift"] == [
         {"what": "Image", "expected": "sha256:old", "found": "sha256:new", "replicas": 2},
     ]
     assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
-    calm = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], [], [], NOW), "init:1", "IfNotPresent", 1)
+    calm = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
     assert "drift" not in calm.status
     assert "Drifted" not in {found.type for found in calm.conditions}
 

@@ -1,32 +1,15 @@
 """The pods that the builders make: what replicas and ranks share, and where they differ."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from support.objects import inference_deployment, spec_of
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from support.pods import pods
 from tunecast_operator.identity import cache_name, cache_spec, key_of
-from tunecast_operator.resources.deployment import Revision, deployment, revision_of
-from tunecast_operator.resources.job import job
-
-CACHE = {
-    "apiVersion": "tunecast.io/v1alpha1",
-    "kind": "KernelCache",
-    "metadata": {"name": "qwen3-8b-0123456789", "namespace": "models", "uid": "kc-uid"},
-}
-
-
-def pods(**spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pod of a replica and that of a rank."""
-    owner = inference_deployment(**spec)
-    key = key_of(spec_of(owner), 1)
-    revision = Revision("digest", key, 1, "init:1", "IfNotPresent", environment={}, held=False)
-    serving = deployment(owner, spec_of(owner), revision, 1)["spec"]["template"]
-    snapshot = KernelCacheSpec.model_validate(cache_spec(spec_of(owner), key, 1))
-    return serving, job(CACHE, snapshot, 1, "init:1", "IfNotPresent")["spec"]["template"]
+from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of
+from tunecast_operator.resources.init_container import ContainerSettings
 
 
 def test_ranks_have_the_replicas_container_but_for_its_entry_point() -> None:
@@ -85,25 +68,34 @@ def test_a_revision_is_read_back_and_strangers_are_not() -> None:
         "Always",
         environment={"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"},
         held=True,
+        init_container=ContainerSettings({"limits": {"cpu": "1"}}, {"runAsUser": 1}, ({"name": "A", "value": "b"},)),
     )
     made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
     assert revision_of(made) == revision
-    newer = {**asdict(revision), "of_a_later_operator": 1}
+    newer = {**json.loads(revision.to_text()), "of_a_later_operator": 1}
     assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": json.dumps(newer)}}}) == revision
-    strange = {**asdict(revision), "environment": 5}
-    for text in ("", "no json", "{}", "[" * 99_999, json.dumps(strange)):
+    strange = [{**newer, "environment": 5}, {**newer, "init_container": {"resources": []}}]
+    for text in ("", "no json", "{}", "[" * 99_999, *map(json.dumps, strange)):
         assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}}) is None
 
 
-def test_a_revision_of_0_1_0_is_read_and_written_as_it_was() -> None:
-    """Else an upgrade, or a way back, would roll every Deployment."""
+def test_a_revision_of_0_1_0_is_read_and_known_to_be_of_another_renderer() -> None:
+    """An upgrade would roll every Deployment otherwise."""
     text = (
         '{"environment": {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/python"}, "held": false, "init_image": "init:1",'
         ' "init_pull_policy": "IfNotPresent", "key": "key", "key_version": 1, "renderer": 1, "spec": "digest"}'
     )
     revision = revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}})
     assert revision is not None
-    assert revision.to_text() == text
+    assert (revision.init_image, revision.renderer) == ("init:1", 1)
+    assert revision.renderer != RENDERER
+
+
+def test_0_1_0_reads_what_it_needs_in_a_revision_of_this_release() -> None:
+    """A way back would roll every Deployment otherwise: it leaves templates of other renderers as they are."""
+    revision = Revision("digest", "key", 1, "init:1", "Always", environment={}, held=False)
+    found = json.loads(revision.to_text())
+    assert found.items() >= {"init_image": "init:1", "init_pull_policy": "Always", "renderer": RENDERER}.items()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ def copy_tools(source: Path, destination: Path) -> int:
     ``destination`` itself keeps its owner and mode: it is a volume's root, which the kubelet made.
     """
     files = sorted(path for path in source.rglob("*.py") if path.is_file())
+    destination.mkdir(exist_ok=True)
     for path in files:
         inside = path.relative_to(source)
         for folder in reversed([destination / parent for parent in inside.parents if parent.name]):

@@ -24,6 +24,7 @@ ENGINE_OUT_OF_MEMORY = "EngineOutOfMemory"
 SWEEP_REFUSED = "SweepRefused"  # it started, and accepted no request: what it builds for one is not in any cache
 WARM_START_FAILED = "WarmStartFailed"  # the engine started cold, but not from the files which that start left
 PEER_LOST = "PeerLost"
+JOIN_TIMED_OUT = "JoinTimedOut"  # the ranks did not find each other
 TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end
 BAD_SETTINGS = "BadSettings"
 INSTALL_FAILED = "InstallFailed"
@@ -53,6 +54,7 @@ class JobSettings:
     sweep: tuple[dict[str, Any], ...] = ()  # extra completion requests
     uploads: dict[str, str] = field(default_factory=dict)  # staged object's name -> presigned PUT URL
     secret_paths: tuple[str, ...] = ()  # where Secrets are mounted, whose values must never be staged either
+    join_seconds: float = 600.0  # within which all ranks must have joined
     token: str = ""  # seals what ranks tell each other and the operator: see tunecast_cache.seal
 
 

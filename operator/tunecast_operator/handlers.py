@@ -70,6 +70,10 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300
-    settings.queueing.worker_limit = 16
+    # Each object has a worker in kopf, which lingers after its last event: a limit on them, or long lingering, would
+    # let only a few objects a second through. Handlers only enqueue, so workers cost next to nothing.
+    settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 0.2
+    settings.queueing.batch_window = 0.01
     for plural in ("deployments", "jobs", "pods", "configmaps"):
         settings.watching.label_selectors[plural] = SELECTOR

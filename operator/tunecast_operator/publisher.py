@@ -94,6 +94,7 @@ class Publisher:
             sweep=sweep,
             uploads=urls,
             secret_paths=tuple(secret_paths(spec.pod.volumes, spec.pod.volume_mounts)),
+            join_seconds=join_seconds(spec),
             token=self._signer.token(job),
         )
 
@@ -172,6 +173,11 @@ def renewal_seconds(settings: JobSettings) -> float:
     """After how long its URLs are renewed: a third of their life, so that the operator may be away for the rest."""
     lives = (life_of(url) for url in settings.uploads.values())
     return min((life for life in lives if life is not None), default=URL_SECONDS) / 3
+
+
+def join_seconds(spec: KernelCacheSpec) -> float:
+    """Longer than the operator itself lets a Job wait for its last rank, and than a rank's image takes to come up."""
+    return max(60.0, spec.queue_timeout_seconds) + 60.0
 
 
 def check_archives(archives: tuple[Archive, ...], job: str) -> None:

@@ -44,6 +44,23 @@ def test_a_killed_peer_ends_the_cold_start(tmp_path: Path, staged: Staged, world
             assert_ends(other, 1, "rank 1 was silent")
 
 
+def test_ranks_that_do_not_all_join_say_who_is_missing(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 2, world_size=3, join_seconds=25.0) as ranks:
+        for number, rank in enumerate(ranks):
+            result = rank.wait(90)
+            assert result.reason == job.JOIN_TIMED_OUT, rank.text
+            assert f"rank {number} waits for rank 2" in result.message
+            assert "NetworkPolicy" in result.message
+            assert rank.engine_processes() == []
+
+
+def test_a_rank_that_can_not_reach_rank_0_says_so(tmp_path: Path, staged: Staged) -> None:
+    with attempt(tmp_path, staged, 2, join_seconds=8.0, first=1) as [rank]:
+        result = rank.wait(60)
+        assert result.reason == job.JOIN_TIMED_OUT, rank.text
+        assert "rank 1 could not reach rank 0 at localhost:" in result.message
+
+
 def test_a_frozen_peer_counts_as_lost(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, "--start-seconds=600") as ranks:
         ranks[0].says("init engine")

@@ -228,9 +228,10 @@ def attempt(
     python: str = "",
     user: Sequence[str] = (),
     variables: Mapping[int, dict[str, str]] | None = None,
+    first: int = 0,
     **changes: Any,
 ) -> Iterator[list[Rank]]:
-    """Starts all ranks of an attempt; whatever is left of them is killed at the end.
+    """Starts the ranks of an attempt, from ``first`` on; whatever is left of them is killed at the end.
 
     ``user`` is the command that becomes another user.
     """
@@ -238,7 +239,7 @@ def attempt(
     rendezvous = free_port()
     started: list[Rank] = []
     try:
-        for number in range(ranks):
+        for number in range(first, ranks):
             port = free_port()
             settings = job.JobSettings(
                 job="uid-1",

@@ -35,6 +35,7 @@ class Kubelet:
         self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
         self.token: str | None = None  # what results are sealed with, where it isn't their attempt's
         self.running_only = False
+        self.sidecars = False  # whether an injector has put one beside each engine, which never ends
 
     def step(self) -> None:
         """Moves every pod of every Job one phase on; a Job whose settings are missing waits, as a real pod would."""
@@ -84,11 +85,17 @@ class Kubelet:
         )  # fmt: skip
 
     def _set(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
-        status = {"name": "engine", "state": state, "ready": False, "image": "x", "imageID": "", "restartCount": 0}
+        statuses = [_container("engine", state)]
+        if self.sidecars:
+            phase, statuses = "Running", [*statuses, _container("istio-proxy", {"running": {}})]
         conditions = [{"type": "PodScheduled", "status": "True"}]
         self._cluster.update_status(
-            POD, {**pod, "status": {"phase": phase, "containerStatuses": [status], "conditions": conditions}}
+            POD, {**pod, "status": {"phase": phase, "containerStatuses": statuses, "conditions": conditions}}
         )
+
+
+def _container(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "state": state, "ready": False, "image": "x", "imageID": "", "restartCount": 0}
 
 
 def _put(url: str, data: bytes) -> None:

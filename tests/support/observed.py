@@ -45,6 +45,7 @@ def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
     labels = {"tunecast.io/attempt": str(attempt)}
     return {
         "metadata": {"name": f"kc-{attempt}", "uid": "job-uid", "labels": labels, **metadata},
+        "spec": {"completions": 2},
         "status": {"conditions": conditions},
     }
 

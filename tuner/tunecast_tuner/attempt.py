@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tunecast_cache import job
@@ -22,6 +23,7 @@ class Attempt:
         self._started = clock()
         self._seconds = seconds
         self._failure: AttemptError | None = None
+        self._limits: list[tuple[float, Callable[[], AttemptError]]] = []
 
     @property
     def elapsed(self) -> float:
@@ -37,6 +39,16 @@ class Attempt:
         """Sets the deadline, in seconds since the attempt began."""
         self._seconds = seconds
 
+    @contextmanager
+    def within(self, seconds: float, failure: Callable[[], AttemptError]) -> Iterator[None]:
+        """Gives what is waited for inside a deadline of its own; ``failure`` says what to raise once it is over."""
+        limit = (self._clock() + seconds, failure)
+        self._limits.append(limit)
+        try:
+            yield
+        finally:
+            self._limits.remove(limit)
+
     def end(self, failure: AttemptError) -> None:
         """Ends the attempt; the first reason stays."""
         if self._failure is None:
@@ -48,6 +60,9 @@ class Attempt:
             raise self._failure
         if not self.remaining:
             raise AttemptError(job.TIMED_OUT, f"the attempt was not done within {self._seconds:.0f} s")
+        for end, failure in self._limits:
+            if self._clock() >= end:
+                raise failure()
 
     def sleep(self, seconds: float) -> None:
         """Raises AttemptError as soon as the attempt ends."""

@@ -25,6 +25,7 @@ T = TypeVar("T")
 RECORD_LIMIT = 2**20
 CONNECT_SECONDS = 30.0
 CHUNK_SECONDS = 300.0  # longer than any chunk takes: ends what heartbeats can't see, such as addresses that don't route
+LIKELY_CAUSE = "a NetworkPolicy or a service mesh may drop traffic between them: allow it between pods of one Job"
 LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
 
 
@@ -74,6 +75,26 @@ class Ranks:
         """Ends the membership, and tells the others why when it is a failure."""
 
 
+class Joining:
+    """How far a rank is with finding the others, to say what is missing where it takes too long."""
+
+    def __init__(self, settings: job.JobSettings, rank: int) -> None:
+        self._settings, self._rank = settings, rank
+        self.reached = rank == 0  # rank 0 serves the store itself
+        self.missing = set(range(settings.world_size))
+
+    def failure(self) -> AttemptError:
+        """Names the ranks that did not join, and the likely cause."""
+        place = f"{self._settings.rendezvous_host}:{self._settings.rendezvous_port}"
+        within = f"within {self._settings.join_seconds:.0f} s"
+        if self.reached:
+            ranks = ", ".join(map(str, sorted(self.missing - {self._rank})))
+            what = f"rank {self._rank} waits for rank {ranks}, which did not join at {place} {within}"
+        else:
+            what = f"rank {self._rank} could not reach rank 0 at {place} {within}"
+        return AttemptError(job.JOIN_TIMED_OUT, f"{what}: if all ranks run, {LIKELY_CAUSE}")
+
+
 class Group(Ranks):
     """Several ranks. Everything that may block runs beside the main thread, which goes on watching the attempt."""
 
@@ -95,11 +116,13 @@ class Group(Ranks):
         self._heartbeat.start()
         self._gloo: Any = None
 
-    def gather(self) -> None:
+    def gather(self, joining: Joining) -> None:
         """Waits until all ranks are there."""
+        joining.reached = True
         self.publish("joined", {})
         for other in range(self.world_size):
             self.collect("joined", other, dict)
+            joining.missing.discard(other)
 
     def publish(self, name: str, value: Any) -> None:
         data = canonical(value).decode()
@@ -187,9 +210,13 @@ def join(settings: job.JobSettings, rank: int, attempt: Attempt, silence: float)
         yield Ranks()
         return
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces for peers that aren't there yet
-    ranks = Group(settings, rank, attempt, silence)
+    joining = Joining(settings, rank)
+    with attempt.within(settings.join_seconds, joining.failure):
+        ranks = Group(settings, rank, attempt, silence)
+    left = max(0.0, settings.join_seconds - attempt.elapsed)
     try:
-        ranks.gather()
+        with attempt.within(left, joining.failure):
+            ranks.gather(joining)
         yield ranks
     except AttemptError as failure:
         ranks.leave(failure)

@@ -187,6 +187,11 @@ class KernelCacheStatus(CommonStatus):
     attempt: int | None = Field(default=None, description="The newest attempt.")
     failures: int | None = Field(default=None, description="Attempts that failed and count.")
     disruptions: int | None = Field(default=None, description="Attempts that were disrupted, which don't count.")
+    requeues: int | None = Field(
+        default=None,
+        description="Attempts that were queued again, since not all of their ranks ran in time. They count as neither "
+        "failures nor disruptions.",
+    )
     job: str | None = Field(default=None, description="The Job of the attempt under way.")
     queued_since: str | None = time("When it was first wanted.")
     started_at: str | None = time("When ranks first ran.")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from tunecast_cache.errors import TunecastError
-from tunecast_cache.job import RankResult
+from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
-from tunecast_operator.plan import ends
+from tunecast_operator.plan import ends, gang
 from tunecast_operator.plan.blocked import Blocked, blocked
 from tunecast_operator.plan.drift import image_id
-from tunecast_operator.plan.outcome import JOB_DELETED, Outcome, classify, finished, rank_of
+from tunecast_operator.plan.outcome import (
+    JOB_DELETED,
+    RANKS_NOT_SCHEDULED,
+    Kind,
+    Outcome,
+    attempt_ended,
+    classify,
+    rank_of,
+)
 from tunecast_operator.plan.results import ineffective_because, proof_status
 from tunecast_operator.plan.steps import (
     clean,
+    delete_job,
     end_of_attempt,
     failure,
     timed_out,
@@ -28,10 +35,12 @@ from tunecast_operator.plan.steps import (
 )
 from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
 from tunecast_operator.resources.job import attempt_name
-from tunecast_operator.resources.pod import ENGINE
 
 MAX_DISRUPTIONS = 10
+# Attempts that the operator ends by deleting their Job, and what that counts as.
+ENDED_BY_US: dict[str, Kind] = {RANKS_NOT_SCHEDULED: "Unscheduled", JOIN_TIMED_OUT: "Crashed"}
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
+REQUEUE_HEADSTART = 3  # so that the first pause is 40 seconds: others may want the capacity meanwhile
 RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 
 
@@ -40,9 +49,8 @@ def under_way(seen: Observed) -> Plan:
     if seen.job is None:
         if seen.pods:
             return Plan((), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0)
-        name = attempt_name(dict(seen.cache), seen.attempt)
-        return _retry(seen, Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {name}"))
-    if finished(seen.job):
+        return _after(seen, _why_deleted(seen))
+    if attempt_ended(seen.job, seen.pods):
         return _attempt_ended(seen)
     return _attempt_running(seen)
 
@@ -54,7 +62,7 @@ def _attempt_ended(seen: Observed) -> Plan:
     if outcome.kind == "Rejected":
         return ends.end(seen, "Failed", outcome.reason, outcome.message, lastFailure=failure(seen, outcome))
     if outcome.kind != "Succeeded":
-        return _retry(seen, outcome)
+        return _after(seen, outcome)
     if seen.publish_error:
         return _retry(seen, Outcome("Crashed", seen.publish_error.reason, str(seen.publish_error)))
     result = seen.results[0]
@@ -71,10 +79,26 @@ def _with_image(seen: Observed, result: RankResult) -> RankResult:
     return replace(result, provenance=result.provenance and replace(result.provenance, image_id=image or None))
 
 
+def _why_deleted(seen: Observed) -> Outcome:
+    """The operator's own reason where it deleted the Job to end the attempt; else somebody else's doing."""
+    known = seen.status.get("lastFailure") or {}
+    if known.get("attempt") == seen.attempt and known.get("reason") in ENDED_BY_US:
+        return Outcome(ENDED_BY_US[str(known["reason"])], str(known["reason"]), str(known["message"]))
+    return Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {attempt_name(dict(seen.cache), seen.attempt)}")
+
+
+def _after(seen: Observed, outcome: Outcome) -> Plan:
+    """What follows an attempt that came to nothing."""
+    return _requeue(seen, outcome) if outcome.kind == "Unscheduled" else _retry(seen, outcome)
+
+
 def _attempt_running(seen: Observed) -> Plan:
     status = with_attempt(seen)
-    running = sum(_engine_started(pod) for pod in seen.pods) >= seen.spec.ranks  # some of them can only wait
     why = blocked(seen.pods, seen.job) or _no_pods(seen)
+    if stuck := gang.stuck(seen, why):
+        status["lastFailure"] = failure(seen, stuck)
+        return Plan(delete_job(seen), clean(status), unready(seen, c.RETRYING, stuck.message, warning=True), 2.0)
+    running = gang.all_started(seen)
     if running and not status.get("startedAt"):
         status["startedAt"] = times.text(seen.now)
     status["state"] = "Tuning" if running else "Pending"
@@ -120,11 +144,33 @@ def next_attempt(seen: Observed) -> Plan:
     wait = -times.seconds_since(seen.status.get("nextAttemptAt"), seen.now)
     if seen.status.get("nextAttemptAt") and wait > 0:
         return Plan((), clean(seen.status), _steady_reason(seen), wait)
+    if seen.rival:
+        return _behind(seen)
     attempt = seen.attempt + 1
     status = {**seen.status, "attempt": attempt, "job": attempt_name(dict(seen.cache), attempt), "nextAttemptAt": None}
     status |= {"state": "Pending", "settingsRenewAt": None, "progress": None}
-    conditions = unready(seen, c.QUEUED, f"attempt {attempt} begins on {seen.spec.ranks} rank(s)")
+    text = f"attempt {attempt} begins on {seen.spec.ranks} rank(s)"
+    conditions = unready(seen, c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED, text)
     return Plan((CreateAttempt(attempt),), clean(status), conditions, POLL_SECONDS)
+
+
+def _behind(seen: Observed) -> Plan:
+    """Another KernelCache tunes this key: its bundle will do here too, so nothing is tuned twice at once."""
+    text = f"KernelCache {seen.rival} tunes the same key: this one waits for its bundle"
+    reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
+    return Plan((), clean({**seen.status, "state": "Pending"}), unready(seen, reason, text), POLL_SECONDS)
+
+
+def _requeue(seen: Observed, outcome: Outcome) -> Plan:
+    """Queue again an attempt whose ranks never all ran: neither a crash nor a disruption, however often it happens."""
+    requeues = int(seen.status.get("requeues", 0)) + 1
+    wait = backoff_seconds(requeues + REQUEUE_HEADSTART)
+    status = {**seen.status, "attempt": seen.attempt, "lastFailure": failure(seen, outcome), "requeues": requeues}
+    status |= {"state": "Pending", "job": "", "progress": None}
+    status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))
+    message = f"attempt {seen.attempt} was queued again, and begins in {wait:.0f} s. {outcome.message}"
+    reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
+    return Plan(end_of_attempt(seen), clean(status), unready(seen, reason, message, warning=True), wait)
 
 
 def _retry(seen: Observed, outcome: Outcome) -> Plan:
@@ -159,14 +205,13 @@ def waiting(seen: Observed, error: TunecastError) -> Plan:
     reason, text = error.reason, str(error)
     if seen.wanted_by and timed_out(seen):
         reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
-    elif seen.wanted_by and not seen.status.get("startedAt") and _queue_overdue(seen):
+    elif seen.wanted_by and _never_ran_in_time(seen):
         reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
     return Plan((), clean(seen.status), unready(seen, reason, text, warning=True), RETRY_SECONDS)
 
 
-def _engine_started(pod: Mapping[str, Any]) -> bool:
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return any(s["name"] == ENGINE and s.get("state", {}).keys() & {"running", "terminated"} for s in statuses)
+def _never_ran_in_time(seen: Observed) -> bool:
+    return not seen.status.get("startedAt") and _queue_overdue(seen)
 
 
 def _queue_overdue(seen: Observed) -> bool:

@@ -9,7 +9,7 @@ from tunecast_cache.errors import TunecastError
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.plan import attempts, ends
-from tunecast_operator.plan.outcome import Outcome, finished
+from tunecast_operator.plan.outcome import Outcome, attempt_ended
 from tunecast_operator.plan.steps import (
     clean,
     delete_job,
@@ -37,8 +37,8 @@ def decide(seen: Observed) -> Plan:
     wanted = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
     if wanted.status.get("state") in ends.GIVEN_UP:
         return ends.steady(wanted)
-    ended = wanted.unresolved and wanted.job is not None and finished(wanted.job)  # what it made is not thrown away
-    if timed_out(wanted) and not ended:
+    ended = wanted.unresolved and wanted.job is not None and attempt_ended(wanted.job, wanted.pods)
+    if timed_out(wanted) and not ended:  # what an attempt made that has ended is not thrown away
         return _stop(wanted, timeout_message(wanted))
     if wanted.unresolved:
         return attempts.under_way(wanted)

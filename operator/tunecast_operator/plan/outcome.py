@@ -13,8 +13,9 @@ from tunecast_cache.job import RankResult
 from tunecast_cache.records import decode
 from tunecast_operator.resources.pod import ENGINE
 
-# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted.
-Kind = Literal["Succeeded", "Rejected", "Crashed", "Disrupted"]
+# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a crash.
+# Unscheduled: not all ranks ever ran, so the attempt is queued again, and isn't counted at all.
+Kind = Literal["Succeeded", "Rejected", "Crashed", "Disrupted", "Unscheduled"]
 
 DISRUPTED = "Disrupted"
 JOB_DELETED = "JobDeleted"
@@ -22,6 +23,7 @@ RANK_DIED = "RankDied"
 RESULT_MISSING = "ResultMissing"
 JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
+RANKS_NOT_SCHEDULED = "RanksNotScheduled"
 
 _KINDS: dict[str, Kind] = {
     reasons.ENGINE_REJECTED: "Rejected",
@@ -44,6 +46,32 @@ def finished(job: Mapping[str, Any]) -> bool:
     """Its end is decided: no pod of it will start again."""
     ends = {"Complete", "Failed"}
     return any(c["type"] in ends and c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
+
+
+def engines_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether every rank's engine container has terminated, whatever the other containers of its pod do."""
+    ended = {rank_of(pod) for pod in pods if _termination(pod)}
+    return len(ended) == int(job.get("spec", {}).get("completions", 0)) > 0
+
+
+def held_by_sidecars(pods: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether some pod goes on although its engine container has terminated."""
+    return any(_termination(pod) and not _over(pod) for pod in pods)
+
+
+def rank_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether a rank can't stage anything any more."""
+    return _over(pod) or bool(_termination(pod))
+
+
+def _over(pod: Mapping[str, Any]) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def attempt_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the attempt's end is decided. A sidecar that never ends keeps its Job from finishing."""
+    pods = list(pods)
+    return finished(job) or (engines_ended(job, pods) and held_by_sidecars(pods))
 
 
 def succeeded(job: Mapping[str, Any]) -> bool:
@@ -81,14 +109,16 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     """The one end of an attempt; what a rank did itself counts before what others saw of it.
 
     Args:
-        job: finished.
+        job: finished, or with engine containers that have all terminated.
         pods: those of its pods that still exist.
         staged: the results that ranks uploaded, by rank.
     """
     pods = list(pods)
     results = results_of(pods, staged)
-    if succeeded(job):
+    if succeeded(job) or (engines_ended(job, pods) and not any(_termination(pod).get("exitCode") for pod in pods)):
         return _success(results)
+    if unjoined := next((r for r in results.values() if r.reason == reasons.JOIN_TIMED_OUT), None):
+        return _never_joined(unjoined, job, pods)
     own_fault = [r for r in results.values() if not r.succeeded and r.reason not in _NOT_AT_FAULT]
     for result in sorted(own_fault, key=lambda r: (_KINDS.get(r.reason) != "Rejected", r.rank)):
         return Outcome(
@@ -100,6 +130,21 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     return _disruption(pods) or _tools_failed(pods) or _killed(pods) or _lost(results, job)
 
 
+def engine_started(pod: Mapping[str, Any]) -> bool:
+    """Whether a rank's engine container runs, or has run."""
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return any(s["name"] == ENGINE and s.get("state", {}).keys() & {"running", "terminated"} for s in statuses)
+
+
+def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Outcome:
+    """The network is to blame only where every rank ran."""
+    started = len({rank_of(pod) for pod in pods if engine_started(pod)})
+    ranks = int(job.get("spec", {}).get("completions", 0))
+    kind: Kind = "Crashed" if started >= ranks else "Unscheduled"
+    reason = reasons.JOIN_TIMED_OUT if kind == "Crashed" else RANKS_NOT_SCHEDULED
+    return Outcome(kind, reason, f"rank {result.rank}: {result.message}", result.rank)
+
+
 def _word(reason: str) -> str:
     """A rank's reason becomes a condition's, which the API server takes only where it is one short word."""
     return reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else reasons.INTERNAL
@@ -108,7 +153,7 @@ def _word(reason: str) -> str:
 def _success(results: Mapping[int, RankResult]) -> Outcome:
     leader = results.get(0)
     if leader is None or not leader.succeeded or leader.proof is None or not leader.proof.ranks:
-        return Outcome("Crashed", RESULT_MISSING, "the Job completed, but rank 0 staged no result: see its log", 0)
+        return Outcome("Crashed", RESULT_MISSING, "all ranks ended well, but rank 0 staged no result: see its log", 0)
     return Outcome("Succeeded", leader.reason, leader.message)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
-from tunecast_operator.plan.outcome import Outcome, finished
+from tunecast_operator.plan.outcome import Outcome, attempt_ended, held_by_sidecars, rank_ended
 from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, Observed
 from tunecast_operator.resources.job import attempt_name
 
@@ -29,8 +29,10 @@ def clean(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def end_of_attempt(seen: Observed) -> tuple[Action, ...]:
-    """What the newest attempt left goes."""
-    return (CleanUpAttempt(seen.attempt),) if seen.attempt else ()
+    """Remove what the newest attempt left: also its Job, where sidecars keep that from finishing."""
+    if not seen.attempt:
+        return ()
+    return (*(delete_job(seen) if held_by_sidecars(seen.pods) else ()), CleanUpAttempt(seen.attempt))
 
 
 def to_rest(seen: Observed) -> tuple[Action, ...]:
@@ -51,11 +53,8 @@ def with_attempt(seen: Observed) -> dict[str, Any]:
 
 def still_there(seen: Observed) -> bool:
     """Ranks that still run could stage more: nothing is cleaned up under them."""
-    return bool(seen.pods and any(not _ended(pod) for pod in seen.pods)) or bool(seen.job and not finished(seen.job))
-
-
-def _ended(pod: Mapping[str, Any]) -> bool:
-    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    coming = seen.job is not None and not attempt_ended(seen.job, seen.pods)
+    return coming or any(not rank_ended(pod) for pod in seen.pods)
 
 
 def delete_job(seen: Observed) -> tuple[Action, ...]:

@@ -72,6 +72,7 @@ class Observed:
     spec: KernelCacheSpec
     wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
     now: datetime
+    rival: str = ""  # another KernelCache that tunes this key now
     published: Published | None = None
     store_error: TunecastError | None = None
     publish_error: TunecastError | None = None  # what was staged can't be published

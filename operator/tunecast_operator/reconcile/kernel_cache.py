@@ -35,7 +35,8 @@ from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.ends import GIVEN_UP
-from tunecast_operator.plan.outcome import finished, of_job
+from tunecast_operator.plan.outcome import attempt_ended, of_job
+from tunecast_operator.plan.rivals import rival
 from tunecast_operator.publisher import Publisher, renewal_seconds
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
@@ -109,7 +110,9 @@ class KernelCacheReconciler:
         if others := [job["metadata"]["name"] for job in jobs if outlives(job, cache)]:
             raise ConflictError(f"KernelCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
-        seen = tuning.Observed(cache, spec, self._wanted_by(namespace, name), self._now(), job=newest)
+        same_key = self._cluster.list(KERNEL_CACHE, namespace, f"{KEY_LABEL}={spec.key}")
+        wanted_by, now = self._wanted_by(namespace, name), self._now()
+        seen = tuning.Observed(cache, spec, wanted_by, now, rival=rival(cache, same_key), job=newest)
         if seen.attempt:
             pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
             seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
@@ -131,7 +134,7 @@ class KernelCacheReconciler:
                 return self._observe_replicas(seen)
             if not seen.unresolved or seen.job is None:
                 return seen
-            if finished(seen.job):
+            if attempt_ended(seen.job, seen.pods):
                 return replace(seen, results=self._publisher.results(namespace, key, staged, seen.spec.ranks))
             return replace(seen, progress=self._publisher.progress(namespace, key, staged))
         except StoreError as error:

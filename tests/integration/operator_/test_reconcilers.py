@@ -83,6 +83,15 @@ def test_apply_tune_publish_serve(driver: Driver) -> None:
     assert driver.plain.list(SECRET, driver.namespace, f"tunecast.io/kernel-cache={cache['metadata']['name']}") == []
 
 
+def test_an_attempt_ends_with_its_engines_though_sidecars_go_on(driver: Driver) -> None:
+    """The Job never finishes: its pods run on, so it is deleted, and with it the pods that hold GPUs."""
+    driver.kubelet.sidecars = True
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    assert staged(driver) == []
+    driver.until(lambda: not driver.plain.list(JOB, driver.namespace), "its Job is gone")
+
+
 def test_a_quiet_cluster_sees_no_write(driver: Driver) -> None:
     create(driver)
     driver.until(lambda: warm(driver), "replicas are let go")

@@ -1,0 +1,61 @@
+"""The ranks of one attempt as a gang: all of them run and find each other in time, or none keeps its GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunecast_cache.job import JOIN_TIMED_OUT
+from tunecast_operator import times
+from tunecast_operator.plan.blocked import Blocked
+from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome, engine_started
+from tunecast_operator.plan.tuning import Observed
+from tunecast_operator.resources.job import RENDEZVOUS_PORT
+from tunecast_operator.resources.pod import ENGINE
+
+JOIN_SECONDS = 120.0  # within which ranks that all run find each other; they need a few
+
+
+def all_started(seen: Observed) -> bool:
+    """Whether every rank's engine container runs, or has run."""
+    return sum(engine_started(pod) for pod in seen.pods) >= seen.spec.ranks
+
+
+def stuck(seen: Observed, why: Blocked | None) -> Outcome | None:
+    """Why the attempt should end now, since its ranks hold GPUs and don't get any further; None while it may go on.
+
+    Args:
+        seen: with the attempt's Job, which is under way.
+        why: what keeps a pod from starting.
+    """
+    return _unjoined(seen) if all_started(seen) else _partial(seen, why)
+
+
+def _partial(seen: Observed, why: Blocked | None) -> Outcome | None:
+    """Some ranks hold a node while others can't start. Pods that only pull their image are given their time."""
+    created = (seen.job or {}).get("metadata", {}).get("creationTimestamp")
+    holding = sum(bool(pod.get("spec", {}).get("nodeName")) for pod in seen.pods)
+    if why is None or not holding or times.seconds_since(created, seen.now) <= seen.spec.queue_timeout_seconds:
+        return None
+    started = sum(engine_started(pod) for pod in seen.pods)
+    text = f"only {started} of {seen.spec.ranks} ranks ran within {seen.spec.queue_timeout}, so their Job was deleted"
+    return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}: {why.reason}: {why.message}")
+
+
+def _unjoined(seen: Observed) -> Outcome | None:
+    """All ranks run, but rank 0 still waits for others."""
+    joining = seen.progress is not None and seen.progress.stage == "Joining"
+    begun = [_running_since(pod) for pod in seen.pods]
+    if not joining or not all(begun) or times.seconds_since(max(begun), seen.now) <= JOIN_SECONDS:
+        return None
+    text = f"all {seen.spec.ranks} ranks run, but did not find each other within {JOIN_SECONDS:.0f} s"
+    cause = "a NetworkPolicy or a service mesh may drop traffic between them"
+    hint = f"allow traffic between pods of the Job, to port {RENDEZVOUS_PORT} and to high ports"
+    return Outcome("Crashed", JOIN_TIMED_OUT, f"{text}: {cause}. {hint.capitalize()}")
+
+
+def _running_since(pod: Mapping[str, Any]) -> str:
+    """When a rank's engine container started, in RFC 3339; empty where it doesn't run."""
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    states = (s.get("state", {}) for s in statuses if s["name"] == ENGINE)
+    return next((str(state.get("running", {}).get("startedAt", "")) for state in states), "")

@@ -1,0 +1,161 @@
+"""Ranks that hold GPUs: what ends an attempt whose pods don't, or whose ranks never all run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from support.objects import NOW, manifest
+from support.observed import KEY, RESULT, UNDER_WAY, job, ready, seen
+from tunecast_cache.job import Progress, RankResult
+from tunecast_operator import times
+from tunecast_operator.plan.kernel_cache import decide
+from tunecast_operator.plan.tuning import CleanUpAttempt, CreateAttempt, DeleteJob, DeleteService, Publish, Published
+
+SIDECAR = {"name": "istio-proxy", "state": {"running": {}}}
+QUEUED = {k: v for k, v in UNDER_WAY.items() if k != "startedAt"} | {"state": "Pending"}
+QUEUED["queuedSince"] = times.text(NOW - timedelta(minutes=11))
+EARLIER, OLD = times.text(NOW - timedelta(minutes=3)), times.text(NOW - timedelta(minutes=11))
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU is left"}
+DELETE = DeleteJob("kc-1", "job-uid")
+
+
+def rank(number: int, state: dict[str, Any], *, node: str = "gpu-0", **status: Any) -> dict[str, Any]:
+    statuses = [{"name": "engine", "state": state}, SIDECAR]
+    return {
+        "metadata": {
+            "name": f"kc-1-{number}",
+            "annotations": {"batch.kubernetes.io/job-completion-index": str(number)},
+        },
+        "spec": {"nodeName": node} if node else {},
+        "status": {"phase": "Running", "containerStatuses": statuses, **status},
+    }
+
+
+def ended(number: int, code: int = 0) -> dict[str, Any]:
+    return rank(number, {"terminated": {"exitCode": code, "reason": "x"}})
+
+
+def running(number: int, since: str = EARLIER) -> dict[str, Any]:
+    return rank(number, {"running": {"startedAt": since}})
+
+
+def pending(number: int) -> dict[str, Any]:
+    return rank(number, {}, node="", phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[])
+
+
+# --- sidecars ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_ends_with_its_engines_though_sidecars_go_on() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0), ended(1)], results={0: RESULT}))
+    assert plan.actions == (Publish(1, RESULT),)
+
+
+def test_a_published_attempt_whose_sidecars_go_on_releases_its_gpus() -> None:
+    published = Published(manifest(KEY), "d", "s")
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0), ended(1)], published=published))
+    assert plan.actions == (DELETE, CleanUpAttempt(1), DeleteService())
+
+
+def test_an_attempt_goes_on_while_one_engine_runs() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0), running(1)], results={0: RESULT}))
+    assert (plan.status["state"], plan.actions) == ("Tuning", ())
+
+
+def test_a_failed_engine_beside_a_living_sidecar_is_retried_without_its_job() -> None:
+    said = {1: RankResult(1, succeeded=False, reason="EngineCrashed", message="boom")}
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0, 1), ended(1, 1)], results=said))
+    assert plan.actions == (DELETE, CleanUpAttempt(1))
+    assert (plan.status["failures"], plan.status["lastFailure"]["reason"]) == (1, "EngineCrashed")
+
+
+def test_a_sidecar_that_fails_after_the_engine_succeeded_spoils_nothing() -> None:
+    plan = decide(seen(UNDER_WAY, job=job(end="Failed"), pods=[ended(0), ended(1)], results={0: RESULT}))
+    assert plan.actions == (Publish(1, RESULT),)
+
+
+# --- partial gangs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_has_not_all_its_ranks_in_time_gives_its_gpus_back() -> None:
+    plan = decide(seen(QUEUED, job=job(creationTimestamp=OLD), pods=[running(0, OLD), pending(1)]))
+    assert plan.actions == (DELETE,)
+    assert "only 1 of 2 ranks ran within 10m" in ready(plan).message
+    assert "no GPU is left" in ready(plan).message
+
+
+def test_it_is_queued_again_and_counted_as_neither_a_crash_nor_a_disruption() -> None:
+    deleted = decide(seen(QUEUED, job=job(creationTimestamp=OLD), pods=[running(0, OLD), pending(1)]))
+    plan = decide(seen(deleted.status))
+    assert plan.actions == (CleanUpAttempt(1),)
+    assert {name: plan.status.get(name) for name in ("failures", "disruptions", "requeues")} == {
+        "failures": None,
+        "disruptions": None,
+        "requeues": 1,
+    }
+    assert plan.status["nextAttemptAt"] == times.text(NOW + timedelta(seconds=40))
+    assert ready(plan).reason == "QueueTimeout", "replicas are let go"
+    due = {**plan.status, "nextAttemptAt": times.text(NOW)}
+    again = decide(seen(due))
+    assert again.actions == (CreateAttempt(2),)
+    assert ready(again).reason == "QueueTimeout"
+
+
+@pytest.mark.parametrize(
+    ("created", "pods"),
+    [
+        (EARLIER, [running(0), pending(1)]),
+        (OLD, [pending(0), pending(1)]),
+        (OLD, [running(0, OLD), rank(1, {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")]),
+    ],
+    ids=["within the time", "that holds nothing", "that pulls an image"],
+)
+def test_a_job_goes_on_waiting(created: str, pods: list[dict[str, Any]]) -> None:
+    assert DELETE not in decide(seen(QUEUED, job=job(creationTimestamp=created), pods=pods)).actions
+
+
+# --- ranks that don't find each other ---------------------------------------------------------------------------------
+
+
+def test_ranks_that_all_run_and_do_not_join_name_the_network() -> None:
+    joining = Progress("Joining", 900.0)
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[running(0, OLD), running(1)], progress=joining))
+    assert plan.actions == (DELETE,)
+    assert "NetworkPolicy" in ready(plan).message
+    counted = decide(seen(plan.status))
+    assert (counted.status["failures"], counted.status["lastFailure"]["reason"]) == (1, "JoinTimedOut")
+
+
+@pytest.mark.parametrize(
+    ("stage", "since"), [("Joining", times.text(NOW - timedelta(seconds=30))), ("ColdStart", EARLIER)]
+)
+def test_ranks_have_time_to_join(stage: Any, since: str) -> None:
+    plan = decide(
+        seen(UNDER_WAY, job=job(), pods=[running(0, OLD), running(1, since)], progress=Progress(stage, 900.0))
+    )
+    assert plan.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("pods", "reason", "count"),
+    [([ended(0, 1), ended(1, 1)], "JoinTimedOut", "failures"), ([ended(0, 1)], "RanksNotScheduled", "requeues")],
+    ids=["that all ran", "that did not all run"],
+)
+def test_ranks_that_gave_up_joining(pods: list[dict[str, Any]], reason: str, count: str) -> None:
+    said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
+    plan = decide(seen(UNDER_WAY, job=job(end="Failed"), pods=pods, results=said))
+    assert (plan.status["lastFailure"]["reason"], plan.status[count]) == (reason, 1)
+
+
+# --- one key, several KernelCaches ------------------------------------------------------------------------------------
+
+
+def test_a_key_that_another_kernel_cache_tunes_waits_for_it() -> None:
+    plan = decide(seen(rival="kc-older"))
+    assert plan.actions == ()
+    assert ready(plan).reason == "Queued"
+    assert "kc-older" in ready(plan).message
+    assert plan.requeue_seconds

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ranks.attempt import Rank, Staged, attempt, make_modules, site_packages, staging
+from ranks.attempt import ROOT, Rank, Staged, attempt, make_modules, site_packages, staging
 from support.arbitrary_user import UID, arbitrary_user
 from tunecast_cache import job
 
@@ -144,3 +147,25 @@ def test_ranks_and_engines_run_as_any_user(tmp_path: Path, staged: Staged, world
         artefact = next(ranks[0].mount.rglob("model"))
         assert artefact.stat().st_uid == UID
     assert staged.result(0).proof is not None
+
+
+IPV6_ONLY = """
+set -e
+ip link set lo up
+ip address delete 127.0.0.1/8 dev lo
+ip address add fd00::17/128 dev lo
+mount --bind "$1" /etc/hosts
+shift
+exec "$@"
+"""
+
+
+def test_ranks_meet_where_there_is_no_ipv4(tmp_path: Path) -> None:
+    """Another of these tests, in a network namespace with no address but IPv6's; names resolve as in a pod."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"::1 localhost\nfd00::17 {socket.gethostname()}\n")
+    again = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_a_warm_start_hits[2]"]
+    command = ["unshare", "--net", "--mount", "sh", "-c", IPV6_ONLY, "sh", str(hosts), *again]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

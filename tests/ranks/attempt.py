@@ -48,9 +48,22 @@ def interpreter() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server((loopback(), 0), family=family(loopback())) as listener:
         return int(listener.getsockname()[1])
+
+
+def loopback() -> str:
+    """This host's address for itself: that of IPv6 where it has no other."""
+    try:
+        socket.create_server(("127.0.0.1", 0)).close()
+    except OSError:
+        return "::1"
+    return "127.0.0.1"
+
+
+def family(host: str) -> socket.AddressFamily:
+    """Of an address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
@@ -105,10 +118,14 @@ def staging() -> Iterator[Staged]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        address_family = family(loopback())
+
+    server = Server((loopback(), 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    staged.url = f"http://127.0.0.1:{server.server_port}"
+    host = "[::1]" if loopback() == "::1" else loopback()
+    staged.url = f"http://{host}:{server.server_port}"
     try:
         yield staged
     finally:
@@ -237,6 +254,7 @@ def attempt(
     """
     (directory / "modules").mkdir(exist_ok=True)
     rendezvous = free_port()
+    host = ("--host=::",) if loopback() == "::1" else ()  # as vLLM has to be told where there is no IPv4
     started: list[Rank] = []
     try:
         for number in range(first, ranks):
@@ -248,7 +266,7 @@ def attempt(
                 rendezvous_host="localhost",
                 rendezvous_port=rendezvous,
                 workload="Engine",
-                command=(interpreter(), str(STANDIN), "vllm", "serve", "stand-in", f"--port={port}", *arguments),
+                command=(interpreter(), str(STANDIN), "vllm", "serve", "stand-in", f"--port={port}", *host, *arguments),
                 mount_path=str(directory / f"mount-{number}"),
                 timeout_seconds=120.0,
                 uploads=staged.urls(ranks),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.exceptions as boto
 from botocore import UNSIGNED
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.session import Session
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 8
 CONNECT_SECONDS = 2.0
-READ_SECONDS = 5.0
+READ_SECONDS = 5.0  # of each piece of an answer
 
+_answer_seconds = ContextVar("answer_seconds", default=READ_SECONDS)
 _TRANSIENT = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)
 _STILL_EXPIRED = "refreshed credentials are still expired"  # botocore says it with a RuntimeError
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
-def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS, session: Session | None = None) -> S3Client:
+def connect(settings: StoreSettings, session: Session | None = None) -> S3Client:
     """A client with short time-outs and no retries of its own. Credentials come from boto3's chain.
 
     AWS is always asked at the region's own endpoint: presigned URLs of the global one are redirected, which an upload
@@ -40,7 +43,7 @@ def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS, session
     same_for_all: Any = {"ignore_configured_endpoint_urls": True}  # ranks don't see the operator's AWS_ENDPOINT_URL
     config: Any = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=read_seconds,
+        read_timeout=READ_SECONDS,
         retries={"total_max_attempts": 1},
         max_pool_connections=CONNECTIONS,
         signature_version=UNSIGNED if anonymous else "s3v4",
@@ -50,7 +53,22 @@ def connect(settings: StoreSettings, read_seconds: float = READ_SECONDS, session
         response_checksum_validation="when_required",
     )
     client = session.create_client("s3", settings.region, endpoint_url=settings.endpoint, config=config)
+    client.meta.events.register("request-created.s3", _limit_answer)
     return cast("S3Client", client)
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """Within it, this thread's requests wait ``seconds`` at the most for each piece of an answer."""
+    before = _answer_seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _answer_seconds.reset(before)
+
+
+def _limit_answer(request: AWSRequest, **_: Any) -> None:
+    request.context["read_timeout"] = _answer_seconds.get()
 
 
 @contextmanager

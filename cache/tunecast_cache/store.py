@@ -9,12 +9,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tunecast_cache import layout
+from tunecast_cache.breaker import Breaker
 from tunecast_cache.errors import (
     BundleError,
     DigestMismatchError,
@@ -22,11 +23,12 @@ from tunecast_cache.errors import (
     NotFoundError,
     StoreError,
     StoreUnavailableError,
+    TunecastError,
 )
 from tunecast_cache.manifest import Archive
 from tunecast_cache.presigned import put
 from tunecast_cache.retry import Retries
-from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, code_of, connect, explained, signing
+from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, answered_within, code_of, connect, explained, signing
 from tunecast_cache.trust import StoreSettings
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ PRECONDITION_FAILED = "PreconditionFailed"
 CREATION = "conditional writes (If-None-Match: *)"
 COPY = "conditional copies (x-amz-copy-source-if-match)"
 RANGES = "reads of ranges (Range)"
+SHORTEST = 0.1  # seconds that an answer is waited for
 _CHUNK = 2**18
 
 
@@ -62,14 +65,14 @@ class _Part:
 class Store:
     """The bucket of one installation. Thread-safe.
 
-    Every method raises StoreUnavailableError, AccessDeniedError, NotFoundError (no such bucket) or StoreError, and
-    ends by its deadline: ``seconds`` from its call, or ``until``.
+    Every method raises StoreUnavailableError, AccessDeniedError, NotFoundError (no such bucket) or StoreError. It ends
+    by its deadline, ``seconds`` from its call or ``until``; or CONNECT_SECONDS later, where it then still connects.
 
     Args:
         settings: where it is.
         seconds: of one call, with all its tries.
-        read_seconds: of one answer; S3 answers a copy only when it is done.
         retries: tries and pauses, and the clock that deadlines are read from.
+        breaker: has calls fail at once for some time after one found the store unavailable.
     """
 
     def __init__(
@@ -77,24 +80,41 @@ class Store:
         settings: StoreSettings,
         *,
         seconds: float = 60.0,
-        read_seconds: float = READ_SECONDS,
         retries: Retries | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
-        self._settings, self._seconds, self._read_seconds = settings, seconds, read_seconds
+        self._settings, self._seconds, self._breaker = settings, seconds, breaker
         self._retries = retries or Retries()
 
     @functools.cached_property
     def _client(self) -> S3Client:
-        return connect(self._settings, self._read_seconds)
+        return connect(self._settings)
 
     def _try(
-        self, doing: str, name: str, work: Callable[[S3Client], T], until: float | None = None, needs: str = ""
+        self,
+        doing: str,
+        name: str,
+        work: Callable[[S3Client], T],
+        until: float | None = None,
+        needs: str = "",
+        answer_seconds: float = READ_SECONDS,
     ) -> T:
+        limit = self._limit(until)
+
         def once() -> T:
-            with explained(doing, self._settings, name, needs):
+            seconds = max(SHORTEST, min(answer_seconds, limit - self._retries.clock()))
+            with explained(doing, self._settings, name, needs), answered_within(seconds):
                 return work(self._client)
 
-        return self._retries.call(once, self._retries.clock() + self._seconds if until is None else until)
+        return self._call(once, limit)
+
+    def _call(self, work: Callable[[], T], limit: float) -> T:
+        if self._breaker is None:
+            return self._retries.call(work, limit)
+        return self._breaker.call(lambda: self._retries.call(work, limit))
+
+    def _limit(self, until: float | None = None) -> float:
+        return self._retries.clock() + self._seconds if until is None else until
 
     def close(self) -> None:
         """Closes its connections."""
@@ -110,20 +130,36 @@ class Store:
         staged, created, copied = (layout.check_object(self._settings.prefix, uuid.uuid4().hex) for _ in range(3))
         data = uuid.uuid4().bytes
         self._upload(staged, data)
-        try:
+        with self._deleting(staged, created, copied):
             self._try("read a range of", staged, lambda s3: self._first_byte(s3, staged), needs=RANGES)
             self._create(created, data)
             self._take_over(staged, copied, Archive("", hashlib.sha256(data).hexdigest(), len(data), 0, 1))
-        finally:
-            for name in (staged, created, copied):
-                self._delete(name)
 
     def _upload(self, name: str, data: bytes) -> None:
         """As ranks do, without credentials."""
         with explained("sign a URL for", self._settings, name):
             url = self._presign(self._client, name, CHECK_SECONDS)
-        until = self._retries.clock() + self._seconds
-        self._retries.call(lambda: put(url, io.BytesIO(data), len(data), self._read_seconds), until)
+        limit = self._limit()
+
+        def once() -> None:
+            put(url, io.BytesIO(data), len(data), max(SHORTEST, min(READ_SECONDS, limit - self._retries.clock())))
+
+        self._call(once, limit)
+
+    @contextmanager
+    def _deleting(self, *names: str) -> Iterator[None]:
+        """Deletes ``names`` at its end; what failed within is told before what fails then."""
+        try:
+            yield
+        except TunecastError:
+            with suppress(TunecastError):
+                self._delete_all(names)
+            raise
+        self._delete_all(names)
+
+    def _delete_all(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._delete(name)
 
     def _first_byte(self, s3: S3Client, name: str) -> bytes:
         answer = s3.get_object(Bucket=self._settings.bucket, Key=name, Range="bytes=0-0")
@@ -189,7 +225,7 @@ class Store:
             NotFoundError: one isn't there.
             DigestMismatchError: one has another size than the archive says.
         """
-        limit = self._retries.clock() + self._seconds if until is None else until
+        limit = self._limit(until)
         with ExitStack() as files, ThreadPoolExecutor(CONNECTIONS) as pool:
             parts = []
             for archive, path in archives:
@@ -255,8 +291,7 @@ class Store:
     def delete_staged(self, namespace: str, key: str, job: str) -> None:
         """Removes all that an attempt staged."""
         prefix = layout.staging_prefix(self._settings.prefix, namespace, key, job)
-        for name in self._list(prefix):
-            self._delete(prefix + name)
+        self._delete_all(prefix + name for name in self._list(prefix))
 
     def delete_manifest(self, namespace: str, key: str, signer: str) -> None:
         """Removes a manifest that can't be used, so that another takes its place."""
@@ -285,7 +320,7 @@ class Store:
     def _take_over(self, staged: str, blob: str, archive: Archive) -> None:
         tag = self._hash(staged, archive)
         try:
-            copied = self._copy(staged, blob, tag)
+            copied = self._copy(staged, blob, tag, archive.size)
         except StoreError as error:
             if code_of(error.__cause__) == PRECONDITION_FAILED:
                 raise DigestMismatchError(f"{staged} was replaced after it was hashed; nothing is published") from error
@@ -300,7 +335,7 @@ class Store:
 
     def _hash(self, name: str, archive: Archive) -> str:
         """The ETag of the object whose bytes are ``archive``'s."""
-        until = self._retries.clock() + self._seconds + archive.size / SLOWEST_BYTES_PER_SECOND
+        until = self._limit() + archive.size / SLOWEST_BYTES_PER_SECOND
 
         def once(s3: S3Client) -> str:
             answer = s3.get_object(Bucket=self._settings.bucket, Key=name)
@@ -316,8 +351,8 @@ class Store:
 
         return self._try("hash", name, once, until)
 
-    def _copy(self, source: str, target: str, tag: str) -> str:
-        """The ETag of the copy."""
+    def _copy(self, source: str, target: str, tag: str, size: int) -> str:
+        """The ETag of the copy. S3 answers only when it is done."""
         bucket = self._settings.bucket
         answer = self._try(
             "copy to",
@@ -325,7 +360,9 @@ class Store:
             lambda s3: s3.copy_object(
                 Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source}, CopySourceIfMatch=tag
             ),
+            until=self._limit() + size / SLOWEST_BYTES_PER_SECOND,
             needs=COPY,
+            answer_seconds=float("inf"),
         )
         return answer["CopyObjectResult"]["ETag"]
 
@@ -339,17 +376,21 @@ class Store:
 
         return self._try("list", prefix, once)
 
-    def _read(self, name: str, limit: int, until: float | None = None) -> bytes | None:
+    def _read(self, name: str, most: int, until: float | None = None) -> bytes | None:
+        limit = self._limit(until)
+
         def once(s3: S3Client) -> bytes:
             answer = s3.get_object(Bucket=self._settings.bucket, Key=name)
+            data = b""
             with closing(answer["Body"]) as body:
-                data = body.read(limit + 1)
-            if len(data) > limit:
-                raise MalformedError(f"{name} has more than the {limit} bytes that are read of it")
+                for chunk in self._chunks(body, name, limit):
+                    data += chunk
+                    if len(data) > most:
+                        raise MalformedError(f"{name} has more than the {most} bytes that are read of it")
             return data
 
         try:
-            return self._try("read", name, once, until)
+            return self._try("read", name, once, limit)
         except NotFoundError as error:
             if code_of(error.__cause__) == "NoSuchBucket":
                 raise

@@ -24,26 +24,28 @@ class Controller:
     """Runs each item's reconciler; what raises is tried again with backoff, what succeeds is looked at again later."""
 
     def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int, metrics: Metrics) -> None:
-        self._queue, self._reconcilers, self._metrics = queue, reconcilers, metrics
-        metrics.watch_queue(lambda: queue.backlog)
+        self.queue, self._reconcilers, self._metrics = queue, reconcilers, metrics
         self._threads = [threading.Thread(target=self._work, name=f"worker-{n}", daemon=True) for n in range(workers)]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(self._reconcilers)
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, seconds: float = 20.0) -> None:
-        """Lets reconciliations end that are under way."""
-        self._queue.close()
+    def join(self, until: float) -> None:
+        """Waits for the workers of a queue that is closed, until ``until`` by ``time.monotonic``."""
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
-        while (item := self._queue.take()) is not None:
+        while (item := self.queue.take()) is not None:
             try:
                 self.run(item)
             finally:
-                self._queue.done(item)
+                self.queue.done(item)
 
     def run(self, item: Item) -> None:
         """One reconciliation, measured."""
@@ -57,16 +59,16 @@ class Controller:
             again = self._reconcilers[item.kind](item.namespace, item.name)
         except ConflictError as error:
             log.debug("%s %s/%s: %s", *item, error)
-            self._queue.retry(item)
+            self.queue.retry(item)
             return "Conflict"
         except TunecastError as error:
-            log.warning("%s %s/%s: %s; tried again in %.0f s", *item, error, self._queue.retry(item))
+            log.warning("%s %s/%s: %s; tried again in %.0f s", *item, error, self.queue.retry(item))
             return "Failure"
         except Exception:
-            log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self._queue.retry(item))
+            log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self.queue.retry(item))
             return "Bug"
-        self._queue.forget(item)
+        self.queue.forget(item)
         if again != GONE:
             resync = RESYNC_SECONDS * (1 + RESYNC_JITTER * random.random())  # noqa: S311 - spreads load
-            self._queue.add(item, resync if again is None else min(again, resync))
+            self.queue.add(item, resync if again is None else min(again, resync))
         return "Success"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.answering_s3 import answering
+from support.faulty_s3 import Fault, faulty
 from support.plain_s3 import PlainS3
 from support.plain_s3 import serving as plain_s3
 from support.s3 import S3
+from tunecast_cache.breaker import Breaker
 from tunecast_cache.errors import (
     AccessDeniedError,
     DigestMismatchError,
@@ -280,3 +285,57 @@ def test_no_credentials_at_an_endpoint_means_unsigned_requests(
 def test_an_endpoint_that_refuses_connections_is_unavailable() -> None:
     with pytest.raises(StoreUnavailableError, match=r"http://127\.0\.0\.1:9"):
         manifest_of(StoreSettings("bundles", endpoint="http://127.0.0.1:9"))
+
+
+@pytest.fixture
+def stalled() -> Iterator[str]:
+    """An endpoint that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.usefixtures("s3_credentials")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.get_manifest("models", "key", "signer"),
+        lambda store: store.put_manifest("models", "key", "signer", b"envelope"),
+        lambda store: store.blob_exists("models", "digest", 1),
+        lambda store: store.staged("models", "key", "uid-1"),
+        lambda store: store.publish("models", "key", "uid-1", "archives/Triton", archive(b"")),
+        lambda store: store._copy("source", "target", "tag", 1),
+        lambda store: store.check(),
+    ],
+    ids=["read", "write", "look", "list", "publish", "copy", "check"],
+)
+def test_every_call_ends_by_its_deadline_also_while_it_waits_for_an_answer(
+    stalled: str, call: Callable[[Store], object]
+) -> None:
+    started = time.monotonic()
+    with closing(Store(StoreSettings("bundles", endpoint=stalled), seconds=2.0)) as store:
+        with pytest.raises(StoreUnavailableError):
+            call(store)
+        assert 1.0 < time.monotonic() - started < 4.0
+
+
+def test_an_answer_that_trickles_is_no_answer(s3_credentials: S3, store: Store) -> None:
+    """A piece of it comes in time, again and again."""
+    stage(store, bytes(2**20))
+    with faulty(s3_credentials.endpoint, lambda *_: Fault.SLOW) as proxy:
+        slow = replace(store._settings, endpoint=proxy.endpoint)
+        started = time.monotonic()
+        with closing(Store(slow, seconds=3.0)) as found, pytest.raises(StoreUnavailableError):
+            found.read_staged("models", "key", "uid-1", "archives/Triton", 2**20)
+        assert time.monotonic() - started < 7.0, "of 10 s"
+
+
+@pytest.mark.usefixtures("s3_credentials")
+def test_with_a_breaker_one_call_waits_and_the_next_ones_fail_at_once(stalled: str) -> None:
+    with closing(Store(StoreSettings("bundles", endpoint=stalled), seconds=1.0, breaker=Breaker())) as store:
+        with pytest.raises(StoreUnavailableError):
+            store.get_manifest("models", "key", "signer")
+        started = time.monotonic()
+        for _ in range(10):
+            with pytest.raises(StoreUnavailableError):
+                store.staged("models", "key", "uid-1")
+        assert time.monotonic() - started < 0.5

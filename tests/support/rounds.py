@@ -96,7 +96,7 @@ class Trouble(Driver):
     def edges(self, api: ApiClient, settings: StoreSettings) -> tuple[FaultyCluster, CountedStore]:
         cluster = FaultyCluster(api)
         cluster.chance = self.chance
-        return cluster, CountedStore(settings, seconds=2, read_seconds=1)
+        return cluster, CountedStore(settings, seconds=2)
 
     def look_at(self, reconcile: Callable[[str, str], float | None], name: str) -> None:
         """As the operator's controller does, but that what it calls a bug is kept."""

@@ -2,76 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.deploy import ROOT
 from harness.kubectl import Kubectl, condition, wait_for
 from support.arbitrary_user import UID, arbitrary_user
 from support.objects import inference_deployment
+from support.operator_process import environment as variables
+from support.operator_process import operator
 from support.s3 import S3
 
 pytestmark = pytest.mark.integration
 NAMESPACE = "any-user"
-RUN = """
-import os
-from tunecast_cache.store import Store
-from tunecast_operator.__main__ import log_at, run
-from tunecast_operator.cluster import connect
-from tunecast_operator.installation import from_environment
-
-installation = from_environment(os.environ)
-log_at("INFO")
-run(installation, connect(4), Store(installation.store), int(os.environ["LIVENESS_PORT"]))
-"""
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6) as listener:  # of both families
-        listener.bind(("::", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
 def environment(kubernetes: Kubectl, s3: S3, tmp_path: Path) -> dict[str, str]:
-    """The chart's variables, and a kubeconfig in place of a pod's service account."""
+    """The chart's variables, and a kubeconfig that any user can read."""
     kubernetes("create", "namespace", NAMESPACE)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(kubernetes("config", "view", "--raw", "--flatten"))
     tmp_path.chmod(0o755)
-    return {
-        **s3.environment,
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("operator", "cache")),
-        "KUBECONFIG": str(kubeconfig),
-        "TUNECAST_NAMESPACE": NAMESPACE,
-        "TUNECAST_BUCKET": s3.bucket,
-        "TUNECAST_ENDPOINT": s3.endpoint,
-        "TUNECAST_INIT_IMAGE": "init:1",
-        "TUNECAST_WATCH_NAMESPACES": NAMESPACE,
-        "TUNECAST_METRICS_PORT": str(free_port()),
-        "LIVENESS_PORT": str(free_port()),
-    }
-
-
-@contextmanager
-def operator(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [*arbitrary_user(folder), sys.executable, "-c", RUN]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as it:
-        try:
-            yield it
-        finally:
-            it.terminate()
-            it.wait(30)
+    return variables(str(kubeconfig), NAMESPACE, s3.settings(), s3.environment)
 
 
 def answers(url: str) -> bool:
@@ -85,7 +42,7 @@ def answers(url: str) -> bool:
 def test_operator_and_helm_test_run_as_any_user(
     kubernetes: Kubectl, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with operator(environment, tmp_path) as process:
+    with operator(environment, tmp_path, arbitrary_user(tmp_path)) as process:
         owner = inference_deployment(tuning={"policy": "Never"}, replicas=0)
         owner["metadata"] = {"name": "qwen3", "namespace": NAMESPACE}
         kubernetes.apply(owner)

@@ -1,0 +1,66 @@
+"""The whole operator as a process of its own, which watches a real API server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.deploy import ROOT
+from tunecast_cache.trust import StoreSettings
+
+# As its own main does, but for the one port that has no setting.
+PROGRAM = """
+import os
+from tunecast_operator.__main__ import log_at, run, store
+from tunecast_operator.cluster import connect
+from tunecast_operator.installation import from_environment
+
+installation = from_environment(os.environ)
+log_at("INFO")
+run(installation, connect(2 * installation.workers), store(installation), int(os.environ["LIVENESS_PORT"]))
+"""
+
+
+def environment(
+    kubeconfig: str, namespace: str, settings: StoreSettings, credentials: Mapping[str, str]
+) -> dict[str, str]:
+    """The chart's variables for an operator of ``namespace``, and a kubeconfig in place of a pod's service account."""
+    return {
+        **credentials,
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("operator", "cache")),
+        "KUBECONFIG": kubeconfig,
+        "TUNECAST_NAMESPACE": namespace,
+        "TUNECAST_WATCH_NAMESPACES": namespace,
+        "TUNECAST_BUCKET": settings.bucket,
+        "TUNECAST_PREFIX": settings.prefix,
+        "TUNECAST_ENDPOINT": settings.endpoint or "",
+        "TUNECAST_INIT_IMAGE": "init:1",
+        "TUNECAST_METRICS_PORT": str(_free_port()),
+        "LIVENESS_PORT": str(_free_port()),
+    }
+
+
+@contextmanager
+def operator(
+    variables: Mapping[str, str], folder: Path, prefix: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs until the block ends; its log is in ``folder``. ``prefix`` is a command that runs another one."""
+    command = [*prefix, sys.executable, "-c", PROGRAM]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=variables, stdout=log, stderr=log) as it:
+        try:
+            yield it
+        finally:
+            it.terminate()
+            it.wait(40)
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET6) as listener:  # of both families
+        listener.bind(("::", 0))
+        return int(listener.getsockname()[1])

@@ -26,7 +26,7 @@ class InitReport:
     reason: str
     message: str
     key: str
-    manifest: str = ""  # digest of the manifest's signed payload
+    manifest: str = ""  # digest of the manifest's signed payload: of what is installed, or quarantined
     bytes: int = 0  # fetched
     seconds: dict[str, float] = field(default_factory=dict)  # start, clear, manifest, fetch, unpack, total
     layers: tuple[str, ...] = ()  # installed

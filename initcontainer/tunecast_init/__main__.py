@@ -18,7 +18,7 @@ from tunecast_init import settings as s
 from tunecast_init.place import clear
 from tunecast_init.supervisor import cold, supervise
 from tunecast_init.tools import SOURCE, copy_tools
-from tunecast_init.trust import read_trust
+from tunecast_init.trust import RefusedError, read_trust
 
 STARTED = time.monotonic()
 MARGIN = 1.0  # seconds that the worker ends before it would be killed, to say where it was
@@ -86,6 +86,8 @@ def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
     phases.seconds["start"] = time.monotonic() - STARTED
     try:
         return fetch(settings, trust, phases, until)
+    except RefusedError as error:
+        return replace(cold(error, settings.key, phases.total()), manifest=error.manifest)
     except TunecastError as error:
         return cold(error, settings.key, phases.total())
 

@@ -34,5 +34,6 @@ def believe(envelope: bytes, trust: Trust, namespace: str, key: str) -> Believed
         found = f"{manifest.namespace}/{manifest.key}"
         raise RefusedError(report.WRONG_KEY, f"the manifest is of {found}, not of {namespace}/{key}")
     if digest in trust.quarantined:
-        raise RefusedError(report.QUARANTINED, f"the manifest {digest} is quarantined in the trust ConfigMap")
+        text = f"the manifest {digest} is quarantined in the trust ConfigMap"
+        raise RefusedError(report.QUARANTINED, text, digest)
     return Believed(manifest, digest)

@@ -13,9 +13,10 @@ from tunecast_cache.trust import FILE, Trust
 class RefusedError(TunecastError):
     """Nothing to install, for a reason of ``tunecast_cache.report``."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, manifest: str = "") -> None:
+        """``manifest`` is the digest of a bundle that could be used, but may not."""
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.manifest = reason, manifest
 
 
 def read_trust(directory: Path) -> Trust:

@@ -223,7 +223,10 @@ def test_another_keys_manifest_serves_cold(pod: Pod, changes: dict[str, Any]) ->
 
 def test_a_quarantined_manifest_serves_cold(pod: Pod) -> None:
     archives = pod.bucket.publish(FILES, pod.folder)
-    cold(pod.run(quarantined=(pod.bucket.put_manifest(archives),)), "Quarantined")
+    digest = pod.bucket.put_manifest(archives)
+    ended = pod.run(quarantined=(digest,))
+    cold(ended, "Quarantined")
+    assert ended.report.manifest == digest, "by which the operator knows whose fault a crash would not be"
 
 
 def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:

@@ -50,23 +50,27 @@ def manifest(key: str, **changes: Any) -> Manifest:
     return Manifest(**{**values, **changes})
 
 
-def serving_pod(name: str, manifest: str, engine: dict[str, Any]) -> dict[str, Any]:
-    """A serving pod whose init container said Hit, or Cold where there is no manifest; ``engine`` is its status."""
-    hit, cold = (
-        InitReport("Hit", "Installed", "", "key", manifest=manifest),
-        InitReport("Cold", "NoManifest", "", "key"),
-    )
-    message = canonical(hit if manifest else cold).decode()
-    init = {"terminated": {"exitCode": 0, "message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
-    statuses = [
-        {"name": "engine", "restartCount": 0, "ready": False, "image": "x", "imageID": "", "state": {}, **engine}
+def serving_pod(
+    name: str, manifest: str, engine: dict[str, Any], *, cold: str = "NoManifest", ready_until: str = ""
+) -> dict[str, Any]:
+    """A serving pod whose init container said Hit, or Cold for the reason ``cold`` where it installed no manifest.
+
+    ``engine`` is that container's status; ``ready_until`` is when the pod ceased to be ready, if it ever was.
+    """
+    hit = cold == "NoManifest" and bool(manifest)
+    result: Any = "Hit" if hit else "Cold"
+    said = InitReport(result, "Installed" if hit else cold, "", "key", manifest=manifest)
+    installed = {"exitCode": 0, "message": canonical(said).decode(), "finishedAt": "2026-01-01T10:00:00Z"}
+    container = {"restartCount": 0, "ready": False, "image": "x", "imageID": ""}
+    moved = ready_until or "2026-01-01T09:59:58Z"  # the kubelet sets both before the init containers run
+    conditions = [
+        {"type": kind, "status": "False", "lastTransitionTime": moved} for kind in ("Ready", "ContainersReady")
     ]
     return {
         "metadata": {"name": name, "namespace": "models", "uid": f"uid-{name}"},
         "status": {
-            "initContainerStatuses": [
-                {"name": "tunecast-init", "restartCount": 0, "ready": True, "image": "x", "imageID": "", "state": init}
-            ],
-            "containerStatuses": statuses,
+            "conditions": conditions,
+            "initContainerStatuses": [{**container, "name": "tunecast-init", "state": {"terminated": installed}}],
+            "containerStatuses": [{**container, "name": "engine", "state": {}, **engine}],
         },
     }

@@ -1,77 +1,113 @@
-"""Engines that crash as they start from a bundle: twice, and it is the bundle that is blamed."""
+"""Serving pods whose engine crashed and has never been ready since the init container ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
+from tunecast_cache import report
 from tunecast_operator import times
 from tunecast_operator.plan.reports import Pod, init_runs
+from tunecast_operator.resources.deployment import INIT
 from tunecast_operator.resources.pod import ENGINE
+from tunecast_operator.resources.quarantine import Failure
 
-LIMIT = 2  # crashes, of one replica or of several
-STARTING = timedelta(minutes=15)  # an engine that ran for longer had started
 KILLED = {137, 143}  # by SIGKILL and SIGTERM: memory, a probe, a drain
 NOT_ITS_OWN = {"OOMKilled", "ContainerStatusUnknown"}
+_EVER = "1970-01-01T00:00:00Z"
+_ERROR = re.compile(r"\b[\w.]*(?:error|exception)\b.*", re.IGNORECASE)
+_VARYING = re.compile(r"/\S+|\b0x[0-9a-f]+\b|\b[0-9a-f]{8,}\b|\d+", re.IGNORECASE)  # paths, addresses, digests, numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A replica whose engine crashed as it started, so often, after its init container said Hit."""
+    """A replica whose engine crashed ``times`` times before it was ever ready."""
 
     pod: str
     uid: str
-    manifest: str  # digest of what it started from
+    manifest: str  # digest of the bundle that it started from; if ``cold``, of the quarantined one that it didn't get
     times: int
-    exit_code: int
+    failure: Failure
+    cold: bool = False
 
     def __str__(self) -> str:
-        return f"{self.pod} ended with {self.exit_code}" + (f", {self.times} times" if self.times > 1 else "")
+        return f"{self.pod} ended with {self.failure.exit_code}" + (f", {self.times} times" if self.times > 1 else "")
 
 
 def crashes(pods: Iterable[Pod]) -> list[Crash]:
-    """Of replicas that haven't started since: one that did shows that it can."""
+    """Crashes of replicas that started from a bundle, or that started cold because their bundle is quarantined."""
     return [crash for pod in pods if (crash := _crash(pod))]
-
-
-def to_blame(found: Iterable[Crash], manifest: str) -> str:
-    """Why the bundle is to be quarantined; empty while it isn't."""
-    ours = [crash for crash in found if crash.manifest == manifest]
-    if sum(crash.times for crash in ours) < LIMIT:
-        return ""
-    return f"engines crashed as they started from this bundle: {'; '.join(str(crash) for crash in ours[:3])}"
 
 
 def _crash(pod: Pod) -> Crash | None:
     run = next(iter(init_runs([pod]).values()), None)
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    engine: Mapping[str, Any] = next((s for s in statuses if s["name"] == ENGINE), {})
-    if run is None or run[1].result != "Hit" or engine.get("ready") or _ends(pod):
+    if run is None or _ends(pod):
         return None
-    state = engine.get("state", {})
-    ended = state.get("terminated") or engine.get("lastState", {}).get("terminated") or {}
-    if not _crashed(ended):
+    installed, said = run
+    cold = said.result == "Cold" and said.reason == report.QUARANTINED
+    engine = _status(pod, "containerStatuses", ENGINE)
+    if not said.manifest or not (said.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
         return None
-    between = "terminated" in state or "waiting" in state  # the run that ended last isn't in restartCount yet
-    young = times.parse(ended["finishedAt"]) - times.parse(run[0]) <= STARTING  # so that no run of it had started
-    count = int(engine.get("restartCount", 0)) + between if young else 1
-    metadata = pod["metadata"]
-    return Crash(metadata["name"], metadata["uid"], run[1].manifest, count, int(ended["exitCode"]))
+    ended = _terminations(engine, installed)
+    if not ended or not _crashed(ended[0]):
+        return None
+    metadata, count = pod["metadata"], _count(pod, engine, ended)
+    return Crash(metadata["name"], metadata["uid"], said.manifest, count, _failure(ended[0]), cold)
+
+
+def _status(pod: Pod, kind: str, container: str) -> Mapping[str, Any]:
+    statuses = pod.get("status", {}).get(kind, ())
+    return next((status for status in statuses if status["name"] == container), {})
 
 
 def _ends(pod: Pod) -> bool:
-    """Somebody ends it: what its engine says then tells nothing of the bundle."""
+    """The pod is being ended or was ended from outside, so its engine's exit says nothing about the bundle."""
     status = pod.get("status", {})
     disrupted = any(condition["type"] == "DisruptionTarget" for condition in status.get("conditions", ()))
     over = status.get("phase") in {"Succeeded", "Failed"} or bool(status.get("reason"))
     return disrupted or over or bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def _crashed(ended: Mapping[str, Any]) -> bool:
-    """By itself, not by the kernel or the kubelet, and before it had started."""
-    if not ended.get("exitCode") or ended["exitCode"] in KILLED or ended.get("reason") in NOT_ITS_OWN:
+def _never_ready(pod: Pod, engine: Mapping[str, Any], installed: str) -> bool:
+    """Whether the conditions show that the pod has not been ready since the init container ended at ``installed``.
+
+    A kubelet sets both conditions to False before the init containers run, and ``lastTransitionTime`` moves only when
+    the status changes: a later time means that the pod became ready since, however often its container restarted.
+    Without both conditions nothing is known, and the bundle is not blamed.
+    """
+    if engine.get("ready") or engine.get("started"):
         return False
-    began, over = str(ended.get("startedAt") or ""), str(ended.get("finishedAt") or "")
-    return bool(began and over) and times.parse(over) - times.parse(began) <= STARTING
+    conditions = pod.get("status", {}).get("conditions", ())
+    moved = {c["type"]: c.get("lastTransitionTime") for c in conditions if c["status"] == "False"}
+    found = [moved.get("Ready"), moved.get("ContainersReady")]
+    return all(moment and times.parse(moment) <= times.parse(installed) for moment in found)
+
+
+def _terminations(engine: Mapping[str, Any], installed: str) -> Sequence[Mapping[str, Any]]:
+    """The engine's terminations that its status shows, newest first, without those of an earlier pod sandbox."""
+    shown = (engine.get(state, {}).get("terminated") or {} for state in ("state", "lastState"))
+    return [ended for ended in shown if times.parse(ended.get("startedAt") or _EVER) >= times.parse(installed)]
+
+
+def _crashed(ended: Mapping[str, Any]) -> bool:
+    """Whether the engine ended by itself and not by the kernel or the kubelet."""
+    return bool(ended.get("exitCode")) and ended["exitCode"] not in KILLED and ended.get("reason") not in NOT_ITS_OWN
+
+
+def _count(pod: Pod, engine: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> int:
+    """How often the engine crashed: all its runs, unless some of them were killed or may be of an earlier sandbox."""
+    shown = sum(map(_crashed, ended))
+    if shown < len(ended) or _status(pod, "initContainerStatuses", INIT).get("restartCount"):
+        return shown
+    between = "running" not in engine.get("state", {})  # the run that ended last isn't in restartCount yet
+    return max(shown, int(engine.get("restartCount", 0)) + between)
+
+
+def _failure(ended: Mapping[str, Any]) -> Failure:
+    """The exit code, and the last error of the log's end, which FallbackToLogsOnError puts into the message."""
+    errors = _ERROR.findall(str(ended.get("message", "")))
+    error = hashlib.sha256(_VARYING.sub("#", errors[-1]).encode()).hexdigest()[:16] if errors else ""
+    return Failure(int(ended["exitCode"]), error)

@@ -9,7 +9,6 @@ from typing import Any
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
-from tunecast_operator.plan.crashes import to_blame
 from tunecast_operator.plan.results import bundle_status
 from tunecast_operator.plan.steps import accounted, clean, delete_job, still_there, to_rest, unready, with_attempt
 from tunecast_operator.plan.tuning import DeleteCache, Observed, Plan, Published
@@ -33,8 +32,12 @@ def ready(seen: Observed, published: Published) -> Plan:
     status["job"] = attempt_name(dict(seen.cache), seen.attempt) if running else ""
     status.setdefault("finishedAt", times.text(seen.now))
     message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
+    reason = c.PUBLISHED
+    if seen.quarantine.lifted(published.digest):
+        reason = c.QUARANTINE_LIFTED
+        message += f". It was quarantined, and is no more: {seen.quarantine.message(published.digest)}"
     conditions = (
-        Condition(c.READY, "True", c.PUBLISHED, message),
+        Condition(c.READY, "True", reason, message),
         Condition(c.RECONCILING, "False", c.IDLE, ""),
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
@@ -46,11 +49,10 @@ def ready(seen: Observed, published: Published) -> Plan:
 
 def blamed(seen: Observed, digest: str) -> str:
     """Why replicas must not start from the bundle of this digest; empty where they may."""
-    if why := to_blame(seen.crashes, digest):
-        return f"{why}: replicas start cold. Raise spec.tuning.generation to tune again"
-    if digest in seen.quarantined:
-        return "the bundle of this key was quarantined: replicas start cold. Raise spec.tuning.generation to tune again"
-    return ""
+    if digest not in seen.quarantine.digests:
+        return ""
+    why = seen.quarantine.message(digest) or "the bundle of this key is quarantined in the trust ConfigMap"
+    return f"{why}: replicas start cold. Raise spec.tuning.generation to tune again"
 
 
 def quarantined(ready: Plan, why: str) -> Plan:

@@ -14,10 +14,12 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
 from tunecast_operator.plan.blocked import blocked
-from tunecast_operator.plan.crashes import Crash, crashes
+from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
+from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
 from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.resources.quarantine import Quarantine
 from tunecast_operator.resources.service import serving_service
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
@@ -33,20 +35,10 @@ class Observed:
     pods: Sequence[Mapping[str, Any]]  # its serving pods
     reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container said)
     now: datetime
-    quarantined: tuple[str, ...] = ()  # digests of manifests that no replica of the namespace starts from any more
+    crashes: Sequence[Crash] = ()  # of all pods that share a key with a pod of this owner that crashed
+    quarantine: Quarantine = field(default_factory=Quarantine)  # as the namespace's trust ConfigMap records it
     trust_version: str = ""  # of the ConfigMap that said so
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # labels, by node
-
-    @property
-    def crashes(self) -> list[Crash]:
-        return crashes(self.pods)
-
-    @property
-    def crashed_caches(self) -> list[str]:
-        """KernelCaches of the keys of replicas that crash, whichever this spec wants now."""
-        names = {crash.pod for crash in self.crashes}
-        keys = {pod_key(pod) for pod in self.pods if pod["metadata"]["name"] in names}
-        return [str(cache["metadata"]["name"]) for cache in self.caches if cache["spec"]["key"] in keys]
 
     @property
     def name(self) -> str:
@@ -75,13 +67,9 @@ class Plan:
     service: dict[str, Any]
     status: dict[str, Any]
     conditions: tuple[Condition, ...]
-    replace: tuple[Crash, ...] = ()  # replicas to delete: they would crash from a quarantined bundle for ever
-
-
-def quarantined(known: Sequence[str], caches: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What a namespace quarantines: for good, so that a cache that is made anew doesn't bring it back."""
-    found = (cache.get("status") or {} for cache in caches if _state(cache) == "Quarantined")
-    return tuple(sorted({*known, *(str(status["manifest"]) for status in found if status.get("manifest"))}))
+    quarantine: Quarantine
+    outdated_caches: tuple[str, ...]  # KernelCaches whose state doesn't say yet what ``quarantine`` says
+    replace: tuple[Crash, ...]  # replicas to delete: they would crash from a quarantined bundle for ever
 
 
 def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
@@ -98,12 +86,16 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     found = _drift(seen, wanted)
+    quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
     status = {**_status(seen, wanted, shown, tunes=tunes), **({"drift": [asdict(d) for d in found]} if found else {})}
     ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
-    conditions = (*_conditions(wanted, ready, held=held, keeps_old=keeps_old, tunes=tunes), *_drifted(found))
+    cache = _cache_condition(wanted) if tunes else _untuned_condition(seen, wanted, quarantine)
+    conditions = (*_conditions(wanted, ready, cache, held=held, keeps_old=keeps_old, tunes=tunes), *_drifted(found))
     scale = _old_size(seen) if applied is None else None
-    crashing = tuple(crash for crash in seen.crashes if crash.manifest in seen.quarantined)
-    return Plan(create, applied, scale, service, status, conditions, crashing)
+    ours = {pod["metadata"]["uid"] for pod in seen.pods}
+    crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
+    outdated_caches = outdated(quarantine, seen.caches)
+    return Plan(create, applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing))
 
 
 def _live_port(seen: Observed) -> int:
@@ -258,8 +250,9 @@ def _init_reports(reports: Sequence[tuple[str, InitReport]]) -> dict[str, Any]:
     return {"initReports": summary | ({"lastMessage": min(cold)} if cold else {})}
 
 
-def _conditions(wanted: Wanted, ready: Condition, *, held: bool, keeps_old: bool, tunes: bool) -> tuple[Condition, ...]:
-    cache = _cache_condition(wanted, tunes=tunes)
+def _conditions(
+    wanted: Wanted, ready: Condition, cache: Condition, *, held: bool, keeps_old: bool, tunes: bool
+) -> tuple[Condition, ...]:
     rolling = ready.status == "False" or keeps_old or (tunes and not _decided(wanted.cache))
     reason = cache.reason if keeps_old or held else c.ROLLING_OUT
     message = cache.message if keeps_old or held else ready.message
@@ -271,9 +264,18 @@ def _conditions(wanted: Wanted, ready: Condition, *, held: bool, keeps_old: bool
     return ready, cache, reconciling, Condition(c.STALLED, "False", c.IDLE, "")
 
 
-def _cache_condition(wanted: Wanted, *, tunes: bool) -> Condition:
-    if not tunes:
-        return Condition(c.CACHE_READY, "False", c.DISABLED, "spec.tuning.policy is Never")
+def _untuned_condition(seen: Observed, wanted: Wanted, quarantine: Quarantine) -> Condition:
+    """Nothing is tuned, but replicas may start from a bundle of this key, and crash from it."""
+    why = "spec.tuning.policy is Never"
+    manifests = {report.manifest for key, report in seen.reports if key == wanted.revision.key}
+    if banned := sorted(manifests & {*quarantine.digests}):
+        said = quarantine.message(banned[0]) or "its manifest is quarantined in the trust ConfigMap"
+        text = f"{why}, and the bundle of this key is not used: {said}"
+        return Condition(c.CACHE_READY, "False", c.QUARANTINED, text, warning=True)
+    return Condition(c.CACHE_READY, "False", c.DISABLED, why)
+
+
+def _cache_condition(wanted: Wanted) -> Condition:
     if wanted.cache is None:
         return Condition(c.CACHE_READY, "False", c.WAITING, f"KernelCache {wanted.cache_name} was created")
     found = c.find(wanted.cache.get("status") or {}, c.READY)

@@ -35,7 +35,7 @@ def decide(seen: Observed) -> Plan:
     if not seen.wanted_by:
         return ends.unwanted(seen)
     wanted = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
-    if wanted.status.get("state") in ends.GIVEN_UP:
+    if wanted.status["state"] in ends.GIVEN_UP:
         return ends.steady(wanted)
     ended = wanted.unresolved and wanted.job is not None and attempt_ended(wanted.job, wanted.pods)
     if timed_out(wanted) and not ended:  # what an attempt made that has ended is not thrown away
@@ -57,7 +57,8 @@ def not_done(seen: Observed, plan: Plan, error: TunecastError) -> Plan:
 
 def _wanted_status(seen: Observed) -> dict[str, Any]:
     status = {"state": "Pending", **seen.status}
-    if status["state"] == "Ready":  # its bundle is gone from the store, so all but the attempts' number begins anew
+    gone = status["state"] == "Ready" or (seen.lifted and not seen.store_error)
+    if gone:  # its bundle is, from the store, so all but the attempts' number begins anew
         kept: dict[str, Any] = {k: v for k, v in status.items() if k in {"attempt", "job", "conditions"}}
         status = {"state": "Pending", **kept}
     status["referredBy"] = sorted(seen.wanted_by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from tunecast_cache.job import Progress, RankResult
 from tunecast_cache.manifest import Manifest
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
-from tunecast_operator.plan.crashes import Crash
+from tunecast_operator.resources.quarantine import Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,7 @@ class Observed:
     pods: Sequence[Mapping[str, Any]] = ()  # of the newest attempt
     results: Mapping[int, RankResult] = field(default_factory=dict)
     progress: Progress | None = None
-    crashes: Sequence[Crash] = ()  # of replicas of this key
-    quarantined: Collection[str] = ()  # digests of manifests, in the namespace
+    quarantine: Quarantine = field(default_factory=Quarantine)  # as the namespace's trust ConfigMap records it
 
     @property
     def status(self) -> dict[str, Any]:
@@ -97,6 +96,11 @@ class Observed:
         """The newest attempt's end was not taken into account yet."""
         ours = self.job is not None and int(self.status.get("attempt", 0)) < self.attempt
         return ours or bool(self.status.get("job"))
+
+    @property
+    def lifted(self) -> bool:
+        """Status still says Quarantined, and replicas start from the bundle again."""
+        return self.status.get("state") == "Quarantined" and self.quarantine.lifted(str(self.status.get("manifest")))
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:

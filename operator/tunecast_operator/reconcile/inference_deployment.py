@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -32,14 +33,17 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
+from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.reports import init_report, init_runs
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
-from tunecast_operator.resources.trust import quarantined_in, trust_config_map
+from tunecast_operator.resources.quarantine import quarantine_in
+from tunecast_operator.resources.trust import trust_config_map
 
+log = logging.getLogger(__name__)
 RETRY_SECONDS = 15.0
 
 
@@ -97,17 +101,26 @@ class InferenceDeploymentReconciler:
             caches=caches,
             pods=pods,
             reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
-            quarantined=plans.quarantined(quarantined_in(trust), caches),
+            crashes=self._crashes(namespace, pods),
+            quarantine=quarantine_in(trust),
             trust_version=str(trust.get("metadata", {}).get("resourceVersion", "")),
             nodes=self._nodes.labels(str(pod.get("spec", {}).get("nodeName", "")) for pod in pods),
             now=self._now(),
         )
 
+    def _crashes(self, namespace: str, pods: list[dict[str, Any]]) -> list[Crash]:
+        """Where a pod crashed, those of all pods of its key: together they tell whether the bundle is to blame."""
+        keys = sorted({plans.pod_key(pod) for pod in pods if crashes([pod])} - {""})
+        return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
+
     def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:
-        namespace = seen.owner["metadata"]["namespace"]
+        namespace, digests = seen.owner["metadata"]["namespace"], plan.quarantine.digests
         self._apply_where_it_differs(
-            CONFIG_MAP, trust_config_map(namespace, self._trust(seen.quarantined), seen.trust_version)
+            CONFIG_MAP, trust_config_map(namespace, self._trust(digests), plan.quarantine.cases, seen.trust_version)
         )
+        for manifest in {*digests} ^ {*seen.quarantine.digests}:
+            state = "quarantined" if manifest in digests else "no more quarantined"
+            log.warning("%s: bundle %s is %s: %s", namespace, manifest, state, plan.quarantine.message(manifest))
         if plan.create_cache:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
@@ -145,12 +158,12 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
-        for crashed in seen.crashed_caches:  # which bundle is to blame is theirs to say
-            self._mark_cache(owner["metadata"]["namespace"], crashed)
+        for cache in plan.outdated_caches:
+            self._mark_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
-        for cache in {before, after} - {None}:
+        for name in {before, after} - {None}:
             if before != after:
-                self._mark_cache(owner["metadata"]["namespace"], str(cache))
+                self._mark_cache(owner["metadata"]["namespace"], str(name))
 
     def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
         conditions = (

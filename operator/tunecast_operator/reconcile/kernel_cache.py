@@ -33,7 +33,6 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
-from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
@@ -41,8 +40,8 @@ from tunecast_operator.publisher import Publisher, renewal_seconds
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
+from tunecast_operator.resources.quarantine import quarantine_in
 from tunecast_operator.resources.service import ranks_service
-from tunecast_operator.resources.trust import quarantined_in
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,8 @@ class KernelCacheReconciler:
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
         same_key = self._cluster.list(KERNEL_CACHE, namespace, f"{KEY_LABEL}={spec.key}")
         wanted_by, now = self._wanted_by(namespace, name), self._now()
-        seen = tuning.Observed(cache, spec, wanted_by, now, rival=rival(cache, same_key), job=newest)
+        quarantine, other = quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)), rival(cache, same_key)
+        seen = tuning.Observed(cache, spec, wanted_by, now, rival=other, job=newest, quarantine=quarantine)
         if seen.attempt:
             pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
             seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
@@ -127,11 +127,11 @@ class KernelCacheReconciler:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
-            if seen.status.get("state") in GIVEN_UP and not seen.unresolved:
+            if seen.status.get("state") in GIVEN_UP and not seen.unresolved and not seen.lifted:
                 return seen
             seen = replace(seen, published=self._publisher.find(namespace, key))
             if seen.published:
-                return self._observe_replicas(seen)
+                return seen
             if not seen.unresolved or seen.job is None:
                 return seen
             if attempt_ended(seen.job, seen.pods):
@@ -140,12 +140,6 @@ class KernelCacheReconciler:
         except StoreError as error:
             self._metrics.store_failed(error.reason)
             return replace(seen, store_error=error)
-
-    def _observe_replicas(self, seen: tuning.Observed) -> tuning.Observed:
-        namespace = seen.cache["metadata"]["namespace"]
-        pods = self._cluster.list(POD, namespace, f"{KEY_LABEL}={seen.spec.key}")
-        known = quarantined_in(self._cluster.get(CONFIG_MAP, namespace, TRUST))
-        return replace(seen, crashes=crashes(pods), quarantined=known)
 
     # --- apply --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""When a bundle is blamed for its engines' crashes."""
+"""Which crashes of engines can be the fault of their bundle."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Any
 import pytest
 
 from support.objects import serving_pod
-from tunecast_operator.plan.crashes import crashes, to_blame
+from tunecast_operator.plan.crashes import crashes
 
 BEGAN, SOON = "2026-01-01T10:00:00Z", "2026-01-01T10:01:00Z"
-LATE, LATER = "2026-01-01T12:00:00Z", "2026-01-01T12:01:00Z"
+HOUR_LATER = "2026-01-01T11:00:00Z"
+BEFORE, EARLIER = "2026-01-01T09:40:00Z", "2026-01-01T09:41:00Z"
 MANIFEST = "m" * 64
 
 
-def ended(code: int = 139, over: str = SOON, reason: str = "Error", began: str = BEGAN) -> dict[str, Any]:
-    return {"terminated": {"exitCode": code, "reason": reason, "startedAt": began, "finishedAt": over}}
+def ended(
+    code: int = 139, over: str = SOON, reason: str = "Error", began: str = BEGAN, message: str = ""
+) -> dict[str, Any]:
+    found = {"exitCode": code, "reason": reason, "startedAt": began, "finishedAt": over, "message": message}
+    return {"terminated": found}
 
 
 WAITING = {"waiting": {"reason": "CrashLoopBackOff"}}
+KILLED = ended(137, reason="OOMKilled")
 
 
 @pytest.mark.parametrize(
@@ -29,15 +34,22 @@ WAITING = {"waiting": {"reason": "CrashLoopBackOff"}}
         ({"state": ended()}, 1),
         ({"state": WAITING, "lastState": ended(), "restartCount": 0}, 1),
         ({"state": WAITING, "lastState": ended(), "restartCount": 1}, 2),
-        ({"state": {"running": {}}, "lastState": ended(over=LATER, began=LATE), "restartCount": 5}, 1),  # it once ran
         ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2}, 2),
         ({"state": ended(), "lastState": ended(), "restartCount": 2}, 3),
+        (
+            {"state": {"running": {}}, "lastState": ended(over=HOUR_LATER), "restartCount": 2},
+            2,
+        ),  # a start takes its time
         ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2, "ready": True}, 0),  # it can start
-        ({"state": WAITING, "lastState": ended(137, reason="OOMKilled"), "restartCount": 2}, 0),
-        ({"state": WAITING, "lastState": ended(over=LATE), "restartCount": 2}, 0),  # it had started
+        ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2, "started": True}, 0),
+        ({"state": WAITING, "lastState": KILLED, "restartCount": 2}, 0),
+        ({"state": ended(), "lastState": KILLED, "restartCount": 4}, 1),  # how the others ended is not shown
         ({"state": WAITING, "lastState": ended(143), "restartCount": 2}, 0),  # a probe
         ({"state": ended(137, reason="ContainerStatusUnknown"), "restartCount": 2}, 0),
         ({"state": {"terminated": {"exitCode": 139}}, "restartCount": 2}, 0),  # when isn't known
+        ({"state": ended(began="1970-01-01T00:00:00Z"), "restartCount": 2}, 0),  # it never ran
+        ({"state": WAITING, "lastState": ended(began=BEFORE, over=EARLIER), "restartCount": 2}, 0),  # another sandbox
+        ({"state": ended(), "lastState": ended(began=BEFORE, over=EARLIER), "restartCount": 0}, 1),
         ({"state": WAITING, "lastState": ended(0), "restartCount": 2}, 0),
         ({}, 0),
     ],
@@ -47,13 +59,44 @@ def test_what_counts_as_a_crash(engine: dict[str, Any], times: int) -> None:
     assert sum(crash.times for crash in found) == times
 
 
+@pytest.mark.parametrize("restarts", [0, 1, 5])
+def test_a_replica_that_was_ready_since_its_bundle_was_installed_blames_nothing(restarts: int) -> None:
+    """Its container restarted, and its status no longer shows how long the run before lasted."""
+    crashed = {"state": WAITING, "lastState": ended(over=HOUR_LATER), "restartCount": restarts}
+    assert crashes([serving_pod("a", MANIFEST, crashed)])
+    assert crashes([serving_pod("a", MANIFEST, crashed, ready_until="2026-01-01T10:09:00Z")]) == []
+
+
+@pytest.mark.parametrize("kind", ["Ready", "ContainersReady"])
+def test_one_condition_that_moved_since_is_enough_to_blame_nothing(kind: str) -> None:
+    """Ready also depends on readiness gates, ContainersReady on sidecars: either may show what the other hides."""
+    pod = serving_pod("a", MANIFEST, {"state": ended()})
+    [moved] = [condition for condition in pod["status"]["conditions"] if condition["type"] == kind]
+    moved["lastTransitionTime"] = "2026-01-01T10:00:01Z"
+    assert crashes([pod]) == []
+    moved["status"], moved["lastTransitionTime"] = "True", BEFORE
+    assert crashes([pod]) == []
+
+
+def test_without_conditions_nothing_is_known_and_nothing_blamed() -> None:
+    pod = serving_pod("a", MANIFEST, {"state": ended()})
+    del pod["status"]["conditions"]
+    assert crashes([pod]) == []
+
+
+def test_restarts_before_the_bundle_was_installed_again_are_not_counted() -> None:
+    pod = serving_pod("a", MANIFEST, {"state": WAITING, "lastState": ended(), "restartCount": 3})
+    pod["status"]["initContainerStatuses"][0]["restartCount"] = 1  # the pod's sandbox was made anew
+    assert [crash.times for crash in crashes([pod])] == [1]
+
+
 @pytest.mark.parametrize(
     "ending",
     [
         {"metadata": {"name": "a", "uid": "u", "deletionTimestamp": SOON}},
         {"status": {"phase": "Failed"}},
         {"status": {"reason": "Evicted"}},
-        {"status": {"conditions": [{"type": "DisruptionTarget", "status": "True"}]}},
+        {"conditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ],
 )
 def test_replicas_that_somebody_ends_blame_nothing(ending: dict[str, Any]) -> None:
@@ -61,21 +104,44 @@ def test_replicas_that_somebody_ends_blame_nothing(ending: dict[str, Any]) -> No
     assert crashes([pod])
     pod["metadata"] = ending.get("metadata", pod["metadata"])
     pod["status"] |= ending.get("status", {})
+    pod["status"]["conditions"] += ending.get("conditions", [])
     assert crashes([pod]) == []
 
 
-def test_only_replicas_that_began_from_a_bundle_blame_it() -> None:
+def test_only_replicas_with_a_bundle_or_kept_from_one_count() -> None:
     crashed = {"state": ended(), "restartCount": 1}
     assert crashes([serving_pod("a", "", crashed)]) == []
-    other = serving_pod("b", "n" * 64, crashed)
-    assert to_blame(crashes([other]), MANIFEST) == ""
+    assert crashes([serving_pod("a", "", crashed, cold="Quarantined")]) == []  # an older init container names none
+    assert crashes([serving_pod("a", MANIFEST, crashed, cold="DigestMismatch")]) == []
+    [warm], [cold] = (crashes([serving_pod("a", MANIFEST, crashed, cold=why)]) for why in ("NoManifest", "Quarantined"))
+    assert (warm.cold, cold.cold, warm.manifest, cold.manifest) == (False, True, MANIFEST, MANIFEST)
 
 
-@pytest.mark.parametrize(("restarts", "blamed"), [([0], False), ([1], True), ([0, 0], True)])
-def test_two_crashes_are_enough_of_one_replica_or_of_two(restarts: list[int], blamed: bool) -> None:
-    pods = [
-        serving_pod(f"pod-{n}", MANIFEST, {"state": ended(), "restartCount": count}) for n, count in enumerate(restarts)
-    ]
-    why = to_blame(crashes(pods), MANIFEST)
-    assert bool(why) == blamed
-    assert not blamed or "pod-0 ended with 139" in why
+OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 79.11 GiB"
+KERNEL = "(EngineCore pid=7) RuntimeError: Triton Error [CUDA]: an illegal memory access at 0x7f12"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (ended(), ended(), True),
+        (ended(139), ended(134), False),
+        (ended(1, message=OOM), ended(1, message=KERNEL), False),
+        (ended(1, message=OOM), ended(1, message=f"INFO\n{OOM}\nbye".replace("2.00", "512.5")), True),
+        (ended(1, message=KERNEL), ended(1, message=KERNEL.replace("pid=7", "pid=91").replace("7f12", "5aaa")), True),
+        (ended(1, message="OSError: [Errno 2] /a/b"), ended(1, message="OSError: [Errno 2] /a/c/d"), True),
+        (ended(1, message="it stopped"), ended(1, message="it stopped again"), True),
+        (ended(1, message="terrors"), ended(1), True),
+    ],
+)
+def test_failures_are_equal_where_only_numbers_paths_and_addresses_differ(
+    one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    [first, second] = crashes([serving_pod(name, MANIFEST, {"state": s}) for name, s in (("a", one), ("b", other))])
+    assert (first.failure == second.failure) == same
+
+
+def test_a_failure_repeats_nothing_of_the_engines_log() -> None:
+    state = ended(1, message="ValueError: the hub refused s3cr3t")
+    [crash] = crashes([serving_pod("a", MANIFEST, {"state": state})])
+    assert "s3cr3t" not in repr(crash)

@@ -10,7 +10,6 @@ from support.objects import NOW, manifest, proof
 from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, ready, seen
 from tunecast_cache.manifest import Proof
 from tunecast_operator import times
-from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.kernel_cache import decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
@@ -18,8 +17,10 @@ from tunecast_operator.plan.tuning import (  # fmt: skip
     DeleteCache,
     DeleteJob,
     DeleteService,
+    Plan,
     Published,
 )
+from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
 
 
 def test_a_bundle_in_the_store_needs_no_job() -> None:
@@ -138,32 +139,60 @@ def test_an_end_stands_though_its_remains_can_not_be_removed_and_they_are_later(
     assert (later.conditions, later.status.get("job")) == (kept.conditions, None)
 
 
-TWICE = [Crash("qwen3-a", "uid", "digest", 2, 139)]
+PUBLISHED = Published(manifest(KEY), "digest", "signer")
+BLAMED = Quarantine(("digest",), {"digest": Case("qwen3-a ended with 139, 2 times", (Failure(139),))})
+LIFTED = Quarantine((), {"digest": Case("qwen3-b ended with 139 too", (), (Failure(139),))})
+
+
+def as_status(plan: Plan) -> dict[str, Any]:
+    """What the API server keeps of it."""
+    conditions = [
+        {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in plan.conditions
+    ]
+    return {**plan.status, "conditions": conditions}
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("quarantine", "words"),
     [
-        ({"crashes": TWICE}, "qwen3-a ended with 139, 2 times"),
-        ({"quarantined": ("digest",)}, "the bundle of this key was quarantined"),
+        (BLAMED, "qwen3-a ended with 139, 2 times"),
+        (Quarantine(("digest",)), "the bundle of this key is quarantined"),
     ],
 )
-def test_a_bundle_that_engines_crash_from_is_quarantined_for_good(changes: dict[str, Any], words: str) -> None:
-    published = Published(manifest(KEY), "digest", "signer")
-    plan = decide(seen(published=published, **changes))
+@pytest.mark.parametrize("wanted_by", [["qwen3"], []])
+def test_a_bundle_that_engines_crash_from_is_quarantined(
+    quarantine: Quarantine, words: str, wanted_by: list[str]
+) -> None:
+    plan = decide(seen(published=PUBLISHED, quarantine=quarantine, wanted_by=wanted_by))
     assert plan.status["state"] == "Quarantined"
     assert plan.status["manifest"] == "digest"
     assert (ready(plan).reason, words in ready(plan).message, ready(plan).warning) == ("Quarantined", True, True)
     assert "Raise spec.tuning.generation" in ready(plan).message
-    conditions = [
-        {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in plan.conditions
-    ]
-    later = decide(seen({**plan.status, "conditions": conditions}))
+    later = decide(seen(as_status(plan), quarantine=quarantine, wanted_by=wanted_by))
     assert (later.status["state"], ready(later).message) == ("Quarantined", ready(plan).message)
     assert later.actions == ()
 
 
-@pytest.mark.parametrize("crash", [replace(TWICE[0], times=1), replace(TWICE[0], manifest="of another one")])
-def test_one_crash_or_another_bundles_blames_nothing(crash: Crash) -> None:
-    plan = decide(seen(published=Published(manifest(KEY), "digest", "signer"), crashes=[crash], quarantined=("other",)))
-    assert plan.status["state"] == "Ready"
+def test_another_bundles_quarantine_is_none_of_its_own() -> None:
+    plan = decide(seen(published=PUBLISHED, quarantine=Quarantine(("other",))))
+    assert (plan.status["state"], ready(plan).reason) == ("Ready", "Published")
+
+
+def test_a_lifted_quarantine_makes_it_ready_again_and_says_why() -> None:
+    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    plan = decide(seen(before, published=PUBLISHED, quarantine=LIFTED))
+    assert (plan.status["state"], ready(plan).status, ready(plan).reason) == ("Ready", "True", "QuarantineLifted")
+    assert "qwen3-b ended with 139 too" in ready(plan).message
+    later = decide(seen(as_status(plan), published=PUBLISHED, quarantine=LIFTED))
+    assert (later.status, later.conditions) == (plan.status, plan.conditions)
+
+
+def test_a_lifted_quarantine_waits_for_the_store() -> None:
+    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    plan = decide(seen(before, store_error=DOWN, quarantine=LIFTED))
+    assert (plan.status["state"], ready(plan).reason) == ("Quarantined", "Quarantined")
+
+
+def test_a_lifted_bundle_that_is_gone_from_the_store_is_tuned_again() -> None:
+    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    assert decide(seen(before, quarantine=LIFTED)).status["state"] == "Pending"

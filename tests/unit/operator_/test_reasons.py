@@ -69,7 +69,7 @@ def conditions() -> list[tuple[Kind, str, str, str]]:
         assert pairs, f"{row[0]} is of no condition"
         found += [(INFERENCE_DEPLOYMENT, kind, status, reason(row)) for kind, status in pairs]
     names = [reason(row) for row in PAGE["KernelCache"]]
-    found += [(KERNEL_CACHE, c.READY, str(name == c.PUBLISHED), name) for name in names]
+    found += [(KERNEL_CACHE, c.READY, str(name in {c.PUBLISHED, c.QUARANTINE_LIFTED}), name) for name in names]
     return [entry for entry in found if entry[3] not in NEVER_SHOWN]
 
 

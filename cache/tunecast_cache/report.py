@@ -15,6 +15,7 @@ WRONG_KEY = "WrongKey"  # a manifest of another key or namespace
 QUARANTINED = "Quarantined"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
+BLOCKED_BY_MESH = "BlockedByMesh"  # the store can't be reached, in a pod whose proxy may start later
 TERMINATED = "Terminated"  # the pod was deleted first
 INTERNAL_ERROR = "InternalError"
 # and the reasons of tunecast_cache.errors

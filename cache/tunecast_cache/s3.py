@@ -127,6 +127,11 @@ def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = 
         raise AccessDeniedError(f"{what}: {error} Is this machine's clock right?") from error
 
 
+def unreachable(error: StoreError) -> bool:
+    """Whether nobody answered: neither S3, nor where credentials come from."""
+    return isinstance(error.__cause__, (boto.ConnectionError, boto.HTTPClientError, *_NO_CREDENTIALS))
+
+
 def code_of(error: BaseException | None) -> str:
     """S3's own code of the error that one of ours was raised from, such as NoSuchKey; "" where there is none."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, boto.ClientError) else ""

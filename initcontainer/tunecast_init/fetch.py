@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tunecast_cache import report
 from tunecast_cache.bundle import install
-from tunecast_cache.errors import StoreUnavailableError
+from tunecast_cache.errors import StoreError, StoreUnavailableError
 from tunecast_cache.manifest import Archive
+from tunecast_cache.mesh import advice
 from tunecast_cache.report import InitReport
+from tunecast_cache.s3 import unreachable
 from tunecast_cache.store import Store
 from tunecast_cache.trust import Trust
 from tunecast_init.belief import Believed, believe
@@ -62,7 +64,7 @@ def fetch(settings: Settings, trust: Trust, phases: Phases, until: float) -> Ini
 
 def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until: float) -> InitReport:
     with phases.of("manifest"):
-        believed = find(settings, trust, store, until)
+        believed = _find_past_a_mesh(settings, trust, store, until)
     wanted = [archive for archive in believed.manifest.archives if settings.wants(archive)]
     with tempfile.TemporaryDirectory(dir=settings.mount_path, prefix=WORK) as work:
         files = [(archive, Path(work) / archive.layer) for archive in wanted]
@@ -71,6 +73,16 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
         with phases.of("unpack"):
             install([(path, archive) for archive, path in files], settings.mount_path)
     return _report(believed, wanted, phases)
+
+
+def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
+    """The first word with the store: a mesh that lets no init container through shows here."""
+    try:
+        return find(settings, trust, store, until)
+    except StoreError as error:
+        if settings.mesh is None or not unreachable(error):
+            raise
+        raise RefusedError(report.BLOCKED_BY_MESH, f"{error}; {advice(settings.mesh, trust.store.endpoint)}") from error
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:

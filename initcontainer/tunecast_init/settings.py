@@ -10,6 +10,7 @@ from tunecast_cache.errors import TunecastError
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
 from tunecast_cache.manifest import Archive
+from tunecast_cache.mesh import Mesh, mesh_of
 
 TRUST_DIRECTORY = "/etc/tunecast/trust"
 TERMINATION_LOG = "/dev/termination-log"
@@ -28,6 +29,7 @@ class Settings:
     trust: Path  # directory of the trust ConfigMap
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
+    mesh: Mesh | None  # whose proxy is in this pod
 
     def wants(self, archive: Archive) -> bool:
         """Whether this pod has a use for the archive; layers of later versions are left out."""
@@ -37,7 +39,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS and _PYCACHE.
+    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS, _PYCACHE and _MESH_*.
 
     Raises:
         SettingsError: key or namespace is missing.
@@ -49,6 +51,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         trust=Path(environment.get("TUNECAST_TRUST") or TRUST_DIRECTORY),
         excluded=frozenset(filter(None, environment.get("TUNECAST_EXCLUDED_LAYERS", "").split(","))),
         bytecode=environment.get("TUNECAST_PYCACHE") == "true",
+        mesh=mesh_of(environment),
     )
 
 

@@ -174,6 +174,22 @@ def test_a_store_that_is_down_serves_cold_soon(pod: Pod) -> None:
     assert ended.seconds < 12
 
 
+def test_a_mesh_that_lets_nobody_through_is_named(pod: Pod) -> None:
+    """As with Istio's CNI plugin before its proxy runs: it sends connections to a port where nobody listens yet."""
+    store = StoreSettings("bundles", endpoint="http://127.0.0.1:9")
+    ended = pod.run({"TUNECAST_MESH_ISTIO": '{"containers": ["istio-proxy"]}'}, store=store)
+    cold(ended, "BlockedByMesh")
+    assert 'set traffic.sidecar.istio.io/excludeOutboundPorts: "9" in spec.pod.annotations' in ended.report.message
+    assert ended.seconds < 12
+
+
+def test_a_mesh_is_not_blamed_for_what_the_store_answers(pod: Pod) -> None:
+    mesh = {"TUNECAST_MESH_ISTIO": "{}"}
+    cold(pod.run(mesh, store=replace(pod.bucket.s3.settings(), bucket="nowhere")), "NotFound")
+    pod.bucket.publish(FILES, pod.folder)
+    assert pod.run(mesh).report.reason == "Installed"
+
+
 def test_a_missing_bucket_serves_cold(pod: Pod) -> None:
     cold(pod.run(store=replace(pod.bucket.s3.settings(), bucket="nowhere")), "NotFound")
 

@@ -29,7 +29,7 @@ class Settings:
     trust: Path  # directory of the trust ConfigMap
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
-    mesh: Mesh | None  # whose proxy is in this pod
+    mesh: Mesh | None = None  # whose proxy is in this pod
 
     def wants(self, archive: Archive) -> bool:
         """Whether this pod has a use for the archive; layers of later versions are left out."""

@@ -73,7 +73,8 @@ def cache_spec(spec: InferenceDeploymentSpec, key: str, key_version: int) -> dic
         **{name: tuning[name] for name in ("workload", "ranks", "generation", "timeout", "queueTimeout", "attempts")},
         "excludeLayers": spec.cache.layers.exclude,
     }
-    optional = {"accelerator": value.get("accelerator"), "sweep": tuning.get("sweep")}
+    template = spec.tuning.template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    optional = {"accelerator": value.get("accelerator"), "sweep": tuning.get("sweep"), "template": template}
     return snapshot | {name: field for name, field in optional.items() if field}
 
 

@@ -159,6 +159,11 @@ BAD = [
     (inference_deployment(pod__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(pod__labels={"app.kubernetes.io/managed-by": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(pod__labels={"team": "not a label"}), "spec.pod.labels.team"),
+    (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
+    (
+        inference_deployment(tuning__template__metadata__annotations={"tunecast.io/key": "x"}),
+        "Tunecast's own: rename it",
+    ),
     (inference_deployment(pod__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
     (kernel_cache("database"), "made and named by Tunecast"),
     ({**kernel_cache(), "spec": {**kernel_cache()["spec"], "key": "short"}}, "spec.key"),
@@ -194,6 +199,12 @@ GOOD = [
     mounted("/root/.cache/..data/.x/"),
     inference_deployment(pod__labels={"team": "search"}, pod__affinity={"nodeAffinity": {}}),
     inference_deployment(cache__layers__exclude=["Triton", "CUDA"]),
+    inference_deployment(
+        tuning__template__metadata={
+            "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
+            "annotations": {"linkerd.io/inject": "enabled"},
+        }
+    ),
     kernel_cache(),
 ]
 
@@ -218,7 +229,7 @@ def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
     assert spec["model"]["revision"] == "main"
     assert spec["parallelism"] == {"tensor": 1, "pipeline": 1, "data": 1, "nodes": 1}
     words = {"policy": "TuneFirst", "workload": "Engine", "timeout": "60m", "queueTimeout": "10m"}
-    assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3}
+    assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3, "template": {"metadata": {}}}
     assert spec["cache"] == {"layers": {}, "onFailure": "ServeCold"}
 
 

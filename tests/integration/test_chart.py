@@ -18,6 +18,7 @@ from tunecast_cache.records import decode, from_json
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import from_environment
+from tunecast_operator.resources.annotations import LOCAL_VOLUMES
 from tunecast_operator.resources.deployment import Revision, serving_pod
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.resources.job import rank_pod
@@ -43,7 +44,7 @@ EVERYTHING: dict[str, Any] = {
     "logLevel": "DEBUG",
     "crds": {"enabled": True, "keep": False},
     "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "reader"}},
-    "podAnnotations": {"a": "1"},
+    "podAnnotations": {"a": "1", LOCAL_VOLUMES: "cache"},
     "podLabels": {"b": "2"},
     "priorityClassName": "high",
     "nodeSelector": {"kind": "cpu"},
@@ -150,6 +151,7 @@ def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     assert "envFrom" not in pod["containers"][0]
     assert not {"runAsUser", "runAsGroup"} & {*pod["securityContext"], *pod["containers"][0]["securityContext"]}
     assert init_settings(pod) == ContainerSettings()
+    assert objects["Deployment", "t"]["spec"]["template"]["metadata"]["annotations"] == {LOCAL_VOLUMES: "tmp"}
     kept = objects["CustomResourceDefinition", "inferencedeployments.tunecast.io"]["metadata"]["annotations"]
     assert kept == {"helm.sh/resource-policy": "keep"}
     assert ("ClusterRole", "t") in objects
@@ -163,6 +165,8 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     container = pod["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("registry/operator:v1", "Always")
     assert container["resources"]["limits"] == {"memory": "1Gi"}
+    listed = {LOCAL_VOLUMES: "cache,tmp"}
+    assert objects["Deployment", "t"]["spec"]["template"]["metadata"]["annotations"] == {"a": "1", **listed}
     extras(pod)
     extras(objects["Pod", "t-check"]["spec"])
     chosen = init_settings(pod)

@@ -57,6 +57,13 @@ envFrom:
 {{- end }}
 {{- end }}
 
+{{/* The operator's emptyDir pins no node for Cluster Autoscaler; a list of one's own is added to. */}}
+{{- define "tunecast.podAnnotations" -}}
+{{- $name := "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" }}
+{{- $listed := index .Values.podAnnotations $name | default "" | splitList "," | compact }}
+{{- merge (dict $name (append $listed "tmp" | uniq | join ",")) .Values.podAnnotations | toYaml }}
+{{- end }}
+
 {{- define "tunecast.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 {{- with .Values.extraVolumeMounts }}

@@ -19,12 +19,13 @@ from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import (
     NAME,
     Duration,
+    LabelValue,
     Model,
     Object,
     ruled,
     rules,
 )
-from tunecast_operator.api.pod import RESOURCES, PodSettings
+from tunecast_operator.api.pod import OWN_NAMES, RESOURCES, AnnotationValue, PodSettings
 
 LayerName = Annotated[str, Field(json_schema_extra={"enum": [layer.name for layer in LAYERS]})]
 
@@ -38,6 +39,26 @@ class SweepReference(Model):
         description="The key in it: requests, a JSON object a line. They go to the route that the engine serves: "
         "/v1/completions where it generates.",
     )
+
+
+class RankMetadata(Model):
+    labels: dict[str, LabelValue] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Labels of ranks and of their Job, such as the name of a Kueue queue.",
+        json_schema_extra=OWN_NAMES,
+    )
+    annotations: dict[str, AnnotationValue] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Annotations of ranks. They win over pod.annotations, and over Tunecast's defaults, which keep "
+        "meshes from injecting their proxies into ranks, and autoscalers from disrupting them.",
+        json_schema_extra=OWN_NAMES,
+    )
+
+
+class RankTemplate(Model):
+    metadata: RankMetadata = Field(default_factory=RankMetadata, description="Labels and annotations.")
 
 
 class Tuning(Model):
@@ -73,6 +94,9 @@ class Tuning(Model):
     )
     attempts: int = Field(
         default=3, ge=1, le=10, description="Crashes after which tuning gives up. Disruptions aren't counted."
+    )
+    template: RankTemplate = Field(
+        default_factory=RankTemplate, description="What the pods of ranks alone have. It is not part of the key."
     )
     sweep: SweepReference | None = Field(
         default=None, description="Extra requests to send to the engine before its caches are captured."
@@ -152,5 +176,5 @@ class InferenceDeploymentSpec(Model):
 
 __all__ = [
     "CacheSettings", "EngineSettings", "InferenceDeploymentSpec", "LayerName", "ModelReference", "Parallelism",
-    "PodSettings", "SweepReference", "Tuning",
+    "PodSettings", "RankTemplate", "SweepReference", "Tuning",
 ]  # fmt: skip

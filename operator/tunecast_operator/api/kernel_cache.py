@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
-from tunecast_operator.api.inference_deployment import LayerName, SweepReference
+from tunecast_operator.api.inference_deployment import LayerName, RankTemplate, SweepReference
 from tunecast_operator.api.model import (
     Duration,
     Model,
@@ -43,6 +43,7 @@ class KernelCacheSpec(Model):
     timeout: Duration = Field(default="60m", description="Of all attempts together, from when ranks first run.")
     queue_timeout: Duration = Field(default="10m", description="Of waiting for capacity before replicas start cold.")
     attempts: int = Field(default=3, ge=1, le=10, description="Crashes after which tuning gives up.")
+    template: RankTemplate = Field(default_factory=RankTemplate, description="What ranks alone have.")
     sweep: SweepReference | None = Field(default=None, description="Extra requests.")
     exclude_layers: list[LayerName] = Field(
         default_factory=list, max_length=32, description="Layers that are left out."

@@ -10,6 +10,7 @@ from tunecast_cache.key import MOUNT_PATH
 from tunecast_operator.api.kubernetes_types import QUANTITY, list_of, of
 from tunecast_operator.api.model import LabelValue, Model, Object, ruled, rules, text
 
+AnnotationValue = Annotated[str, Field(max_length=65536)]
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
 
 
@@ -23,7 +24,7 @@ RESOURCES = of(
     limits=_quantities("The most it gets. GPUs belong here, and are part of the key."),
     requests=_quantities("What it is sure to get."),
 )
-_OWN_NAMES = rules(
+OWN_NAMES = rules(
     (
         "self.all(k, !k.startsWith('tunecast.io/') && k != 'app.kubernetes.io/managed-by')",
         "names that begin with tunecast.io/, and app.kubernetes.io/managed-by, are Tunecast's own: rename it",
@@ -119,11 +120,12 @@ class PodSettings(Model):
         default_factory=dict,
         max_length=64,
         description="Labels of serving pods alone: ranks never carry them, so no Service or budget counts a rank.",
-        json_schema_extra=_OWN_NAMES,
+        json_schema_extra=OWN_NAMES,
     )
-    annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
+    annotations: dict[str, AnnotationValue] = Field(
         default_factory=dict,
         max_length=64,
-        description="Annotations of replicas and ranks.",
-        json_schema_extra=_OWN_NAMES,
+        description="Annotations of replicas and ranks. Those that have a mesh inject its proxy, or tell an autoscaler "
+        "what it may do, are of replicas alone: tuning.template.metadata.annotations has those of ranks.",
+        json_schema_extra=OWN_NAMES,
     )

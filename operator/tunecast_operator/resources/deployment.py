@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunecast_cache import layers
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.mesh import MESHES
 from tunecast_cache.records import camel, canonical, decode, to_json
 from tunecast_cache.trust import CONFIG_MAP
 from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY, REVISION_ANNOTATION
+from tunecast_operator.resources.annotations import replica_annotations
 from tunecast_operator.resources.init_container import (
     ContainerSettings,
     InitContainer,
@@ -73,6 +75,7 @@ def deployment(
     """The Deployment to apply; without ``replicas`` that field stays its other owner's."""
     metadata = owner["metadata"]
     labels = {**MANAGED_BY, **selector(metadata["name"])}
+    pod = serving_pod(spec, revision)
     strategy = {"strategy": spec.strategy} if spec.strategy else {}
     return {
         "apiVersion": "apps/v1",
@@ -91,9 +94,9 @@ def deployment(
             "template": {
                 "metadata": {
                     "labels": {**spec.pod.labels, **labels, KEY_LABEL: revision.key},
-                    **({"annotations": spec.pod.annotations} if spec.pod.annotations else {}),
+                    "annotations": replica_annotations(spec.pod.annotations, pod["volumes"]),
                 },
-                "spec": serving_pod(spec, revision),
+                "spec": pod,
             },
         },
     }
@@ -155,7 +158,7 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
         **init_container(INIT, revision.init, spec.pod.security_context),
         "args": ["fetch"],
         **({"envFrom": env_from} if env_from else {}),
-        "env": [*settings.extra_env, namespace, *variables],
+        "env": [*settings.extra_env, namespace, *variables, *_meshes()],
         "volumeMounts": [
             {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},
@@ -163,6 +166,12 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
             *extra_mounts(settings),
         ],
     }
+
+
+def _meshes() -> Iterator[dict[str, Any]]:
+    """What injectors left on the pod: empty where none did."""
+    for mesh in MESHES:
+        yield {"name": mesh.variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{mesh.mark}']"}}}
 
 
 def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tunecast_cache.records import canonical
 from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL, MANAGED_BY
+from tunecast_operator.resources.annotations import rank_annotations, rank_labels
 from tunecast_operator.resources.deployment import owner_reference
 from tunecast_operator.resources.init_container import InitContainer, init_container
 from tunecast_operator.resources.pod import pod_spec
@@ -50,14 +51,14 @@ def job(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitCo
         KEY_LABEL: spec.key,
         ATTEMPT_LABEL: str(attempt),
     }
-    annotations = {"annotations": spec.pod.annotations} if spec.pod.annotations else {}
+    of_ranks = spec.template.metadata
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": name,
             "namespace": cache["metadata"]["namespace"],
-            "labels": labels,
+            "labels": {**of_ranks.labels, **labels},  # where Kueue looks for its queue
             "ownerReferences": [owner_reference(cache)],
         },
         "spec": {
@@ -75,7 +76,10 @@ def job(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitCo
                 ]
             },
             "template": {
-                "metadata": {"labels": labels, **annotations},
+                "metadata": {
+                    "labels": {**rank_labels(of_ranks.labels), **labels},
+                    "annotations": rank_annotations(spec.pod.annotations, of_ranks.annotations),
+                },
                 "spec": rank_pod(cache, spec, attempt, init),
             },
         },

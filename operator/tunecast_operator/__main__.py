@@ -14,12 +14,12 @@ import kopf
 from tunecast_cache.breaker import Breaker
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.store import Store
-from tunecast_operator import handlers, times
+from tunecast_operator import handlers, times, watching
 from tunecast_operator.cluster import Cluster, connect
 from tunecast_operator.controllers import Controllers
 from tunecast_operator.events import COMPONENT
 from tunecast_operator.installation import Installation, from_environment
-from tunecast_operator.listening import liveness
+from tunecast_operator.listening import health
 from tunecast_operator.metrics import Metrics, serve
 from tunecast_operator.store_check import check_until_passed
 
@@ -41,7 +41,7 @@ def run(installation: Installation, cluster: Cluster, bucket: Store, port: int =
         target=check_until_passed, args=(bucket.check, metrics.store_failed, stopped), name="store-check", daemon=True
     ).start()
     try:
-        asyncio.run(_watch(registry, settings, installation.watch_namespaces, port))
+        asyncio.run(_watch(registry, settings, cluster, installation.watch_namespaces, port))
     finally:
         stopped.set()
         controllers.stop()
@@ -49,10 +49,16 @@ def run(installation: Installation, cluster: Cluster, bucket: Store, port: int =
 
 
 async def _watch(
-    registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...], port: int
+    registry: kopf.OperatorRegistry,
+    settings: kopf.OperatorSettings,
+    cluster: Cluster,
+    namespaces: tuple[str, ...],
+    port: int,
 ) -> None:
-    async with liveness(port):
-        await kopf.operator(
+    async with health(port) as told:
+        await watching.until_served(lambda: watching.missing_kinds(cluster))
+        told.ready = True
+        operator = kopf.operator(
             registry=registry,
             settings=settings,
             standalone=True,
@@ -60,6 +66,7 @@ async def _watch(
             clusterwide=not namespaces,
             namespaces=namespaces,
         )
+        await watching.guarded(operator)
 
 
 def store(installation: Installation) -> Store:

@@ -76,6 +76,21 @@ class Cluster:
         found = self._call("GET", kind, namespace, query={"labelSelector": selector} if selector else {})
         return [self._typed(kind, item) for item in (found or {}).get("items", [])]
 
+    def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind: whether its CustomResourceDefinition is installed."""
+        try:
+            response = self._api.call_api(
+                f"/{kind.api}", "GET", header_params={"Accept": "application/json"},
+                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=self._timeout,
+            )  # fmt: skip
+        except client.ApiException as error:
+            if error.status == 404:  # noqa: PLR2004
+                return False
+            raise _translated(error, f"GET {kind.api}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"GET {kind.api}: the API server did not answer: {error}") from error
+        return any(found["name"] == kind.plural for found in json.loads(response.data)["resources"])
+
     def create(self, kind: Kind, item: Object) -> bool:
         """False where an object of that name exists already.
 

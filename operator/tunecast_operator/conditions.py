@@ -93,6 +93,11 @@ def merge(
     return merged, transitions
 
 
+def kept(known: Mapping[str, Any]) -> Condition:
+    """A condition as it was written before."""
+    return Condition(str(known["type"]), known["status"], str(known["reason"]), str(known.get("message", "")))
+
+
 def find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of this type, or an empty mapping."""
     return next((c for c in status.get("conditions", ()) if c["type"] == kind), {})

@@ -14,19 +14,31 @@ def any_address() -> str:
     return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - it is meant to
 
 
+class Health:
+    """What the kubelet's probes are told."""
+
+    def __init__(self) -> None:
+        self.ready = False
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """Answers 200 while the event loop runs."""
+        return web.Response(text="ok\n")
+
+    async def readiness(self, _request: web.Request) -> web.Response:
+        """Answers 200 once the operator watches, else 503."""
+        return web.Response(text="ok\n") if self.ready else web.Response(text="waiting\n", status=503)
+
+
 @asynccontextmanager
-async def liveness(port: int) -> AsyncIterator[None]:
-    """Answers 200 at ``/healthz`` while the event loop runs. The endpoint of kopf itself has but one address."""
-    app = web.Application()
-    app.router.add_get("/healthz", _alive)
+async def health(port: int) -> AsyncIterator[Health]:
+    """Serves ``/healthz`` and ``/readyz``. The endpoint of kopf itself has but one address."""
+    app, told = web.Application(), Health()
+    app.router.add_get("/healthz", told.alive)
+    app.router.add_get("/readyz", told.readiness)
     runner = web.AppRunner(app, handle_signals=False, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host=None, port=port).start()  # a socket for each family
     try:
-        yield
+        yield told
     finally:
         await runner.cleanup()
-
-
-async def _alive(_request: web.Request) -> web.Response:
-    return web.Response(text="ok\n")

@@ -17,7 +17,7 @@ from tunecast_cache.manifest import Archive, Proof, Provenance
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.seal import seal
 from tunecast_operator.cluster import JOB, POD, SECRET, Cluster
-from tunecast_operator.identity import CACHE_LABEL
+from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL
 from tunecast_operator.plan.outcome import rank_of
 from tunecast_operator.resources.job import SETTINGS_VOLUME
 
@@ -35,6 +35,7 @@ class Kubelet:
         self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
         self.token: str | None = None  # what results are sealed with, where it isn't their attempt's
         self.running_only = False
+        self.serves = False  # whether replicas become ready
         self.sidecars = False  # whether an injector has put one beside each engine, which never ends
 
     def step(self) -> None:
@@ -44,6 +45,16 @@ class Kubelet:
             if settings:
                 for pod in self._cluster.list(POD, self._namespace, f"job-name={job['metadata']['name']}"):
                     self._step(pod, settings)
+
+        for pod in self._cluster.list(POD, self._namespace, DEPLOYMENT_LABEL) if self.serves else ():
+            if pod["status"]["phase"] == "Pending":
+                self._set_ready(pod)
+
+    def _set_ready(self, pod: dict[str, Any]) -> None:
+        statuses = [{**_container(c["name"], {"running": {}}), "ready": True} for c in pod["spec"]["containers"]]
+        conditions = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "ContainersReady", "Ready")]
+        status = {"phase": "Running", "containerStatuses": statuses, "conditions": conditions}
+        self._cluster.update_status(POD, {**pod, "status": status})
 
     def _settings(self, job: dict[str, Any]) -> JobSettings | None:
         volumes = job["spec"]["template"]["spec"].get("volumes", ())

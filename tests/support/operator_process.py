@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,18 @@ def operator(
         finally:
             it.terminate()
             it.wait(40)
+
+
+def answers(url: str) -> bool:
+    """Whether a probe of the kubelet would succeed."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except urllib.error.URLError:
+        return False
 
 
 def _free_port() -> int:

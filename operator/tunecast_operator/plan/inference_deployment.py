@@ -10,6 +10,7 @@ from typing import Any
 
 from tunecast_cache.report import InitReport
 from tunecast_operator import conditions as c
+from tunecast_operator import times
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
@@ -24,6 +25,9 @@ from tunecast_operator.resources.service import serving_service
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
+# An old revision without a ready replica for so long serves nobody: it no longer keeps a new one waiting for its cache.
+NOT_SERVING_SECONDS = 120.0
+_SERVES = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Plan:
     quarantine: Quarantine
     outdated_caches: tuple[str, ...]  # KernelCaches whose state doesn't say yet what ``quarantine`` says
     replace: tuple[Crash, ...]  # replicas to delete: they would crash from a quarantined bundle for ever
+    requeue_seconds: float | None = None  # when to look again, where no event would say so
 
 
 def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
@@ -78,8 +83,9 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     tunes = seen.spec.tuning.policy != "Never"
     waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
     live = revision_of(dict(seen.deployment)) if seen.deployment else None
-    keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key
-    held = waiting and (seen.deployment is None or (live is not None and live.held))
+    patience = _patience(seen)
+    keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key and patience > 0
+    held = waiting and (seen.deployment is None or (live is not None and live.held and not _let_go(seen)))
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
@@ -95,7 +101,26 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     ours = {pod["metadata"]["uid"] for pod in seen.pods}
     crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
     outdated_caches = outdated(quarantine, seen.caches)
-    return Plan(create, applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing))
+    again = patience if keeps_old and patience != _SERVES else None
+    return Plan(
+        create, applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing), again
+    )
+
+
+def _let_go(seen: Observed) -> bool:
+    """Somebody scaled a Deployment that is held: an administrator, while no operator ran."""
+    return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1)) > 0
+
+
+def _patience(seen: Observed) -> float:
+    """Seconds for which the old revision, which has no ready replica, still keeps a new one waiting."""
+    live = seen.deployment or {}
+    status, replicas = live.get("status") or {}, (live.get("spec") or {}).get("replicas", 1)
+    if status.get("readyReplicas") or not replicas:
+        return _SERVES
+    available = c.find(status, "Available")
+    since = available.get("lastTransitionTime") or live.get("metadata", {}).get("creationTimestamp")
+    return NOT_SERVING_SECONDS - times.seconds_since(since, seen.now)
 
 
 def _live_port(seen: Observed) -> int:

@@ -23,6 +23,8 @@ from tunecast_operator.cluster import (
     POD,
     SERVICE,
     Cluster,
+    ClusterError,
+    ConflictError,
     Kind,
     RejectedError,
 )  # fmt: skip
@@ -85,8 +87,13 @@ class InferenceDeploymentReconciler:
         except (NameTakenError, RejectedError) as error:
             self._write_stalled(owner, error.reason, str(error))
             return RETRY_SECONDS
+        except ConflictError:
+            raise
+        except ClusterError as error:
+            self._write_failing(owner, error)
+            raise
         self._write(owner, seen, plan)
-        return None
+        return plan.requeue_seconds
 
     def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
@@ -165,14 +172,25 @@ class InferenceDeploymentReconciler:
             if before != after:
                 self._mark_cache(owner["metadata"]["namespace"], str(name))
 
+    def _write_failing(self, owner: dict[str, Any], error: ClusterError) -> None:
+        """Shows what the API server answered to a write that is tried again; what was known before stays."""
+        status = owner.get("status") or {}
+        kept = [c.kept(found) for found in status.get("conditions", ()) if found["type"] != c.RECONCILING]
+        known = kept or [Condition(c.READY, "False", error.reason, str(error))]
+        reconciling = Condition(c.RECONCILING, "True", error.reason, str(error))
+        self._status.write(owner, _without_conditions(status), (*known, reconciling))
+
     def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
         conditions = (
             Condition(c.READY, "False", reason, text, warning=True),
             Condition(c.RECONCILING, "False", reason, text),
             Condition(c.STALLED, "True", reason, text, warning=True),
         )
-        status = {k: v for k, v in (owner.get("status") or {}).items() if k not in {"conditions", "observedGeneration"}}
-        self._status.write(owner, status, conditions)
+        self._status.write(owner, _without_conditions(owner.get("status") or {}), conditions)
+
+
+def _without_conditions(status: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in status.items() if name not in {"conditions", "observedGeneration"}}
 
 
 def _told(condition: Condition) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ import pytest
 from harness.kubectl import Kubectl, condition, wait_for
 from support.arbitrary_user import UID, arbitrary_user
 from support.objects import inference_deployment
+from support.operator_process import answers, operator
 from support.operator_process import environment as variables
-from support.operator_process import operator
 from support.s3 import S3
 
 pytestmark = pytest.mark.integration
@@ -29,14 +27,6 @@ def environment(kubernetes: Kubectl, s3: S3, tmp_path: Path) -> dict[str, str]:
     kubeconfig.write_text(kubernetes("config", "view", "--raw", "--flatten"))
     tmp_path.chmod(0o755)
     return variables(str(kubeconfig), NAMESPACE, s3.settings(), s3.environment)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except urllib.error.URLError:
-        return False
 
 
 def test_operator_and_helm_test_run_as_any_user(

@@ -185,8 +185,10 @@ def test_the_job_of_a_cache_that_nobody_wants_goes_at_once(driver: Driver) -> No
 
 
 def test_replicas_and_labels_tune_nothing_and_an_argument_does_while_the_old_serves(driver: Driver) -> None:
+    driver.kubelet.serves = True
     create(driver)
     driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: driver.deployment_status().get("readyReplicas") == 2, "they are ready")
     change(driver, replicas=3, pod={"labels": {"team": "a"}})
     driver.until(lambda: replicas(driver) == 3, "three replicas")
     assert len(driver.caches()) == 1
@@ -230,6 +232,28 @@ def test_generation_tunes_again(driver: Driver) -> None:
     change(driver, tuning={"ranks": 2, "generation": 2})
     driver.until(lambda: len(driver.caches("Ready")) == 2, "tuned again")
     assert len(driver.plain.list(JOB, driver.namespace)) == 2
+
+
+def test_what_an_administrator_releases_while_no_operator_runs_stays_released(driver: Driver) -> None:
+    driver.kubelet.running_only = True
+    create(driver)
+    driver.until(lambda: driver.caches("Tuning"), "it is tuned")
+    assert replicas(driver) == 0, "held"
+    driver.plain.scale(DEPLOYMENT, driver.namespace, "qwen3", 1)
+    driver.restart(Writes())
+    driver.until(lambda: replicas(driver) == 2, "the operator is back, and sets what the spec says")
+    assert driver.caches("Tuning"), "and goes on tuning"
+
+
+def test_a_hot_fix_of_a_revision_that_does_not_serve_is_not_withheld(driver: Driver) -> None:
+    """Its replicas never become ready: what takes their place rolls out while its cache is tuned."""
+    create(driver)
+    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.kubelet.running_only = True
+    change(driver, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")
+    driver.until(lambda: "--max-model-len=8192" in command(driver), "the fix rolls out all the same")
+    assert driver.caches("Tuning")
 
 
 @pytest.mark.parametrize(

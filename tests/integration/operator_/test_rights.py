@@ -107,14 +107,15 @@ def tune_from_a_sweep(driver: Driver) -> None:
 
 
 def scale_the_old_revision_while_another_is_tuned(driver: Driver) -> None:
-    driver.kubelet.running_only = True
+    driver.kubelet.serves = driver.kubelet.running_only = True
+    driver.until(lambda: driver.deployment_status().get("readyReplicas") == 2, "the old revision serves")
     changed = {"engine": {"image": "vllm:v1", "args": ["--max-model-len=8192"]}}
     apply(driver, **changed)
     driver.until(lambda: driver.caches("Tuning"), "another key is tuned")
     apply(driver, **changed, replicas=1)
     driver.until(lambda: len(serving(driver)) == 1, "the old revision scales")
     apply(driver, replicas=2)
-    driver.kubelet.running_only = False
+    driver.kubelet.serves = driver.kubelet.running_only = False
     driver.until(lambda: warm(driver), "the change is taken back; its Job is deleted")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import urllib.error
 import urllib.request
 from datetime import datetime, timezone
 
 import pytest
 
-from tunecast_operator.listening import any_address, liveness
+from tunecast_operator.listening import any_address, health
 from tunecast_operator.metrics import Metrics, serve
 
 LOOPBACKS = ["127.0.0.1", "[::1]"]
@@ -30,10 +31,22 @@ def get(url: str) -> str:
 @pytest.mark.parametrize("host", LOOPBACKS)
 def test_liveness_answers_on_both_families(host: str) -> None:
     async def ask(port: int) -> str:
-        async with liveness(port):
+        async with health(port):
             return await asyncio.to_thread(get, f"http://{host}:{port}/healthz")
 
     assert asyncio.run(ask(free_port())) == "ok\n"
+
+
+def test_the_operator_is_ready_only_once_it_watches() -> None:
+    async def ask(port: int) -> tuple[int, str]:
+        async with health(port) as told:
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                await asyncio.to_thread(get, f"http://127.0.0.1:{port}/readyz")
+            refused.value.close()
+            told.ready = True
+            return refused.value.code, await asyncio.to_thread(get, f"http://127.0.0.1:{port}/readyz")
+
+    assert asyncio.run(ask(free_port())) == (503, "ok\n")
 
 
 @pytest.mark.parametrize("host", LOOPBACKS)

@@ -1,9 +1,11 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from support.objects import NOW, inference_deployment, serving_pod, spec_of
 from tunecast_cache.report import InitReport
+from tunecast_operator import times
 from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.inference_deployment import Observed, Plan, decide
@@ -200,6 +202,30 @@ def test_ready_says_what_is_ready() -> None:
         "status": {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "observedGeneration": 1},
     }
     assert condition(plan(OWNER, cache, live=partial), "Ready").reason == "ReplicasNotReady"
+
+
+OLD = {"replicas": 2, "updatedReplicas": 2, "observedGeneration": 1}
+
+
+def unavailable(seconds: float) -> dict[str, Any]:
+    since = times.text(NOW - timedelta(seconds=seconds))
+    return {**OLD, "conditions": [{"type": "Available", "status": "False", "lastTransitionTime": since}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "kept", "again"),
+    [
+        ({**OLD, "readyReplicas": 1}, True, None),
+        (unavailable(100), True, 20.0),
+        ({**unavailable(500), "readyReplicas": 1}, True, None),
+        (unavailable(121), False, None),
+    ],
+    ids=["that serves", "that may only restart", "that serves with too few", "that serves nobody"],
+)
+def test_an_old_revision_is_kept_only_while_it_serves(status: dict[str, Any], kept: bool, again: float | None) -> None:
+    fixed = inference_deployment(replicas=2, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    during = plan(fixed, live={**serving(), "status": status})
+    assert (during.apply_deployment is None, during.requeue_seconds) == (kept, again)
 
 
 def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:

@@ -61,12 +61,9 @@ def _context(row: dict[str, Any]) -> Context:
         command=tuple(row["command"]),
     )
 
-    def urls() -> dict[str, str]:
-        return {}
-
     environ = {**os.environ, "PYTHONPATH": os.environ.get("BENCH_ENGINE_PATH", ""), "HOME": HOME, **row["environment"]}
-    progress = Progress(urls, console, lambda: attempt.elapsed)
-    return Context(settings, attempt, console, progress, urls, environ, Path(row["folder"]))
+    progress = Progress(lambda: settings, console, lambda: attempt.elapsed)
+    return Context(settings, attempt, console, progress, lambda: settings, environ, Path(row["folder"]))
 
 
 def _proved(row: dict[str, Any], context: Context) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunecast_cache.manifest import Archive, LayerNote, Proof, Provenance
+from tunecast_cache.transport import DIRECT, Transport
 
 SETTINGS_DIRECTORY = "/run/tunecast/job"  # where the Job's Secret is mounted
 SETTINGS_FILE = "job.json"
@@ -55,6 +56,7 @@ class JobSettings:
     uploads: dict[str, str] = field(default_factory=dict)  # staged object's name -> presigned PUT URL
     secret_paths: tuple[str, ...] = ()  # where Secrets are mounted, whose values must never be staged either
     join_seconds: float = 600.0  # within which all ranks must have joined
+    transport: Transport = DIRECT  # how the presigned URLs are reached
     token: str = ""  # seals what ranks tell each other and the operator: see tunecast_cache.seal
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import ssl
 import urllib.error
 import urllib.request
 from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
-from tunecast_cache.errors import StoreError, StoreUnavailableError, UrlExpiredError
-from tunecast_cache.refusals import Answer, refusal
+from tunecast_cache.errors import StoreError, UrlExpiredError
+from tunecast_cache.refusals import Answer, no_answer, refusal
+from tunecast_cache.transport import DIRECT, Transport
 
 SOCKET_SECONDS = 60.0
 _ERROR_BYTES = 4096  # of an answer's body, that are read
 _DATE = "%Y%m%dT%H%M%SZ"
 
 
-def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS) -> None:
+def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS, transport: Transport = DIRECT) -> None:
     """One PUT, streamed, without credentials or proxies of the environment. Redirects are not followed.
 
     Args:
@@ -27,6 +29,7 @@ def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS) ->
         body: read from where it stands.
         size: of the body, in bytes.
         timeout: seconds of one read or write of the socket.
+        transport: how to get there.
 
     Raises:
         StoreUnavailableError: no answer came, or one that says that another try may work.
@@ -37,13 +40,12 @@ def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS) ->
     request = urllib.request.Request(url, data=body, headers=headers, method="PUT")  # noqa: S310 - the operator's URL
     what = f"can't write {url.partition('?')[0]}"
     try:
-        with _opener().open(request, timeout=timeout) as response:
+        with _opener(transport).open(request, timeout=timeout) as response:
             response.read()
     except urllib.error.HTTPError as error:
         raise _refused(what, url, error) from None
     except (OSError, http.client.HTTPException) as error:
-        text = str(getattr(error, "reason", error)) or type(error).__name__
-        raise StoreUnavailableError(f"{what}: {text}; check that it can be reached from here") from None
+        raise no_answer(what, str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
 def life_of(url: str) -> int | None:
@@ -108,9 +110,14 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._tls = context
+
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_EarlyAnswerTls, request)
+        return self.do_open(_EarlyAnswerTls, request, context=self._tls)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Http(), _Https())
+def _opener(transport: Transport) -> urllib.request.OpenerDirector:
+    proxies = urllib.request.ProxyHandler(transport.proxies)
+    return urllib.request.build_opener(proxies, _Http(), _Https(transport.tls()))

@@ -94,6 +94,16 @@ def refusal(what: str, answer: Answer, needs: str = "") -> StoreError:
     return _advised(text, answer, needs)
 
 
+def no_answer(what: str, reason: str) -> StoreError:
+    """The error where no answer came, for ``reason``: another try may work, unless it is the certificate's fault."""
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return StoreError(
+            f"{what}: {reason}; set s3.caCertificates to the authority that signed the store's certificate, and "
+            "s3.endpoint to a name that it is for"
+        )
+    return StoreUnavailableError(f"{what}: {reason}; check that it exists and can be reached from here")
+
+
 def _busy(answer: Answer) -> bool:
     failed = answer.status >= 500 and answer.status not in _ADVICE_BY_STATUS  # noqa: PLR2004
     return failed or answer.status == 429 or answer.code in _BUSY  # noqa: PLR2004

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.exceptions as boto
@@ -15,8 +18,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.session import Session
 
-from tunecast_cache.errors import AccessDeniedError, StoreError, StoreUnavailableError
-from tunecast_cache.refusals import Answer, refusal
+from tunecast_cache.errors import AccessDeniedError, StoreError
+from tunecast_cache.refusals import Answer, no_answer, refusal
+from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ def connect(settings: StoreSettings, session: Session | None = None) -> S3Client
     can't follow. With an endpoint, requests go unsigned where the chain finds no credentials.
     """
     session = session or Session()
+    if settings.transport.ca_certificates:
+        session.set_config_variable("ca_bundle", _ca_file(settings.transport))
     anonymous = settings.endpoint is not None and session.get_credentials() is None
     same_for_all: Any = {"ignore_configured_endpoint_urls": True}  # ranks don't see the operator's AWS_ENDPOINT_URL
     config: Any = Config(
@@ -48,6 +54,7 @@ def connect(settings: StoreSettings, session: Session | None = None) -> S3Client
         max_pool_connections=CONNECTIONS,
         signature_version=UNSIGNED if anonymous else "s3v4",
         s3={"addressing_style": addressing_style(settings), "us_east_1_regional_endpoint": "regional"},
+        proxies=settings.transport.proxies,  # none is not the environment's
         **same_for_all,
         request_checksum_calculation="when_required",  # archives are checked by their SHA-256
         response_checksum_validation="when_required",
@@ -55,6 +62,15 @@ def connect(settings: StoreSettings, session: Session | None = None) -> S3Client
     client = session.create_client("s3", settings.region, endpoint_url=settings.endpoint, config=config)
     client.meta.events.register("request-created.s3", _limit_answer)
     return cast("S3Client", client)
+
+
+@functools.cache
+def _ca_file(transport: Transport) -> str:
+    """A path of its certificates, which botocore wants: in memory, because pods' file systems are read-only."""
+    transport.tls()
+    path = f"/proc/self/fd/{os.memfd_create('tunecast-ca')}"
+    Path(path).write_text(transport.ca_certificates)
+    return path
 
 
 @contextmanager
@@ -114,7 +130,7 @@ def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = 
     except boto.ClientError as error:
         raise refusal(what, _answer(error), needs) from error
     except _TRANSIENT as error:
-        raise StoreUnavailableError(f"{what}: {error}; check that it exists and can be reached from here") from error
+        raise no_answer(what, str(error)) from error
     except _NO_CREDENTIALS as error:
         raise AccessDeniedError(
             f"{what}: {error}; set AWS_* variables or give the service account an identity"
@@ -129,7 +145,8 @@ def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = 
 
 def unreachable(error: StoreError) -> bool:
     """Whether nobody answered: neither S3, nor where credentials come from."""
-    return isinstance(error.__cause__, (boto.ConnectionError, boto.HTTPClientError, *_NO_CREDENTIALS))
+    nobody = isinstance(error.__cause__, (boto.ConnectionError, boto.HTTPClientError, *_NO_CREDENTIALS))
+    return nobody and not isinstance(error.__cause__, boto.SSLError)  # which is somebody else's answer
 
 
 def code_of(error: BaseException | None) -> str:

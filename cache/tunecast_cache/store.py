@@ -29,6 +29,7 @@ from tunecast_cache.manifest import Archive
 from tunecast_cache.presigned import put
 from tunecast_cache.retry import Retries
 from tunecast_cache.s3 import CONNECTIONS, READ_SECONDS, answered_within, code_of, connect, explained, signing
+from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class Store:
     def _client(self) -> S3Client:
         return connect(self._settings)
 
+    @property
+    def transport(self) -> Transport:
+        """How requests get there."""
+        return self._settings.transport
+
     def _try(
         self,
         doing: str,
@@ -142,7 +148,8 @@ class Store:
         limit = self._limit()
 
         def once() -> None:
-            put(url, io.BytesIO(data), len(data), max(SHORTEST, min(READ_SECONDS, limit - self._retries.clock())))
+            seconds = max(SHORTEST, min(READ_SECONDS, limit - self._retries.clock()))
+            put(url, io.BytesIO(data), len(data), seconds, self.transport)
 
         self._call(once, limit)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tunecast_cache.transport import DIRECT, Transport
+
 CONFIG_MAP = "tunecast-trust"
 FILE = "trust.json"
 AddressingStyle = Literal["Auto", "Virtual", "Path"]
@@ -25,6 +27,7 @@ class StoreSettings:
         region: where the bucket is.
         addressing_style: where the bucket's name is in a URL: in the host (Virtual) or in the path (Path). Auto is
             Virtual on AWS, unless the name has a dot, for which AWS has no certificate; and Path elsewhere.
+        transport: how requests get there.
     """
 
     bucket: str
@@ -32,6 +35,7 @@ class StoreSettings:
     endpoint: str | None = None
     region: str = "us-east-1"
     addressing_style: AddressingStyle = "Auto"
+    transport: Transport = DIRECT
 
 
 @dataclass(frozen=True, slots=True)

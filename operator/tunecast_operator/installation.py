@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast, get_args
 
-from tunecast_cache.errors import MalformedError, TunecastError
+from tunecast_cache.errors import MalformedError, StoreError, TunecastError
 from tunecast_cache.records import decode
+from tunecast_cache.transport import Transport, certificates
 from tunecast_cache.trust import AddressingStyle, StoreSettings
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
@@ -51,6 +53,10 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
             endpoint=environment.get("TUNECAST_ENDPOINT") or None,
             region=environment.get("TUNECAST_REGION") or "us-east-1",
             addressing_style=_addressing_style(environment.get("TUNECAST_ADDRESSING_STYLE", "Auto") or "Auto"),
+            transport=Transport(
+                ca_certificates=_certificates(environment.get("TUNECAST_CA_FILE", "")),
+                proxy=environment.get("TUNECAST_PROXY") or None,
+            ),
         ),
         namespace=_required(environment, "TUNECAST_NAMESPACE"),
         init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
@@ -72,6 +78,15 @@ def _addressing_style(value: str) -> AddressingStyle:
     if value not in known:
         raise InstallationError(f"s3.addressingStyle is {value!r}: set it to one of {', '.join(known)}")
     return cast("AddressingStyle", value)
+
+
+def _certificates(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return certificates(Path(file).read_text(encoding="utf-8", errors="replace"))
+    except (OSError, StoreError) as error:
+        raise InstallationError(f"{file}, which the chart mounts from s3.caCertificates: {error}") from error
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

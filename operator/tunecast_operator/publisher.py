@@ -93,6 +93,7 @@ class Publisher:
             secret_variables=tuple(secret_variables(spec.engine.env)),
             sweep=sweep,
             uploads=urls,
+            transport=self._store.transport,
             secret_paths=tuple(secret_paths(spec.pod.volumes, spec.pod.volume_mounts)),
             join_seconds=join_seconds(spec),
             token=self._signer.token(job),

@@ -26,6 +26,7 @@ from tunecast_operator.resources.job import rank_pod
 ROOT = Path(__file__).resolve().parents[2]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 RESTRICTED_CONTEXT = ContainerSettings().security_context
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 EVERYTHING: dict[str, Any] = {
     "s3": {
         "bucket": "bundles",
@@ -33,6 +34,8 @@ EVERYTHING: dict[str, Any] = {
         "endpoint": "https://s3",
         "region": "eu",
         "addressingStyle": "Virtual",
+        "caCertificates": PEM,
+        "proxy": "http://proxy:3128",
         "credentialsSecret": "keys",
     },
     "image": {"repository": "registry/operator", "tag": "v1", "pullPolicy": "Always"},
@@ -123,6 +126,14 @@ def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
         ({"s3": {"bucket": "bundles", "endpoint": "https://s3.example.com?x=1"}}, "/s3/endpoint"),
         ({"s3": {"bucket": "bundles", "addressingStyle": "virtual"}}, "/s3/addressingStyle"),
         ({"s3": {"bucket": "my.bundles", "addressingStyle": "Virtual"}}, "my.bundles has a dot"),
+        ({"s3": {"bucket": "bundles", "caCertificates": "ca.pem"}}, "/s3/caCertificates"),
+        (
+            {"s3": {"bucket": "bundles", "caCertificatesConfigMap": "a", "caCertificatesSecret": "b"}},
+            "set one of s3.ca",
+        ),
+        ({"s3": {"bucket": "bundles", "proxy": "proxy:3128"}}, "/s3/proxy"),
+        ({"s3": {"bucket": "bundles", "proxy": "https://proxy:3128"}}, "/s3/proxy"),
+        ({"s3": {"bucket": "bundles", "proxy": "http://user:password@proxy:3128"}}, "/s3/proxy"),
         ({"nonsense": 1}, "'nonsense' not allowed"),
         ({"image": {"name": "x"}}, "'name' not allowed"),
         ({"logLevel": "LOUD"}, "/logLevel"),
@@ -189,6 +200,8 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_ENDPOINT": "https://s3",
         "TUNECAST_REGION": "eu",
         "TUNECAST_ADDRESSING_STYLE": "Virtual",
+        "TUNECAST_PROXY": "http://proxy:3128",
+        "TUNECAST_CA_FILE": "/etc/tunecast/store-ca/ca.crt",
         "TUNECAST_INIT_IMAGE": "registry/init:v2",
         "TUNECAST_INIT_PULL_POLICY": "Never",
         "TUNECAST_INIT_DEADLINE_SECONDS": "30.5",
@@ -209,6 +222,41 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     dashboard = objects["ConfigMap", "t-dashboard"]
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["tunecast.json"])["title"] == "Tunecast"
+
+
+@pytest.mark.parametrize(
+    ("values", "source"),
+    [
+        ({"caCertificatesConfigMap": "authorities"}, {"configMap": {"name": "authorities"}}),
+        ({"caCertificatesSecret": "authorities"}, {"secret": {"secretName": "authorities"}}),
+    ],
+)
+def test_certificates_of_authorities_can_be_anywhere_in_the_releases_namespace(
+    kubernetes: Kubectl, values: Object, source: Object
+) -> None:
+    objects = render(kubernetes, s3={"bucket": "bundles", **values})
+    for pod in (operator_pod(objects), objects["Pod", "t-check"]["spec"]):
+        assert {"name": "store-ca", **source} in pod["volumes"]
+        mount = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "store-ca")
+        assert f"{mount['mountPath']}/ca.crt" == environment(pod)["TUNECAST_CA_FILE"]
+
+
+def test_certificates_that_are_given_are_in_a_config_map_that_is_named_after_them(kubernetes: Kubectl) -> None:
+    """So that the operator, which reads them once, starts again with others."""
+    names = set()
+    for pem in (PEM, PEM.replace("MIIB", "MIIC")):
+        objects = render(kubernetes, s3={"bucket": "bundles", "caCertificates": pem})
+        [volume] = [volume for volume in operator_pod(objects)["volumes"] if volume["name"] == "store-ca"]
+        name = volume["configMap"]["name"]
+        assert objects["ConfigMap", name]["data"] == {"ca.crt": pem}
+        names.add(name)
+    assert len(names) == 2
+
+
+def test_without_certificates_nothing_is_mounted(kubernetes: Kubectl) -> None:
+    pod = operator_pod(render(kubernetes))
+    assert environment(pod)["TUNECAST_CA_FILE"] is None
+    assert "store-ca" not in str(pod)
 
 
 @pytest.mark.parametrize("endpoint", ["", "https://s3.example.com", "http://minio:9000/", "https://[fd00::1]:9000"])

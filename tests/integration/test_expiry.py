@@ -101,6 +101,6 @@ def test_a_rank_whose_url_has_expired_waits_for_a_renewed_one(store: Store, tmp_
         (tmp_path / "new").replace(tmp_path / job.SETTINGS_FILE)
 
     mount(first)
-    upload(lambda: rank_settings.load(tmp_path).uploads, NAME, lambda: io.BytesIO(b"data"), 4, kubelet)
+    upload(lambda: rank_settings.load(tmp_path), NAME, lambda: io.BytesIO(b"data"), 4, kubelet)
     assert staged(store) == b"data"
     assert len(waited) == 3

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,76 +16,13 @@ import pytest
 
 from support.arbitrary_user import UID, arbitrary_user
 from support.archives import entry, forged
-from support.published import KEY, NAMESPACE, Bucket, bucket
+from support.published import KEY, NAMESPACE, bucket
+from support.replica import FILES, ROOT, Pod, cold
 from support.s3 import S3
-from tunecast_cache import report
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
 from tunecast_cache.signing import Signer, generate
 from tunecast_cache.trust import StoreSettings
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).parent.parent.parent
-FILES = {
-    "triton/abc/kernel.cubin": b"cubin" * 1000,
-    "vllm/torch_compile_cache/h/a.py": b"print()",
-    "pycache/usr/m.pyc": b"code",
-}
-
-
-@dataclass(frozen=True)
-class Ended:
-    exit: int
-    report: InitReport
-    out: str
-    seconds: float
-    files: dict[str, bytes]  # everything below the mount path
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod's volumes and variables."""
-
-    folder: Path
-    bucket: Bucket
-    user: Sequence[str] = ()  # the command that becomes another user
-
-    @property
-    def mount(self) -> Path:
-        return self.folder / "mount"
-
-    def start(self, environment: dict[str, str], **trust: Any) -> subprocess.Popen[str]:
-        self.mount.mkdir(exist_ok=True)
-        self.mount.chmod(0o777)  # as the kubelet makes an emptyDir, and the termination log
-        (self.folder / "log").write_bytes(b"")
-        (self.folder / "log").chmod(0o666)
-        variables = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
-            **self.bucket.s3.environment,
-            "TUNECAST_KEY": KEY,
-            "TUNECAST_NAMESPACE": NAMESPACE,
-            "TUNECAST_MOUNT_PATH": str(self.mount),
-            "TUNECAST_TRUST": str(self.bucket.trust(self.folder / "trust", **trust)),
-            "TUNECAST_TERMINATION_LOG": str(self.folder / "log"),
-            "TUNECAST_PYCACHE": "true",
-            **environment,
-        }
-        command = [*self.user, sys.executable, "-m", "tunecast_init", "fetch"]
-        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def run(self, environment: dict[str, str] | None = None, **trust: Any) -> Ended:
-        started = time.monotonic()
-        with self.start(environment or {}, **trust) as process:
-            return self.end(process, started)
-
-    def end(self, process: subprocess.Popen[str], started: float) -> Ended:
-        out, _ = process.communicate(timeout=60)
-        seconds = time.monotonic() - started
-        log = (self.folder / "log").read_bytes()
-        assert len(log) <= report.LIMIT
-        files = {str(p.relative_to(self.mount)): p.read_bytes() for p in self.mount.rglob("*") if p.is_file()}
-        return Ended(process.returncode, decode(InitReport, log, out), out, seconds, files)
 
 
 @pytest.fixture
@@ -101,14 +37,6 @@ def stalled() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def cold(ended: Ended, reason: str, *, exit_code: int = 0) -> None:
-    assert (ended.report.result, ended.report.reason) == ("Cold", reason), ended.out
-    assert ended.exit == exit_code
-    assert ended.files == {}
-    assert reason in ended.out
-    assert ended.report.message in ended.out
 
 
 def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.authority import Authority
 from testcluster.builds import programs
 from testcluster.cache import Cache
 from tunecast_cache.s3 import connect
+from tunecast_cache.transport import DIRECT, Transport
 from tunecast_cache.trust import StoreSettings
 
 READY_SECONDS = 20.0
@@ -30,6 +32,7 @@ class S3:
     bucket: str
     access_key: str
     secret_key: str
+    transport: Transport = DIRECT
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,7 +46,7 @@ class S3:
         }
 
     def settings(self, prefix: str = "") -> StoreSettings:
-        return StoreSettings(self.bucket, prefix, self.endpoint)
+        return StoreSettings(self.bucket, prefix, self.endpoint, transport=self.transport)
 
 
 def program() -> Path:
@@ -54,12 +57,20 @@ def program() -> Path:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[S3]:
-    """A server on loopback that keeps its objects below ``folder``."""
-    found = S3(f"http://127.0.0.1:{_free_port()}", "bundles", "owner", secrets.token_hex(16))
-    for name in ("data", "sidecar"):
-        (folder / name).mkdir()
-    command = [str(program()), f"--port={found.endpoint.removeprefix('http://')}", "--region=us-east-1", "--quiet"]
+def serving(folder: Path, authority: Authority | None = None, name: str = "127.0.0.1") -> Iterator[S3]:
+    """A server on loopback that keeps its objects below ``folder``; with TLS where there is an ``authority``.
+
+    ``name`` is what a certificate is for besides its address.
+    """
+    scheme, transport = ("https", Transport(authority.pem)) if authority else ("http", DIRECT)
+    address = f"127.0.0.1:{_free_port()}"
+    found = S3(f"{scheme}://{address}", "bundles", "owner", secrets.token_hex(16), transport)
+    for directory in ("data", "sidecar"):
+        (folder / directory).mkdir()
+    command = [str(program()), f"--port={address}", "--region=us-east-1", "--quiet"]
+    if authority:
+        files = authority.server(folder, name, "127.0.0.1")
+        command += [f"--cert={files.certificate}", f"--key={files.key}"]
     command += ["posix", "--sidecar", str(folder / "sidecar"), str(folder / "data")]
     keys = {"ROOT_ACCESS_KEY": found.access_key, "ROOT_SECRET_KEY": found.secret_key}
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=keys, stdout=log, stderr=log) as server:
@@ -80,15 +91,15 @@ def _free_port() -> int:
 
 def _wait(s3: S3, server: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + READY_SECONDS
-    while not _answers(s3.endpoint):
+    while not _answers(s3):
         if time.monotonic() > until or server.poll() is not None:
             raise AssertionError(f"no S3 server at {s3.endpoint}: {log.read_text()}")
         time.sleep(0.02)
 
 
-def _answers(endpoint: str) -> bool:
+def _answers(s3: S3) -> bool:
     try:
-        urllib.request.urlopen(endpoint, timeout=1).close()
+        urllib.request.urlopen(s3.endpoint, timeout=1, context=s3.transport.tls()).close()
     except urllib.error.HTTPError as refused:
         refused.close()
     except OSError:

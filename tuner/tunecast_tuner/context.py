@@ -13,7 +13,7 @@ from tunecast_cache.errors import CommandLineError
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
 from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.upload import Progress, Urls
+from tunecast_tuner.upload import Progress, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Context:
     attempt: Attempt
     console: Console
     progress: Progress
-    urls: Urls
+    current: Settings  # the settings as the operator renewed them last
     environ: Mapping[str, str]  # the serving pod's
     temporary: Path  # where archives wait for their broadcast
 

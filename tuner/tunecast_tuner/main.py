@@ -62,11 +62,11 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
     settings = replace(settings, command=invocation.command or settings.command)
     attempt.limit(settings.timeout_seconds)
 
-    def urls() -> dict[str, str]:
-        return settings_module.load(invocation.directory).uploads
+    def current() -> job.JobSettings:
+        return settings_module.load(invocation.directory)
 
-    progress = Progress(urls, console, lambda: attempt.elapsed)
-    context = Context(settings, attempt, console, progress, urls, environ, _temporary())
+    progress = Progress(current, console, lambda: attempt.elapsed)
+    context = Context(settings, attempt, console, progress, current, environ, _temporary())
     console.redactor = Redactor(context.secrets.values())
     with progress.told() if invocation.rank == 0 else nullcontext():
         result = console.redactor.result(_guarded(invocation, console, lambda: _run(context, invocation)))
@@ -101,7 +101,7 @@ def _staged(context: Context, result: job.RankResult) -> job.RankResult:
     try:
         name = job.result_object(result.rank)
         data = seal(context.settings.token, name, canonical(result))
-        attempt.run(lambda: upload_bytes(context.urls, name, data))
+        attempt.run(lambda: upload_bytes(context.current, name, data))
     except AttemptError as failure:
         context.console.say(f"the result was not staged: {failure.message}")
         return failed(0, failure) if result.succeeded and result.rank == 0 else result

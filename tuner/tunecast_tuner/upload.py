@@ -22,7 +22,7 @@ TRIES = 6
 RENEWAL_SECONDS = 180.0  # within which a renewed URL must come, where one has expired
 LOOK_SECONDS = 1.0  # between two looks for it
 PROGRESS_PERIOD = 5.0  # seconds between two progress records
-Urls = Callable[[], dict[str, str]]  # reads the settings again: the operator renews the URLs
+Settings = Callable[[], job.JobSettings]  # reads them again: the operator renews the URLs
 
 
 def waits(tries: int = TRIES, jitter: Callable[[], float] = random.random) -> Iterator[float]:
@@ -31,7 +31,11 @@ def waits(tries: int = TRIES, jitter: Callable[[], float] = random.random) -> It
 
 
 def upload(
-    urls: Urls, name: str, open_body: Callable[[], BinaryIO], size: int, sleep: Callable[[float], None] = time.sleep
+    settings: Settings,
+    name: str,
+    open_body: Callable[[], BinaryIO],
+    size: int,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Stages one object, with retries: what a store refuses, it may take a moment later.
 
@@ -42,33 +46,36 @@ def upload(
     """
     pauses = waits()
     while True:
-        url = _url(urls, name)
+        found = settings()
+        url = _url(found, name)
         try:
             with open_body() as body:
-                put(url, body, size)
+                put(url, body, size, transport=found.transport)
         except StoreError as error:
             pause = next(pauses, None)
             if pause is None:
                 raise AttemptError(job.UPLOAD_FAILED, f"{name} was not staged after {TRIES} tries: {error}") from error
             if isinstance(error, UrlExpiredError):
-                _await_renewal(urls, name, url, error, sleep)
+                _await_renewal(settings, name, url, error, sleep)
             else:
                 sleep(pause)
         else:
             return
 
 
-def _url(urls: Urls, name: str) -> str:
-    url = urls().get(name)
+def _url(settings: job.JobSettings, name: str) -> str:
+    url = settings.uploads.get(name)
     if url is None:
         raise AttemptError(job.UPLOAD_FAILED, f"the settings hold no URL for {name}: the operator should presign it")
     return url
 
 
-def _await_renewal(urls: Urls, name: str, old: str, error: UrlExpiredError, sleep: Callable[[float], None]) -> None:
+def _await_renewal(
+    settings: Settings, name: str, old: str, error: UrlExpiredError, sleep: Callable[[float], None]
+) -> None:
     """The kubelet brings a changed Secret within two minutes or so."""
     for _ in range(int(RENEWAL_SECONDS / LOOK_SECONDS)):
-        if _url(urls, name) != old:
+        if _url(settings(), name) != old:
             return
         sleep(LOOK_SECONDS)
     raise AttemptError(
@@ -77,21 +84,21 @@ def _await_renewal(urls: Urls, name: str, old: str, error: UrlExpiredError, slee
     )
 
 
-def upload_file(urls: Urls, name: str, path: Path) -> None:
+def upload_file(settings: Settings, name: str, path: Path) -> None:
     """Stages a file; see ``upload``."""
-    upload(urls, name, lambda: path.open("rb"), path.stat().st_size)
+    upload(settings, name, lambda: path.open("rb"), path.stat().st_size)
 
 
-def upload_bytes(urls: Urls, name: str, data: bytes) -> None:
+def upload_bytes(settings: Settings, name: str, data: bytes) -> None:
     """Stages a small object; see ``upload``."""
-    upload(urls, name, lambda: io.BytesIO(data), len(data))
+    upload(settings, name, lambda: io.BytesIO(data), len(data))
 
 
 class Progress:
     """Tells the operator where rank 0 is, every few seconds and at each change; a failure is only logged."""
 
-    def __init__(self, urls: Urls, console: Console, elapsed: Callable[[], float]) -> None:
-        self._urls = urls
+    def __init__(self, settings: Settings, console: Console, elapsed: Callable[[], float]) -> None:
+        self._settings = settings
         self._console = console
         self._elapsed = elapsed
         self._bytes = 0
@@ -123,10 +130,11 @@ class Progress:
                 self._changed.clear()
 
     def _send(self) -> None:
-        url = self._urls().get(job.PROGRESS)
+        settings = self._settings()
+        url = settings.uploads.get(job.PROGRESS)
         if url:
             data = canonical(job.Progress(self._stage, round(self._elapsed(), 1), self._bytes))
-            put(url, io.BytesIO(data), len(data), timeout=PROGRESS_PERIOD)
+            put(url, io.BytesIO(data), len(data), PROGRESS_PERIOD, settings.transport)
 
     @contextmanager
     def told(self) -> Iterator[None]:

@@ -23,6 +23,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and (eq (.Values.s3.addressingStyle | default "Auto") "Virtual") (contains "." .Values.s3.bucket) (not (hasPrefix "http://" .Values.s3.endpoint)) }}
 {{- fail (printf "s3.addressingStyle is Virtual and s3.bucket %s has a dot: no TLS certificate of the store covers it. Use Path, or a bucket without a dot." .Values.s3.bucket) }}
 {{- end }}
+{{- if gt (len (compact (list .Values.s3.caCertificates .Values.s3.caCertificatesConfigMap .Values.s3.caCertificatesSecret))) 1 }}
+{{- fail "set one of s3.caCertificates, s3.caCertificatesConfigMap and s3.caCertificatesSecret" }}
+{{- end }}
+{{- end }}
+
+{{/* Named after what it holds, so that a change of it restarts the operator. */}}
+{{- define "tunecast.caConfigMap" -}}
+{{ .Release.Name }}-store-ca-{{ .Values.s3.caCertificates | sha256sum | trunc 8 }}
+{{- end }}
+
+{{/* Where the certificates of the store's authorities come from: empty where the public ones count. */}}
+{{- define "tunecast.caSource" -}}
+{{- if .Values.s3.caCertificates -}}
+configMap: {name: {{ include "tunecast.caConfigMap" . }}}
+{{- else if .Values.s3.caCertificatesConfigMap -}}
+configMap: {name: {{ .Values.s3.caCertificatesConfigMap }}}
+{{- else if .Values.s3.caCertificatesSecret -}}
+secret: {secretName: {{ .Values.s3.caCertificatesSecret }}}
+{{- end }}
 {{- end }}
 
 {{/* The environment of the operator and of `helm test`: both fields of the container. */}}
@@ -35,6 +54,8 @@ env:
 - {name: TUNECAST_ENDPOINT, value: {{ .Values.s3.endpoint | quote }}}
 - {name: TUNECAST_REGION, value: {{ .Values.s3.region | quote }}}
 - {name: TUNECAST_ADDRESSING_STYLE, value: {{ .Values.s3.addressingStyle | quote }}}
+- {name: TUNECAST_PROXY, value: {{ .Values.s3.proxy | quote }}}
+- {name: TUNECAST_CA_FILE, value: {{ if include "tunecast.caSource" . }}/etc/tunecast/store-ca/ca.crt{{ end }}}
 - {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
 - {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
 - {name: TUNECAST_INIT_CONTAINER, value: {{ .Values.initContainer | toJson | replace "$(" "$$(" | quote }}}
@@ -66,6 +87,9 @@ envFrom:
 
 {{- define "tunecast.mounts" -}}
 - {name: tmp, mountPath: /tmp}
+{{- if include "tunecast.caSource" . }}
+- {name: store-ca, mountPath: /etc/tunecast/store-ca, readOnly: true}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -73,6 +97,10 @@ envFrom:
 
 {{- define "tunecast.volumes" -}}
 - {name: tmp, emptyDir: {}}
+{{- with include "tunecast.caSource" . }}
+- name: store-ca
+  {{- . | nindent 2 }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

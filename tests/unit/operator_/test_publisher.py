@@ -4,20 +4,23 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from support.authority import Authority
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache import layout, signing
-from tunecast_cache.errors import BundleError, NotFoundError
+from tunecast_cache.errors import BundleError, NotFoundError, StoreError
 from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Provenance
 from tunecast_cache.records import canonical
 from tunecast_cache.seal import seal
 from tunecast_cache.store import Store
+from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.__main__ import log_at
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
@@ -214,3 +217,15 @@ def test_no_log_shows_what_an_upload_is_signed_with() -> None:
         assert not auth.isEnabledFor(logging.DEBUG)
     finally:
         logging.getLogger("botocore").setLevel(logging.NOTSET)
+
+
+def test_ranks_are_told_how_to_reach_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    transport = Transport("certificates", "http://proxy:3128")
+    signer = signing.Signer(bytes(32))
+    with closing(Store(StoreSettings("bucket", transport=transport))) as store, pytest.raises(StoreError, match="PEM"):
+        Publisher(store, signer, {}).settings(CACHE, SPEC, 1, ())
+    transport = Transport(Authority().pem, "http://proxy:3128")
+    with closing(Store(StoreSettings("bucket", transport=transport))) as store:
+        assert Publisher(store, signer, {}).settings(CACHE, SPEC, 1, ()).transport == transport

@@ -17,6 +17,10 @@ def s3() -> Iterator[AnsweringS3]:
         yield found
 
 
+def settings(**uploads: str) -> job.JobSettings:
+    return job.JobSettings("uid-1", "key", 1, "localhost", 1, "Engine", "/nowhere", 1.0, uploads=uploads)
+
+
 def test_waits_grow_and_are_jittered() -> None:
     assert list(waits(5, lambda: 1.0)) == [1, 2, 4, 8]
     assert list(waits(5, lambda: 0.0)) == [0.5, 1, 2, 4]
@@ -26,9 +30,9 @@ def test_tries_end_and_urls_are_read_again_each_time() -> None:
     reads: list[int] = []
     pauses: list[float] = []
 
-    def urls() -> dict[str, str]:
+    def urls() -> job.JobSettings:
         reads.append(1)
-        return {"x": "http://127.0.0.1:9/x?X-Amz-Signature=secret"}
+        return settings(x="http://127.0.0.1:9/x?X-Amz-Signature=secret")
 
     with pytest.raises(AttemptError, match="x was not staged after 6 tries: can't write http") as caught:
         upload(urls, "x", lambda: io.BytesIO(b"1"), 1, pauses.append)
@@ -40,7 +44,7 @@ def test_tries_end_and_urls_are_read_again_each_time() -> None:
 def test_a_refusal_that_stays_is_told_with_what_to_change(s3: AnsweringS3) -> None:
     s3.status, s3.code = 307, "TemporaryRedirect"
     with pytest.raises(AttemptError, match="set s3") as caught:
-        upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
+        upload(lambda: settings(x=f"{s3.endpoint}/x"), "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
     assert caught.value.reason == job.UPLOAD_FAILED
     assert len(s3.paths) == TRIES
 
@@ -50,7 +54,7 @@ def test_a_refusal_that_passes_is_forgotten(s3: AnsweringS3) -> None:
         s3.status = 200
 
     s3.status, s3.code = 403, "AccessDenied"
-    upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, well)
+    upload(lambda: settings(x=f"{s3.endpoint}/x"), "x", lambda: io.BytesIO(b"1"), 1, well)
     assert len(s3.paths) == 2
 
 
@@ -69,7 +73,7 @@ def test_a_renewed_url_is_waited_for_where_one_has_expired(s3: AnsweringS3) -> N
             known["x"], s3.status = f"{s3.endpoint}/x?new", 200
 
     expired(s3)
-    upload(lambda: known, "x", lambda: io.BytesIO(b"1"), 1, kubelet)
+    upload(lambda: settings(**known), "x", lambda: io.BytesIO(b"1"), 1, kubelet)
     assert sum(pauses) == 120
     assert s3.paths == ["/x?old", "/x?new"]
 
@@ -78,7 +82,7 @@ def test_the_wait_for_a_renewed_url_ends(s3: AnsweringS3) -> None:
     pauses: list[float] = []
     expired(s3)
     with pytest.raises(AttemptError, match="No renewed URL came within 180 s") as caught:
-        upload(lambda: {"x": f"{s3.endpoint}/x"}, "x", lambda: io.BytesIO(b"1"), 1, pauses.append)
+        upload(lambda: settings(x=f"{s3.endpoint}/x"), "x", lambda: io.BytesIO(b"1"), 1, pauses.append)
     assert caught.value.reason == job.UPLOAD_FAILED
     assert (sum(pauses), len(s3.paths)) == (180, 1)
 
@@ -88,9 +92,9 @@ def test_renewed_urls_that_have_expired_too_end_the_tries(s3: AnsweringS3) -> No
     expired(s3)
     numbers = iter(range(99))
     with pytest.raises(AttemptError, match=r"after 6 tries: .*expired"):
-        upload(lambda: {"x": f"{s3.endpoint}/x?{next(numbers)}"}, "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
+        upload(lambda: settings(x=f"{s3.endpoint}/x?{next(numbers)}"), "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
 
 
 def test_no_url() -> None:
     with pytest.raises(AttemptError, match="no URL for x"):
-        upload(dict, "x", lambda: io.BytesIO(b""), 0)
+        upload(settings, "x", lambda: io.BytesIO(b""), 0)

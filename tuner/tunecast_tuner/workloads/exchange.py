@@ -107,7 +107,7 @@ def upload(context: Context, archives: Archives, directory: Path, said: str) -> 
     context.progress.enter("Upload", said, sum(archive.size for archive in archives))
     for archive in archives:
         name = job.archive_object(archive.layer)
-        context.attempt.run(lambda name=name, path=directory / archive.layer: upload_file(context.urls, name, path))  # type: ignore[misc]
+        context.attempt.run(lambda name=name, path=directory / archive.layer: upload_file(context.current, name, path))  # type: ignore[misc]
 
 
 def summary(proof: RankProof) -> str:

@@ -1,0 +1,76 @@
+"""An HTTP proxy that knows CONNECT alone, and host names that nobody else knows."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class ConnectProxy:
+    """A running proxy. ``seen`` has the host and port of each CONNECT; one that ``refuses`` answers 403."""
+
+    url: str
+    hosts: dict[str, str]
+    seen: list[str] = field(default_factory=list)
+    refuses: bool = False
+
+
+@contextmanager
+def proxying(**hosts: str) -> Iterator[ConnectProxy]:
+    """A proxy on loopback that connects a name of ``hosts`` to its address."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.found = ConnectProxy(f"http://127.0.0.1:{server.server_port}", hosts)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    found: ConnectProxy
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that leave early are none of a test's business."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_CONNECT(self) -> None:
+        proxy = self.server.found
+        proxy.seen.append(self.path)
+        host, _, port = self.path.rpartition(":")
+        if proxy.refuses or host not in proxy.hosts:
+            self.send_error(403)
+            return
+        with socket.create_connection((proxy.hosts[host], int(port)), timeout=10) as upstream:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.flush()
+            _relay(self.connection, upstream)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Until either end is done."""
+    while True:
+        for source in select.select([one, other], [], [])[0]:
+            data = source.recv(2**16)
+            if not data:
+                return
+            (other if source is one else one).sendall(data)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.engines import embedding, keyed
 from harness import deploy
 from harness.kubectl import CommandError, Kubectl, Object
 
@@ -206,6 +207,8 @@ GOOD = [
         }
     ),
     kernel_cache(),
+    embedding("embedding", "default")[-1],
+    keyed("keyed", "default")[-1],
 ]
 
 

@@ -40,6 +40,10 @@ NEVER = (
 )
 
 
+# Kernels are built where they first run: as memory is profiled, warmed up, graphs are captured, or at a request.
+KERNELS = ("profile", "jit", "graphs", "request")
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     name: str
@@ -47,6 +51,7 @@ class Layer:
     rewritten: tuple[str, ...] = ()  # written in place at every start: judged by content, not by modification time
     restored: tuple[str, ...] = ()  # written out of another file that is judged: only one that wasn't there tells
     engine_says: tuple[str, ...] = field(default=())  # regular expressions of log lines that tell of a miss
+    shortens: tuple[str, ...] = KERNELS  # phases of a start that its files can make shorter
 
 
 LAYERS = (
@@ -58,8 +63,13 @@ LAYERS = (
             r"Cache file .* was created in a different environment \(.*?\)",
             r"\[Autotuner\]: Saved \d+ configs to .* \([1-9]\d* new.*",
         ),
+        shortens=("tuning",),
     ),
-    Layer("FlashInferTactics", tuple(f"{TACTICS_DIRECTORY}/{name}" for name in ("*.json", "*.py", "*.dist-info/*"))),
+    Layer(
+        "FlashInferTactics",
+        tuple(f"{TACTICS_DIRECTORY}/{name}" for name in ("*.json", "*.py", "*.dist-info/*")),
+        shortens=("tuning",),
+    ),
     Layer(
         "FlashInferJIT", ("flashinfer/.cache/flashinfer/*/cached_ops/*", "flashinfer/.cache/flashinfer/*/generated/*")
     ),
@@ -76,15 +86,16 @@ LAYERS = (
         # Loading an AOT artefact writes these as they were when it was saved; rank 0 may have measured once more since.
         restored=("*/torch_aot_compile/*.best_config",),
         engine_says=(r"Compiling model again due to a load failure.*",),
+        shortens=("compile",),
     ),
-    Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*")),
-    Layer("Triton", ("triton/*",)),
+    Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*"), shortens=("inspect", "profile")),
+    Layer("Triton", ("triton/*",), shortens=("compile", *KERNELS)),  # what torch.compile writes is Triton's, too
     Layer("DeepGEMM", ("deepgemm/*", "vllm/deep_gemm/*")),
     Layer("TileLang", ("tilelang/*",)),
     Layer("CuTeDSL", ("cutedsl/*",)),
     Layer("CUDA", ("cuda/*",)),
     Layer("Humming", ("humming/*",)),
-    Layer("PythonBytecode", (f"{PYCACHE_DIRECTORY}/*.pyc",)),
+    Layer("PythonBytecode", (f"{PYCACHE_DIRECTORY}/*.pyc",), shortens=("import", "inspect")),
 )
 BY_NAME = {layer.name: layer for layer in LAYERS}
 

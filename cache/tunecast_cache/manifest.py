@@ -28,7 +28,7 @@ class Start:
     total_seconds: float  # from process start to /health
     init_seconds: float | None = None  # the engine's own "init engine" line
     first_token_seconds: float | None = None  # from process start to the answer to the first request, of one token
-    phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, jit, tuning, graphs, ...
+    phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, ...; other: nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,6 @@ class Proof:
     def warm(self) -> Start:
         """The slowest of the warm starts: what a replica can count on."""
         return max((rank.warm for rank in self.ranks), key=lambda start: start.total_seconds)
-
-    @property
-    def effective(self) -> bool:
-        """Worth publishing: every warm start was faster than the cold one, and some layer hit on every rank."""
-        some_hit = all(any(layer.verdict == "Hit" for layer in rank.layers) for rank in self.ranks)
-        return bool(self.ranks) and self.warm.total_seconds < self.cold.total_seconds and some_hit
 
 
 @dataclass(frozen=True, slots=True)

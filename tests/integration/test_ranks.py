@@ -14,6 +14,7 @@ import pytest
 from ranks.attempt import ROOT, Rank, Staged, attempt, make_modules, site_packages, staging
 from support.arbitrary_user import UID, arbitrary_user
 from tunecast_cache import job
+from tunecast_cache.savings import effective, least
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ def test_a_warm_start_hits(tmp_path: Path, staged: Staged, world: int) -> None:
     assert proof.mode == ("SamePod" if world == 1 else "Peer")
     assert [rank.rank for rank in proof.ranks] == ([0] if world == 1 else list(range(1, world)))
     assert (proof.verdict, proof.outputs, proof.reason) == ("Hit", "Identical", "")
-    assert proof.effective
+    assert effective(proof)
     assert all(start.first_token_seconds > start.total_seconds for start in (proof.cold, proof.warm))  # type: ignore[operator]
     assert proof.cold.init_seconds == pytest.approx(2.0, abs=0.5)
     assert {layer.layer for layer in proof.ranks[0].layers} == {"TorchCompile", "Triton", "PythonBytecode"}
@@ -93,6 +94,31 @@ def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Sta
     assert "Compiling model again due to a load failure" in verdicts["TorchCompile"].reason
     assert proof.verdict == "Miss"
     assert proof.outputs == "Different"
+
+
+def test_slow_weights_on_a_peers_node_do_not_count(tmp_path: Path, staged: Staged) -> None:
+    variables = {1: {"STANDIN_WEIGHTS_SECONDS": "6"}}
+    with attempt(tmp_path, staged, 2, "--compile-seconds=2", variables=variables) as ranks:
+        assert all(rank.wait().succeeded for rank in ranks)
+    proof = result_of(staged, 0).proof
+    assert proof is not None
+    assert proof.warm.total_seconds > proof.cold.total_seconds + 3
+    found = least(proof)
+    assert found is not None
+    assert found.basis == "Phases"
+    assert found.seconds == pytest.approx(2.0, abs=0.5)
+    assert effective(proof)
+
+
+def test_a_download_that_only_the_cold_start_makes_is_no_gain(tmp_path: Path, staged: Staged) -> None:
+    """All layers hit, and save nothing."""
+    with attempt(tmp_path, staged, 1, "--useless", "--compile-seconds=1", "--download-seconds=6") as [rank]:
+        assert rank.wait().succeeded
+    proof = result_of(staged, 0).proof
+    assert proof is not None
+    assert proof.cold.total_seconds > proof.warm.total_seconds + 3
+    assert proof.verdict == "Hit"
+    assert not effective(proof)
 
 
 def test_a_miss_names_the_variable_that_differs(tmp_path: Path, staged: Staged) -> None:

@@ -17,6 +17,7 @@ import pytest
 from ranks.attempt import Rank, Staged, attempt, interpreter, site_packages, staging, until
 from tunecast_cache import job
 from tunecast_cache.manifest import Proof
+from tunecast_cache.savings import effective
 
 pytestmark = pytest.mark.integration
 STANDINS = Path(__file__).parents[1] / "ranks" / "standins"
@@ -190,7 +191,7 @@ def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:
         succeed(ranks)
     result, proof = staged_result(staged)
     assert result.archives == ()
-    assert not proof.effective
+    assert not effective(proof)
     assert proof.verdict == "Miss"
     assert "engines run its default tactics; not here: bmm_fp8 qkv" in proof.reason
     tactics = proof.ranks[0].tactics

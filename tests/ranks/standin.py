@@ -36,6 +36,7 @@ def main() -> None:
     for number in range(options.modules):
         importlib.import_module(f"tunecast_standin_{number}")
     helper = subprocess.Popen(["sleep", "600"]) if options.helper else None  # a worker of its own, as engines have
+    _load(options)
     started = time.monotonic()
     _compile(options)
     print(f"INFO [core.py:402] init engine (profile) took {time.monotonic() - started:.2f} s", flush=True)
@@ -62,9 +63,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--max-num-seqs", type=int, default=8)
     parser.add_argument("--compile-seconds", type=float, default=0.5)
     parser.add_argument("--start-seconds", type=float, default=0.0)
+    parser.add_argument("--download-seconds", type=float, default=0.0)
     parser.add_argument("--modules", type=int, default=0)
     parser.add_argument("--payload", type=int, default=1000, help="bytes of the compiled artefact")
     parser.add_argument("--inert", action="store_true", help="compile at every start, as with a broken artefact")
+    parser.add_argument("--useless", action="store_true", help="load for as long as it compiles")
     parser.add_argument("--drift", action="store_true", help="answer otherwise when warm")
     parser.add_argument("--helper", action="store_true")
     parser.add_argument("--crash-after", type=float, default=0.0)
@@ -84,6 +87,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _load(options: argparse.Namespace) -> None:
+    """Weights: from a disk that is slower on some nodes, after a download that only the first start makes."""
+    if options.download_seconds and not any(Path(os.environ["VLLM_CACHE_ROOT"]).rglob("model")):
+        time.sleep(options.download_seconds)
+        print(f"INFO [w.py] Time spent downloading weights for m: {options.download_seconds:.6f} seconds", flush=True)
+    seconds = float(os.environ.get("STANDIN_WEIGHTS_SECONDS", "0"))
+    time.sleep(seconds)
+    print(f"INFO [default_loader.py:430] Loading weights took {seconds:.2f} seconds", flush=True)
+
+
 def _compile(options: argparse.Namespace) -> None:
     print(f"INFO [hub.py] logged in as {options.hub_token.read_text() if options.hub_token else 'nobody'}", flush=True)
     print(f"INFO [utils.py] non-default args: {{'api_key': {options.api_key}}}", flush=True)
@@ -94,6 +107,7 @@ def _compile(options: argparse.Namespace) -> None:
     if options.warm and options.refuses_bundle:
         sys.exit(f"FileNotFoundError: [Errno 2] No such file or directory: '/where/it/was/made{artefact}'")
     if options.warm and not options.inert:
+        time.sleep(options.compile_seconds if options.useless else 0.0)
         print("INFO [decorators.py:311] Directly load AOT compilation from path", artefact, flush=True)
         return
     if options.warm:
@@ -105,7 +119,7 @@ def _compile(options: argparse.Namespace) -> None:
     triton = Path(os.environ["TRITON_CACHE_DIR"], "k")
     triton.mkdir(parents=True, exist_ok=True)
     (triton / "kernel.cubin").write_bytes(b"cubin" + "".join(options.api_key).encode())
-    print("INFO [monitor.py:53] torch.compile took 0.50 s in total", flush=True)
+    print(f"INFO [monitor.py:53] torch.compile took {options.compile_seconds:.2f} s in total", flush=True)
 
 
 def _key() -> str:

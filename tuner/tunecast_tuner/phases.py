@@ -1,43 +1,109 @@
-"""What an engine's log says about where its start went. Pure: lines in, seconds by phase out."""
+"""What an engine's log says about where its start went. Pure: lines in, seconds by phase out.
+
+A line that prints a duration claims exactly that time before it. What is left between two lines belongs to what the
+engine was doing by its own words, else it is "other": nobody's.
+"""
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tunecast_cache.manifest import Start
 
 Line = tuple[float, str]  # seconds since the process started, text
+Span = tuple[float, float]  # begin and end, in the same
 
-# The time since the milestone before such a line belongs to its phase; what no line claims is "other".
+OTHER = "other"
+PHASES = (
+    "import", "inspect", "wait", "distributed", "download", "weights", "compile", "profile", "jit", "tuning", "graphs",
+    "warmup", OTHER,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A line of vLLM's.
+
+    Attributes:
+        pattern: with one group where it prints how many seconds it took.
+        phase: of that duration; without one, of all the time since the milestone before. None: as what was begun.
+        begins: what the time after it is, until a line says otherwise; None: as before.
+    """
+
+    pattern: re.Pattern[str]
+    phase: str | None
+    begins: str | None = None
+
+
+def _seconds(text: str) -> float:
+    """Of 7.5, 1:05 or 1:00:05."""
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds
+
+
+def _took(words: str, unit: str = r" ?\[?s") -> str:
+    """A pattern of ``words`` that are followed by seconds, next to them or with some other figures between."""
+    return rf"(?:{words}).*?\b(\d+(?:\.\d+)?){unit}"
+
+
+# The first that matches counts.
 MILESTONES = tuple(
-    (re.compile(pattern), phase)
-    for pattern, phase in (
-        (r"non-default args:", "import"),
-        (r"Resolved architecture:", "inspect"),  # a subprocess that imports the model, unless modelinfos are cached
-        (r"Initializing a V1 LLM engine", "import"),  # in a process of its own, which imports everything again
-        (r"distributed_init_method=", "import"),  # and so does each worker
-        (r"Starting to load model", "other"),
-        (r"Loading weights took|Initializing model took|Model loading took", "weights"),
-        (r"Warming up model for the compilation", "other"),
-        (r"Using cache directory: .* for vLLM's torch.compile|Dynamo bytecode transform time", "compile"),
-        (r"Cache the graph of compile range|Compiling a graph for|Compiling model again", "compile"),
-        (r"Directly load |saved AOT compiled function|torch\.compile took", "compile"),
-        (r"Warming up done", "compile"),
-        (r"Initial profiling/warmup run took", "other"),
-        # FlashInfer builds its kernels here without a word, if it builds them.
-        (r"Profiling CUDA graph memory|Available KV cache memory", "jit"),
-        (r"Estimated CUDA graph memory", "graphs"),
-        (r"Autotuning process starts", "other"),
-        (r"Autotuning process ends", "tuning"),
-        (r"profiler disabled for CUDA graph capture", "jit"),  # the other kernels' warm-up
-        (r"Graph capturing finished", "graphs"),
-        (r"init engine \(", "other"),
+    Milestone(re.compile(pattern), phase, begins)
+    for pattern, phase, begins in (
+        (r"non-default args:", "import", OTHER),
+        # A subprocess that imports the model, unless modelinfos are cached; before vLLM 0.10 another line says so.
+        (r"Resolved architecture:|This model supports multiple tasks", "inspect", OTHER),
+        (r"[Cc]reating a new placement group|[Cc]reating placement group", None, "wait"),
+        (r"Waiting for creating a placement group", "wait", "wait"),
+        (r"Actor pid=.*Initializing a V\d LLM engine", "wait", OTHER),  # Ray had to find a node and start an actor
+        (r"Initializing an? (?:V\d )?LLM engine", "import", OTHER),  # in a process of its own, which imports all again
+        (r"Ray\w* pid=.*distributed_init_method=", None, "distributed"),
+        (r"distributed_init_method=", "import", "distributed"),  # and so does each worker
+        (r"rank \d+ in world size \d+ is assigned", "distributed", OTHER),
+        (r"Starting to load model|Loading model from scratch", None, "weights"),
+        (_took(r"Time spent downloading weights"), "download", None),
+        # A progress bar of the hub's that came to its end: minutes and seconds, maybe hours.
+        (r"(?:\.\w+|Fetching \d+ files|Downloading.*): +100%\|.*\[((?:\d+:)?\d+:\d+)<", "download", None),
+        (_took(r"(?:Loading (?:model )?weights|Loading drafter model|Initializing model) took"), "weights", None),
+        (_took(r"Online quantization .* took|Prefetching checkpoint files .* finished in"), "weights", None),
+        (_took(r"Model loading took"), "weights", OTHER),
+        (r"Loading model weights took", "weights", OTHER),  # before vLLM 0.8, without a duration
+        (r"Warming up model for the compilation", None, "compile"),
+        (_took(r"Dynamo bytecode transform time"), "compile", None),
+        (_took(r"Directly load the compiled graph.* took|Compil(?:ing|ed) a graph .* takes?"), "compile", None),
+        (_took(r"Saved compiler manager cache in|Finished XLA compilation .* in"), "compile", None),
+        (_took(r"Compilation finished in"), "compile", None),  # on TPUs
+        (_took(r"torch\.compile and initial profiling/warmup run together took"), "compile", "profile"),
+        (_took(r"torch\.compile (?:took|takes)"), "compile", "profile"),
+        (r"Using cache directory: .* for vLLM's torch.compile|Cache the graph", "compile", None),
+        (r"Compiling model again|Directly load |saved AOT compiled function", "compile", None),
+        (r"Warming up done", "compile", OTHER),
+        # Kernels are built at their first run; FlashInfer builds its own then, and after it, without a word.
+        (_took(r"Initial profiling/warmup run took"), "jit", "jit"),
+        (_took(r"Memory profiling takes"), "profile", OTHER),
+        (r"Profiling CUDA graph memory", None, "graphs"),
+        (r"Estimated CUDA graph memory", "graphs", OTHER),
+        (r"Available KV cache memory|reserved .* memory for KV Cache|KV cache size:", None, OTHER),
+        (_took(r"finish build \[\w+\], cost|JIT kernel warmup finished in|Built .* kernel.* in"), "jit", None),
+        (r"Finished loading JIT ops", "jit", None),
+        (_took(r"autotune ready: .* elapsed="), "tuning", None),
+        (r"Autotuning process starts", None, "tuning"),
+        (r"Autotuning process ends", "tuning", OTHER),
+        (r"profiler disabled for CUDA graph capture", "jit", OTHER),  # the other kernels' warm-up
+        (_took(r"[Gg]raph capturing finished in|Warmup finished in"), "graphs", None),  # the latter on HPUs
+        (r"Kernel JIT monitor activated", "jit", OTHER),
+        (r"init engine \(", None, OTHER),
+        (_took(r"warmup completed in"), "warmup", None),  # of multimodal processors and chat templates
     )
 )
-PHASES = ("import", "inspect", "weights", "compile", "jit", "tuning", "graphs", "other")
 INIT = re.compile(r"init engine \(.*?\) took ([\d.]+) s")
+_FLASHINFER = re.compile(r"\bUsing flashinfer\b", re.IGNORECASE)
 _PRINTED = re.compile(r"(?:\d{4}-)?(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:,(\d{3}))?")
 
 
@@ -48,21 +114,77 @@ def read(lines: Iterable[Line], total_seconds: float) -> Start:
         lines: what it printed until it was healthy, with times in seconds since the process started.
         total_seconds: from the process's start to ``/health``; the phases add up to it.
     """
-    phases = dict.fromkeys(PHASES, 0.0)
+    timeline = _Timeline()
     init: float | None = None
-    before = 0.0
     for seconds, text in lines:
         if seconds > total_seconds:
             break
-        phase = next((phase for pattern, phase in MILESTONES if pattern.search(text)), None)
-        if phase is None:
-            continue
-        phases[phase] += seconds - before
-        before = seconds
+        timeline.hear(seconds, text)
         if found := INIT.search(text):
             init = float(found[1])
-    phases["other"] += total_seconds - before
+    phases = timeline.phases(total_seconds)
     return Start(round(total_seconds, 3), init, phases={name: round(value, 3) for name, value in phases.items()})
+
+
+class _Timeline:
+    """The time up to a line: what was claimed by durations, and what the rest was."""
+
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._claimed: list[Span] = []  # in their order, apart from each other
+        self._rest: list[tuple[Span, str]] = []
+        self._at = 0.0
+        self._doing = OTHER
+        self._flashinfer = False
+
+    def hear(self, seconds: float, text: str) -> None:
+        """Takes the next line."""
+        self._flashinfer = self._flashinfer or _FLASHINFER.search(text) is not None
+        for milestone in MILESTONES:
+            if found := milestone.pattern.search(text):
+                self._reach(seconds, milestone, _seconds(found[1]) if found.groups() else None)
+                return
+
+    def _reach(self, seconds: float, milestone: Milestone, took: float | None) -> None:
+        phase = milestone.phase or self._doing
+        if took is not None:
+            self._seconds[phase] += self._claim((max(0.0, seconds - took), seconds))
+        self._rest.append(((self._at, seconds), self._doing if took is not None else phase))
+        self._at = seconds
+        self._doing = milestone.begins or self._doing
+        if self._doing == "profile" and self._flashinfer:
+            self._doing = "jit"  # before vLLM 0.19 no line parts its build from the profiling run
+
+    def _claim(self, span: Span) -> float:
+        """Adds a span that ends no earlier than those before; returns how much of it was nobody's yet."""
+        begin, end = span
+        new = end - begin
+        first = begin
+        while self._claimed and self._claimed[-1][1] >= begin:
+            other = self._claimed.pop()
+            new -= max(0.0, min(other[1], end) - max(other[0], begin))
+            first = min(first, other[0])
+        self._claimed.append((first, end))
+        return new
+
+    def phases(self, total_seconds: float) -> dict[str, float]:
+        """Seconds by phase; they add up to ``total_seconds``."""
+        found = dict(self._seconds)
+        ends = [end for _, end in self._claimed]
+        for span, phase in [*self._rest, ((self._at, total_seconds), OTHER)]:
+            found[phase] += _unclaimed(span, self._claimed[bisect.bisect_left(ends, span[0]) :])
+        return found
+
+
+def _unclaimed(span: Span, claimed: Iterable[Span]) -> float:
+    """How much of ``span`` is in none of ``claimed``, which are in their order."""
+    start, stop = span
+    left = stop - start
+    for begin, end in claimed:
+        if begin >= stop:
+            break
+        left -= min(end, stop) - max(begin, start)
+    return left
 
 
 def engine_words(lines: Iterable[Line], patterns: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from tunecast_cache import job
+from tunecast_tuner import cgroup
 from tunecast_tuner.console import Console
 from tunecast_tuner.diagnosis import diagnose
 from tunecast_tuner.failures import AttemptError
@@ -65,6 +66,7 @@ class Process:
         self._console = console
         self._clock = clock
         self._started = clock()
+        self._oom_kills = cgroup.oom_kills()
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -93,7 +95,7 @@ class Process:
 
     def failure(self, code: int) -> AttemptError:
         """Why it ended so."""
-        return diagnose(code, self.log.tail, self._what)
+        return diagnose(code, self.log.tail, self._what, cgroup.oom_kills() - self._oom_kills)
 
     def stop(self, grace: float = STOP_SECONDS) -> None:
         """SIGTERM to all of its processes, ``grace`` seconds, SIGKILL to what is left."""

@@ -88,7 +88,11 @@ class StartStatus(Model):
     first_token_seconds: float | None = Field(
         default=None, description="From process start to the answer to the first request, of one token."
     )
-    phases: dict[str, float] = Field(default_factory=dict, description="Seconds by phase.")
+    phases: dict[str, float] = Field(
+        default_factory=dict,
+        description="Seconds by phase, as the engine's log tells them. What no line claims is other. They add up to "
+        "totalSeconds.",
+    )
 
 
 class LayerProofStatus(Model):
@@ -135,6 +139,29 @@ class RankProofStatus(Model):
     )
 
 
+class PhaseSavedStatus(Model):
+    phase: str = Field(description="Phase of the start, such as compile or jit. request: the first request's wait.")
+    cold: float = Field(description="Seconds of the cold start.")
+    warm: float = Field(description="Seconds of the warm start.")
+    saved: float = Field(description="Seconds that the warm start was spared.")
+    layers: list[str] = Field(default_factory=list, description="Layers of the bundle that shorten this phase.")
+
+
+class SavedStatus(Model):
+    rank: int = Field(description="The rank that was spared least.")
+    basis: Literal["Phases", "EngineInit", "Verdicts"] = Field(
+        description="What was compared. Phases: those that the bundle can shorten. EngineInit: the engine's own line, "
+        "where its log does not tell the phases. Verdicts: only the layers' verdicts, where it tells no times."
+    )
+    seconds: float | None = Field(
+        default=None, description="Seconds that the warm start was spared. Weights and downloads are not compared."
+    )
+    of_seconds: float | None = Field(
+        default=None, description="Seconds of the cold start that were compared with, without weights and downloads."
+    )
+    phases: list[PhaseSavedStatus] = Field(default_factory=list, description="Where they were saved.")
+
+
 class ProofStatus(Model):
     mode: str = Field(description="Peer: made on another pod than the cache. SamePod: with one rank.")
     verdict: str = Field(description="Hit, Partial or Miss, over all layers and ranks.")
@@ -142,6 +169,9 @@ class ProofStatus(Model):
     reason: str | None = Field(default=None, description="Why the verdict is no Hit.")
     sweep: SweepStatus | None = Field(
         default=None, description="Requests that the cold engine was sent before its caches were captured."
+    )
+    saved: SavedStatus | None = Field(
+        default=None, description="What the bundle saved. A bundle that saves nothing is Ineffective."
     )
     cold: StartStatus = Field(description="Rank 0's start on an empty cache.")
     ranks: list[RankProofStatus] = Field(default_factory=list, description="The warm starts.")
@@ -209,7 +239,10 @@ class KernelCacheStatus(CommonStatus):
     size_bytes: int | None = Field(default=None, description="Of the bundle.", json_schema_extra={"format": "int64"})
     cold: str | None = Field(default=None, description="Seconds of rank 0's cold start.")
     warm: str | None = Field(default=None, description="Seconds of the slowest warm start.")
-    speedup: str | None = Field(default=None, description="Cold over warm.")
+    speedup: str | None = Field(
+        default=None,
+        description="How many times faster a start is with the bundle, without weights and downloads, such as 3.0x.",
+    )
     verdict: Literal["Hit", "Partial", "Miss"] | None = Field(default=None, description="Over all layers and ranks.")
     outputs: str | None = Field(default=None, description="Whether greedy outputs agree: advisory.")
     environment: dict[str, str] = Field(default_factory=dict, description="Variables that the bundle needs.")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
+from tunecast_cache.savings import effective
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
@@ -66,7 +67,7 @@ def _attempt_ended(seen: Observed) -> Plan:
     if seen.publish_error:
         return _retry(seen, Outcome("Crashed", seen.publish_error.reason, str(seen.publish_error)))
     result = seen.results[0]
-    if result.proof and not result.proof.effective:
+    if result.proof and not effective(result.proof):
         why = ineffective_because(result.proof)
         return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
     status = {**with_attempt(seen), "state": "Publishing", "progress": None}

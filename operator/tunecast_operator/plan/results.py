@@ -6,6 +6,7 @@ from typing import Any
 
 from tunecast_cache.manifest import Manifest, Proof
 from tunecast_cache.records import to_json
+from tunecast_cache.savings import Saved, least
 
 
 def seconds_text(seconds: float) -> str:
@@ -25,14 +26,15 @@ def size_text(size: int) -> str:
 
 def proof_status(proof: Proof) -> dict[str, Any]:
     """The proof, and what of it is printed in columns."""
-    cold, warm = proof.cold.total_seconds, proof.warm.total_seconds
+    saved = least(proof)
+    speedup = saved and saved.speedup
     return {
-        "cold": seconds_text(cold),
-        "warm": seconds_text(warm),
-        "speedup": f"{cold / warm:.1f}x" if warm else "",
+        "cold": seconds_text(proof.cold.total_seconds),
+        "warm": seconds_text(proof.warm.total_seconds),
+        "speedup": f"{speedup:.1f}x" if speedup else "",
         "verdict": proof.verdict,
         "outputs": proof.outputs,
-        "proof": to_json(proof),
+        "proof": {**to_json(proof), **({"saved": to_json(saved)} if saved else {})},
     }
 
 
@@ -67,10 +69,18 @@ def ineffective_because(proof: Proof) -> str:
     """Why a bundle that works isn't worth shipping."""
     if not any(rank.layers for rank in proof.ranks):
         return f"{proof.reason or 'the engine left no files'}: replicas start cold"
-    cold, warm = seconds_text(proof.cold.total_seconds), seconds_text(proof.warm.total_seconds)
-    if proof.warm.total_seconds >= proof.cold.total_seconds:
-        return f"the warm start took {warm}, the cold one {cold}: replicas start cold"
+    saved = least(proof)
+    if saved and not saved.worth_it:
+        return f"{too_little(saved)}: replicas start cold"
     reasons = sorted(
         {f"{layer.layer}: {layer.reason}" for rank in proof.ranks for layer in rank.layers if layer.reason}
     )
     return f"no layer hit on every rank, so replicas start cold: {'; '.join(reasons)}"
+
+
+def too_little(saved: Saved) -> str:
+    """That a bundle saved nothing, and where it was looked for."""
+    if saved.basis == "EngineInit":
+        return f"the warm start's engine init was {seconds_text(saved.seconds or 0.0)} shorter than the cold one's"
+    phases = ", ".join(f"{p.phase} {seconds_text(p.cold)} cold and {seconds_text(p.warm)} warm" for p in saved.phases)
+    return f"the bundle saved {seconds_text(saved.seconds or 0.0)} in the phases that it can shorten ({phases})"

@@ -29,7 +29,7 @@ def test_a_bundle_in_the_store_needs_no_job() -> None:
     assert decide(seen(plan.status, published=Published(manifest(KEY), "d" * 64, "s"))).actions == ()
     assert ready(plan).status == "True"
     assert plan.status["state"] == "Ready"
-    assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "3.0x")
+    assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "2.5x")
     assert plan.status["size"] == "1.0 MiB"
 
 
@@ -77,7 +77,10 @@ def without_layers(reason: str) -> Proof:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (proof(cold=10, warm=11), "the warm start took 11.0s, the cold one 10.0s"),
+        (
+            proof(cold=10, warm=11),
+            "saved -0.8s in the phases that it can shorten (compile 8.0s cold and 8.8s warm)",
+        ),
         (proof(verdict="Miss", reason="load failure"), "TorchCompile: load failure"),
         (without_layers("engines run its default tactics"), "engines run its default tactics: replicas start cold"),
         (without_layers(""), "the engine left no files: replicas start cold"),

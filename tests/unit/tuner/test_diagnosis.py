@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tunecast_cache import job
@@ -72,6 +74,81 @@ def test_diagnose(code: int, lines: list[str], reason: str, words: str) -> None:
     failure = diagnose(code, lines)
     assert failure.reason == reason
     assert words in failure.message
+
+
+# Of other versions, engines and machines; the first line of each says what there is to see.
+HARD_LOGS = Path(__file__).parents[2] / "data" / "vllm-logs" / "hard"
+HARD = {
+    "ansi-prefix-0.10-0.11": (job.ENGINE_CRASHED, "RuntimeError: Failed: CUDA error /tmp/deepep/internode_ll.cu:391"),
+    "bare-assert": (
+        job.ENGINE_CRASHED,
+        'AssertionError: assert w1_scale is not None <- File "/v/flashinfer_cutlass_moe.py", line 12, in apply',
+    ),
+    "core-killed-empty-dict-0.23": (job.ENGINE_OUT_OF_MEMORY, "one of its processes ended without a word"),
+    "core-killed-minus-9": (job.ENGINE_OUT_OF_MEMORY, "EngineCore was ended by SIGKILL"),
+    "gated-repo": (job.ENGINE_REJECTED, "You are trying to access a gated repo"),
+    "hip-memory-fault": (job.ENGINE_CRASHED, "Memory access fault by GPU node-4"),
+    "inductor-out-of-resource": (job.ENGINE_CRASHED, "No such file or directory: '/old/vllm/x'"),
+    "jit-compile-error": (job.ENGINE_CRASHED, 'sampling.cu(12): error: identifier "foo" is undefined'),
+    "jit-compiler-killed": (job.ENGINE_OUT_OF_MEMORY, "'cicc' died due to signal 9"),
+    "json-logging": (job.ENGINE_CRASHED, "ValueError: No such layer foo"),
+    "nested-prefix-crash-tp2-0.11": (job.ENGINE_CRASHED, "KeyError: 'layers.0.mlp.experts.w13_weight_scale'"),
+    "nested-prefix-memory-tp2-0.11": (job.ENGINE_OUT_OF_MEMORY, "ValueError: Free memory on device (3.22/79.2 GiB)"),
+    "unknown-tool-parser": (job.ENGINE_REJECTED, "invalid tool call parser: qwen4"),
+}
+
+
+@pytest.mark.parametrize(("log", "reason", "words"), [(log, *told) for log, told in HARD.items()], ids=HARD)
+def test_logs_of_other_versions(log: str, reason: str, words: str) -> None:
+    failure = diagnose(1, (HARD_LOGS / f"diag-{log}.log").read_text().splitlines()[1:])
+    assert failure.reason == reason
+    assert words in failure.message
+
+
+def test_every_hard_log_of_ends_is_read() -> None:
+    assert {path.stem.removeprefix("diag-") for path in HARD_LOGS.glob("diag-*.log")} == HARD.keys()
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_told() -> None:
+    failure = diagnose(1, ["subprocess.CalledProcessError: Command ninja failed"], oom_kills=2)
+    assert failure.reason == job.ENGINE_OUT_OF_MEMORY
+    assert failure.message.endswith("the kernel killed 2 of its processes, as the container was out of memory")
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason", "words"),
+    [
+        (["c++: fatal error: Killed signal terminated program cc1plus"], job.ENGINE_OUT_OF_MEMORY, "cc1plus"),
+        (["concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly"],
+         job.ENGINE_OUT_OF_MEMORY, "BrokenProcessPool"),
+        (["triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 147456"],
+         job.ENGINE_CRASHED, "shared memory"),
+        (["[rank1]: torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB"],
+         job.ENGINE_OUT_OF_MEMORY, "HIP out of memory"),
+        (["RuntimeError: CUDA error: out of memory"], job.ENGINE_OUT_OF_MEMORY, "out of memory"),
+        ([CORE + "ValueError: odd", "(Worker_TP1 pid=4) ERROR 11-23 15:30:32 [x.py:1] BrokenPipeError: 32", GENERIC],
+         job.ENGINE_CRASHED, "ValueError: odd"),
+        (["Fatal Python error: Segmentation fault", "Thread 0x1:", GENERIC.replace("1}", "-11}")],
+         job.ENGINE_CRASHED, "Segmentation fault; EngineCore was ended by SIGSEGV"),
+        (["huggingface_hub.errors.LocalEntryNotFoundError: outgoing traffic has been disabled"],
+         job.ENGINE_CRASHED, "LocalEntryNotFoundError"),
+        (["KeyError: 'qwen9'", "During handling of the above exception, another exception occurred:",
+          "ValueError: The checkpoint has model type `qwen9` but Transformers does not recognize this architecture"],
+         job.ENGINE_REJECTED, "Transformers does not recognize"),
+        (["ERROR:    [Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use"],
+         job.ENGINE_REJECTED, "already in use"),
+        (["WARNING 11-23 15:30:31 [x.py:1] some error: ignored", "RuntimeError: odd", "INFO 11-23 [x.py:1] error: 0"],
+         job.ENGINE_CRASHED, "RuntimeError: odd"),
+        (['(APIServer pid=1) {"asctime": "2026", "message": "failed", "exc_info": "Trace:\\nTypeError: odd"}', GENERIC],
+         job.ENGINE_CRASHED, "TypeError: odd"),
+        (["NotImplementedError"], job.ENGINE_CRASHED, "NotImplementedError"),
+        (["(EngineCore pid=2) ERROR 11-23 15:30:31 [c.py:1] RuntimeError: NCCL error: unhandled system error"],
+         job.ENGINE_CRASHED, "NCCL error"),
+    ],
+)  # fmt: skip
+def test_ends_that_are_alike(lines: list[str], reason: str, words: str) -> None:
+    failure = diagnose(1, lines)
+    assert (failure.reason, words in failure.message) == (reason, True), failure.message
 
 
 def test_an_access_log_of_a_bad_request_is_no_rejection() -> None:

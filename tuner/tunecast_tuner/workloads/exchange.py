@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tunecast_cache import bundle, job
 from tunecast_cache.errors import BundleError
-from tunecast_cache.manifest import Archive, LayerNote, Proof, RankProof, Start
+from tunecast_cache.manifest import Archive, LayerNote, Proof, RankProof
+from tunecast_cache.savings import least
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.proof import check_installed
@@ -118,12 +119,14 @@ def summary(proof: RankProof) -> str:
 
 def told(proof: Proof) -> str:
     """The whole proof in one line."""
-    speed = _speed(proof.cold, proof.warm)
-    return "; ".join(filter(None, (f"{proof.verdict}, outputs {proof.outputs}", speed, proof.reason)))
+    times = f"cold {proof.cold.total_seconds:.1f} s, warm {proof.warm.total_seconds:.1f} s{_saved(proof)}"
+    return "; ".join(filter(None, (f"{proof.verdict}, outputs {proof.outputs}", times, proof.reason)))
 
 
-def _speed(cold: Start, warm: Start) -> str:
-    text = f"cold {cold.total_seconds:.1f} s, warm {warm.total_seconds:.1f} s"
-    if cold.init_seconds is None or warm.init_seconds is None:
-        return text
-    return f"{text}, engine init {cold.init_seconds:.1f} and {warm.init_seconds:.1f} s"
+def _saved(proof: Proof) -> str:
+    found = least(proof)
+    if found is None or found.seconds is None:
+        return ""
+    parts = [f"{phase.phase} {phase.saved:.1f} s" for phase in found.phases if abs(phase.saved) >= 0.05]  # noqa: PLR2004
+    where = f" ({', '.join(parts)})" if parts else " of engine init" if found.basis == "EngineInit" else ""
+    return f", saved {found.seconds:.1f} s{where}"

@@ -20,6 +20,11 @@ def staging_prefix(prefix: str, namespace: str, key: str, job: str) -> str:
     return _join(prefix, namespace, "staging", key, job) + "/"
 
 
+def staging_of(prefix: str, namespace: str, key: str, uid: str) -> str:
+    """Above every attempt of one KernelCache, and of no other: uids have one length."""
+    return _join(prefix, namespace, "staging", key, f"{uid}-")
+
+
 def manifests_prefix(prefix: str, namespace: str, key: str) -> str:
     return _join(prefix, namespace, "manifests", key) + "/"
 

@@ -300,6 +300,11 @@ class Store:
         prefix = layout.staging_prefix(self._settings.prefix, namespace, key, job)
         self._delete_all(prefix + name for name in self._list(prefix))
 
+    def delete_all_staged(self, namespace: str, key: str, uid: str) -> None:
+        """Removes all that attempts of one KernelCache staged."""
+        prefix = layout.staging_of(self._settings.prefix, namespace, key, uid)
+        self._delete_all(prefix + name for name in self._list(prefix))
+
     def delete_manifest(self, namespace: str, key: str, signer: str) -> None:
         """Removes a manifest that can't be used, so that another takes its place."""
         self._delete(layout.manifest_object(self._settings.prefix, namespace, key, signer))

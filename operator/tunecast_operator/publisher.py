@@ -163,6 +163,10 @@ class Publisher:
     def clean(self, namespace: str, key: str, job: str) -> None:
         self._store.delete_staged(namespace, key, job)
 
+    def clean_all(self, namespace: str, key: str, uid: str) -> None:
+        """Removes what all attempts of one KernelCache staged."""
+        self._store.delete_all_staged(namespace, key, uid)
+
     def clean_orphans(self, namespace: str, living: set[str]) -> None:
         """Removes what attempts of KernelCaches staged that are gone; ``living`` holds the uids that aren't."""
         for key, job in self._store.staged_jobs(namespace):

@@ -27,7 +27,6 @@ from tunecast_operator.cluster import (
     ConflictError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
-from tunecast_operator.controller import GONE
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
@@ -37,6 +36,7 @@ from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
 from tunecast_operator.publisher import Publisher, renewal_seconds
+from tunecast_operator.reconcile.orphans import Orphans
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
@@ -63,6 +63,7 @@ class KernelCacheReconciler:
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
         self._metrics = metrics
+        self._orphans = Orphans(cluster, publisher, now)
         self._status = StatusWriter(cluster, KERNEL_CACHE, _told, metrics, now)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -70,8 +71,8 @@ class KernelCacheReconciler:
         cache = self._cluster.get(KERNEL_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
-            self._clean_orphans(namespace)
-            return GONE
+            return self._orphans.clean(namespace, name)
+        self._orphans.exists(cache)
         plan = self._carry_out(self._observe(cache))
         self._write(cache, plan)
         return plan.requeue_seconds
@@ -211,10 +212,6 @@ class KernelCacheReconciler:
         if text is None:
             raise SweepError(f"ConfigMap {namespace}/{spec.sweep.name} has no key {spec.sweep.key}: create it")
         return parse_sweep(text, f"ConfigMap {namespace}/{spec.sweep.name}")
-
-    def _clean_orphans(self, namespace: str) -> None:
-        living = {cache["metadata"]["uid"] for cache in self._cluster.list(KERNEL_CACHE, namespace)}
-        self._publisher.clean_orphans(namespace, living)
 
 
 def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -15,9 +18,12 @@ from support.driver import Driver
 from support.faulty_s3 import Fault, FaultyS3, faulty, healthy
 from support.objects import inference_deployment
 from support.s3 import S3
+from tunecast_cache.job import PROGRESS, SETTINGS_FILE, JobSettings
+from tunecast_cache.presigned import put
+from tunecast_cache.records import decode
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, SECRET
 from tunecast_operator.identity import CACHE_LABEL
 
 pytestmark = pytest.mark.integration
@@ -57,6 +63,31 @@ def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy:
     proxy.choose = healthy
     driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it tunes once the store is right")
     assert len(driver.plain.list(JOB, driver.namespace)) == 1
+
+
+def test_events_about_a_cache_that_is_gone_list_no_more_than_it_staged(driver: Driver, proxy: FaultyS3) -> None:
+    """Ranks may stage for as long as their pods end."""
+    driver.kubelet.running_only = True
+    create(driver)
+    driver.until(lambda: driver.caches("Tuning"), "ranks run")
+    [cache] = driver.caches()
+    [secret] = driver.plain.list(SECRET, driver.namespace, CACHE_LABEL)
+    settings = decode(JobSettings, base64.b64decode(secret["data"][SETTINGS_FILE]), "settings")
+    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"])
+    listed: list[str] = []
+
+    def record(_method: str, path: str) -> None:
+        listed.extend(parse_qs(urlsplit(path).query).get("prefix", ()))
+
+    proxy.choose = record
+    for _ in range(5):
+        put(settings.uploads[PROGRESS], io.BytesIO(b"{}"), 2)
+        driver.look_at(driver._caches.reconcile, cache["metadata"]["name"])
+        assert driver.store.staged_jobs(driver.namespace) == []
+    whole = f"v1/{driver.namespace}/staging/"
+    ours = [prefix for prefix in listed if prefix != whole]
+    assert listed.count(whole) == 5 + 1, "this test's own, and one of the operator"
+    assert all(prefix.startswith(f"{whole}{settings.key}/{cache['metadata']['uid']}-") for prefix in ours)
 
 
 def test_urls_are_renewed_by_what_the_credentials_have_left(

@@ -16,6 +16,7 @@ QUARANTINED = "Quarantined"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
 BLOCKED_BY_MESH = "BlockedByMesh"  # the store can't be reached, in a pod whose proxy may start later
+NO_ROOM = "NoRoom"  # the bundle doesn't fit the pod's ephemeral storage, or the node's
 TERMINATED = "Terminated"  # the pod was deleted first
 INTERNAL_ERROR = "InternalError"
 # and the reasons of tunecast_cache.errors

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tunecast_init.place import clear
 from tunecast_init.settings import Settings
 from tunecast_init.trust import RefusedError
 
+BLOCK = 4096  # what a file takes beyond its bytes, at the most
 WORK = ".tunecast-fetch-"  # below the mount path: the only place that is writable
 
 
@@ -66,6 +68,7 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
     with phases.of("manifest"):
         believed = _find_past_a_mesh(settings, trust, store, until)
     wanted = [archive for archive in believed.manifest.archives if settings.wants(archive)]
+    _check_room(settings, wanted)
     with tempfile.TemporaryDirectory(dir=settings.mount_path, prefix=WORK) as work:
         files = [(archive, Path(work) / archive.layer) for archive in wanted]
         with phases.of("fetch"):
@@ -73,6 +76,30 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
         with phases.of("unpack"):
             install([(path, archive) for archive, path in files], settings.mount_path)
     return _report(believed, wanted, phases)
+
+
+def _check_room(settings: Settings, wanted: Sequence[Archive]) -> None:
+    """The kubelet evicts a pod that takes too much, and the one in its place would do the same again.
+
+    Raises:
+        RefusedError: there is no room for the archives and their files at once.
+    """
+    needed = sum(archive.size + archive.unpacked + archive.files * BLOCK for archive in wanted)
+    if settings.storage_limit is not None and needed > settings.storage_limit:
+        limit = f"the pod may use {_mebibytes(settings.storage_limit)} of ephemeral storage"
+        hint = "raise limits.ephemeral-storage in spec.resources, or exclude layers (spec.cache.layers.exclude)"
+        raise RefusedError(report.NO_ROOM, f"the bundle needs {_mebibytes(needed)}, and {limit}: {hint}")
+    free = shutil.disk_usage(settings.mount_path).free
+    if needed > free:
+        raise RefusedError(
+            report.NO_ROOM,
+            f"the bundle needs {_mebibytes(needed)}, and {_mebibytes(free)} are free on the node: "
+            "set requests.ephemeral-storage in spec.resources, so that pods go where there is room",
+        )
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:

@@ -30,6 +30,7 @@ class Settings:
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
     mesh: Mesh | None = None  # whose proxy is in this pod
+    storage_limit: int | None = None  # bytes of ephemeral storage that the kubelet lets the pod use
 
     def wants(self, archive: Archive) -> bool:
         """Whether this pod has a use for the archive; layers of later versions are left out."""
@@ -39,7 +40,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS, _PYCACHE and _MESH_*.
+    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS, _PYCACHE, _MESH_* and _STORAGE_*.
 
     Raises:
         SettingsError: key or namespace is missing.
@@ -52,7 +53,18 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         excluded=frozenset(filter(None, environment.get("TUNECAST_EXCLUDED_LAYERS", "").split(","))),
         bytecode=environment.get("TUNECAST_PYCACHE") == "true",
         mesh=mesh_of(environment),
+        storage_limit=_storage_limit(environment),
     )
+
+
+def _storage_limit(environment: Mapping[str, str]) -> int | None:
+    """The kubelet evicts the pod beyond the largest limit. Without a request there is none of the init container."""
+    own = _bytes(environment, "TUNECAST_STORAGE_LIMIT") if _bytes(environment, "TUNECAST_STORAGE_REQUEST") else 0
+    return max(own, _bytes(environment, "TUNECAST_ENGINE_STORAGE_LIMIT")) or None
+
+
+def _bytes(environment: Mapping[str, str], name: str) -> int:
+    return int(environment.get(name) or 0)
 
 
 def mount_path(environment: Mapping[str, str]) -> Path:

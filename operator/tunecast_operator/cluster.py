@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ class Cluster:
         """All objects of a kind in a namespace ("" for all) that ``selector`` picks, fresh from the API server."""
         found = self._call("GET", kind, namespace, query={"labelSelector": selector} if selector else {})
         return [self._typed(kind, item) for item in (found or {}).get("items", [])]
+
+    def events_about(self, namespace: str, uid: str) -> builtins.list[Object]:
+        """What was said of one object, by whoever acts on it."""
+        found = self._call("GET", EVENT, namespace, query={"fieldSelector": f"involvedObject.uid={uid}"})
+        items: builtins.list[Object] = (found or {}).get("items", [])
+        return items
 
     def serves(self, kind: Kind) -> bool:
         """Whether the API server knows the kind: whether its CustomResourceDefinition is installed."""

@@ -317,7 +317,7 @@ ALLOWED = table(
     services="get create patch delete",
     configmaps="get list watch create patch",
     secrets="create patch delete",
-    events="create",
+    events="create list",
 )
 FORBIDDEN = table(
     inferencedeployments__tunecast="create update patch delete",

@@ -111,6 +111,28 @@ def test_a_mesh_that_lets_nobody_through_is_named(pod: Pod) -> None:
     assert ended.seconds < 12
 
 
+def test_a_bundle_that_would_have_the_pod_evicted_is_not_fetched(pod: Pod) -> None:
+    """Peak use is the archives and their files at once, in blocks of 4 KiB."""
+    archives = pod.bucket.publish(FILES, pod.folder)
+    needed = sum(archive.size + archive.unpacked + 4096 * archive.files for archive in archives)
+    limits = {"TUNECAST_STORAGE_LIMIT": str(needed - 1), "TUNECAST_STORAGE_REQUEST": "1"}
+    ended = pod.run(limits)
+    cold(ended, "NoRoom")
+    assert ended.report.bytes == 0
+    assert "raise limits.ephemeral-storage in spec.resources" in ended.report.message
+    assert pod.run({**limits, "TUNECAST_ENGINE_STORAGE_LIMIT": str(needed)}).report.reason == "Installed"
+
+
+def test_a_bundle_larger_than_the_nodes_free_space_is_not_fetched(pod: Pod) -> None:
+    """A volume of one MiB in a mount namespace of its own."""
+    pod.bucket.publish({"triton/big": os.urandom(2**20)}, pod.folder)
+    pod.mount.mkdir()
+    tiny = f'mount -t tmpfs -o size=1m tmpfs {pod.mount} && exec "$@"'
+    ended = replace(pod, user=["unshare", "--mount", "sh", "-c", tiny, "sh"]).run()
+    cold(ended, "NoRoom")
+    assert "are free on the node" in ended.report.message
+
+
 def test_a_mesh_is_not_blamed_for_what_the_store_answers(pod: Pod) -> None:
     mesh = {"TUNECAST_MESH_ISTIO": "{}"}
     cold(pod.run(mesh, store=replace(pod.bucket.s3.settings(), bucket="nowhere")), "NotFound")

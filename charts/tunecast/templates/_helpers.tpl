@@ -145,5 +145,5 @@ envFrom:
   verbs: [create, patch, delete]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- end }}

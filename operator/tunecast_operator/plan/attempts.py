@@ -12,7 +12,7 @@ from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan import ends, gang
-from tunecast_operator.plan.blocked import Blocked, blocked
+from tunecast_operator.plan.blocked import Blocked, blocked, exceeds_quota
 from tunecast_operator.plan.drift import image_id
 from tunecast_operator.plan.outcome import (
     JOB_DELETED,
@@ -95,7 +95,7 @@ def _after(seen: Observed, outcome: Outcome) -> Plan:
 
 def _attempt_running(seen: Observed) -> Plan:
     status = with_attempt(seen)
-    why = blocked(seen.pods, seen.job) or _no_pods(seen)
+    why = blocked(seen.pods, seen.job) or _not_created(seen)
     if stuck := gang.stuck(seen, why):
         status["lastFailure"] = failure(seen, stuck)
         return Plan(delete_job(seen), clean(status), unready(seen, c.RETRYING, stuck.message, warning=True), 2.0)
@@ -127,15 +127,18 @@ def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tu
     return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
 
 
-def _no_pods(seen: Observed) -> Blocked | None:
-    """A quota or an admission webhook keeps pods from being created: only the Job's Events say which."""
-    created = (seen.job or {}).get("metadata", {}).get("creationTimestamp")
-    if seen.pods or times.seconds_since(created, seen.now) < POLL_SECONDS:
+def _not_created(seen: Observed) -> Blocked | None:
+    """A queue, a quota or an admission webhook keeps pods from being created."""
+    if len(seen.pods) >= seen.spec.ranks:
         return None
-    name = attempt_name(dict(seen.cache), seen.attempt)
-    return Blocked(
-        "PodsNotCreated", f"kubectl describe job {name} says why (a quota, or an admission webhook)", capacity=True
-    )
+    job, name = seen.job or {}, attempt_name(dict(seen.cache), seen.attempt)
+    if job.get("spec", {}).get("suspend"):
+        return Blocked("Suspended", f"the Job {name} is suspended: a queue, such as one of Kueue, admits it", True)
+    if seen.refusal:
+        return Blocked("PodsNotCreated", f"Job {name}: {seen.refusal}", capacity=exceeds_quota(seen.refusal))
+    if seen.pods or times.seconds_since(job.get("metadata", {}).get("creationTimestamp"), seen.now) < POLL_SECONDS:
+        return None
+    return Blocked("PodsNotCreated", f"kubectl describe job {name} says why", capacity=True)
 
 
 def next_attempt(seen: Observed) -> Plan:

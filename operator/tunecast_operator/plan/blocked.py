@@ -20,10 +20,33 @@ class Blocked:
     capacity: bool = False  # no room, rather than something that its user must mend
 
 
+def refusal(events: Iterable[Mapping[str, Any]]) -> str:
+    """Why a Job's controller could not create a pod, as the newest of its Events says; empty where none does."""
+    failed = [event for event in events if event.get("reason") == "FailedCreate"]
+    newest: Mapping[str, Any] = max(failed, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime")), default={})
+    return str(newest.get("message", ""))
+
+
+def exceeds_quota(message: str) -> bool:
+    """Whether a pod can be created once others are gone. A quota that misses a limit is another matter."""
+    return "exceeded quota" in message
+
+
 def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None = None) -> Blocked | None:
-    """The first thing that keeps a pod from starting; what a user must mend comes before a lack of room."""
+    """The first thing that keeps a pod from starting; what a user must mend comes before a lack of room.
+
+    Pods that were evicted stay listed for long, so they count only where nothing else does.
+    """
+    pods = list(pods)
     found = [why for pod in pods for why in _of_pod(pod)] + list(_of_owner(owner or {}))
-    return min(found, key=lambda why: why.capacity, default=None)
+    return min(found, key=lambda why: why.capacity, default=next(_evicted(pods), None))
+
+
+def _evicted(pods: Iterable[Mapping[str, Any]]) -> Iterator[Blocked]:
+    for pod in pods:
+        status = pod.get("status", {})
+        if status.get("reason") == "Evicted":
+            yield Blocked("Evicted", f"{pod['metadata']['name']}: {status.get('message', '')}", capacity=True)
 
 
 def _of_pod(pod: Mapping[str, Any]) -> Iterator[Blocked]:
@@ -42,4 +65,4 @@ def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:
     for condition in owner.get("status", {}).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             message = condition.get("message", "")
-            yield Blocked(condition.get("reason", "FailedCreate"), message, "quota" in message)
+            yield Blocked(condition.get("reason", "FailedCreate"), message, exceeds_quota(message))

@@ -23,6 +23,7 @@ RANK_DIED = "RankDied"
 RESULT_MISSING = "ResultMissing"
 JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
+OUT_OF_STORAGE = "OutOfStorage"
 RANKS_NOT_SCHEDULED = "RanksNotScheduled"
 
 _KINDS: dict[str, Kind] = {
@@ -162,8 +163,21 @@ def _disruption(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
         status = pod.get("status", {})
         target = next((c for c in status.get("conditions", ()) if c["type"] == "DisruptionTarget"), None)
         if target or status.get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}:
-            why = (target or {}).get("message") or status.get("message") or status.get("reason", "")
+            why = str((target or {}).get("message") or status.get("message") or status.get("reason", ""))
+            if storage := _out_of_storage(why, rank_of(pod)):
+                return storage
             return Outcome("Disrupted", DISRUPTED, f"rank {rank_of(pod)} was disrupted: {why}", rank_of(pod))
+    return None
+
+
+def _out_of_storage(why: str, rank: int) -> Outcome | None:
+    """An eviction for ephemeral storage, in the kubelet's words: another attempt on such a node would end alike."""
+    if "exceed" in why and ("ephemeral" in why or "EmptyDir" in why):
+        hint = "raise limits.ephemeral-storage in spec.resources, or the limit that a LimitRange or a policy sets"
+        return Outcome("Rejected", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
+    if "low on resource: ephemeral-storage" in why:
+        hint = "set requests.ephemeral-storage in spec.resources, so that ranks go where there is room"
+        return Outcome("Crashed", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
     return None
 
 

@@ -78,6 +78,7 @@ class Observed:
     publish_error: TunecastError | None = None  # what was staged can't be published
     job: Mapping[str, Any] | None = None  # of the newest attempt
     pods: Sequence[Mapping[str, Any]] = ()  # of the newest attempt
+    refusal: str = ""  # why its Job's controller could not create a pod
     results: Mapping[int, RankResult] = field(default_factory=dict)
     progress: Progress | None = None
     quarantine: Quarantine = field(default_factory=Quarantine)  # as the namespace's trust ConfigMap records it

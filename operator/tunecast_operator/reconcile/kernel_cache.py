@@ -32,6 +32,7 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import kernel_cache as plans
 from tunecast_operator.plan import tuning
+from tunecast_operator.plan.blocked import refusal
 from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
@@ -117,6 +118,8 @@ class KernelCacheReconciler:
         if seen.attempt:
             pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
             seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
+        if newest and len(seen.pods) < spec.ranks and not attempt_ended(newest, seen.pods):
+            seen = replace(seen, refusal=refusal(self._cluster.events_about(namespace, newest["metadata"]["uid"])))
         return self._observe_store(seen)
 
     def _wanted_by(self, namespace: str, name: str) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tunecast_cache import layers
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.mesh import MESHES
 from tunecast_cache.records import camel, canonical, decode, to_json
 from tunecast_cache.trust import CONFIG_MAP
 from tunecast_operator.api.command_line import command_line
@@ -23,6 +22,7 @@ from tunecast_operator.resources.init_container import (
     extra_mounts,
     extra_volumes,
     init_container,
+    told_by_pod,
 )
 from tunecast_operator.resources.pod import CACHE_VOLUME, pod_spec
 
@@ -153,12 +153,13 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
     credentials = [{"secretRef": {"name": secret.name, "optional": True}}] if secret else []
     settings = revision.init_container
     env_from = [*settings.extra_env_from, *credentials]
+    limited = "ephemeral-storage" in spec.resources.get("limits", {})
     variables = ({"name": name, "value": value} for name, value in sorted(environment.items()) if value)
     return {
         **init_container(INIT, revision.init, spec.pod.security_context),
         "args": ["fetch"],
         **({"envFrom": env_from} if env_from else {}),
-        "env": [*settings.extra_env, namespace, *variables, *_meshes()],
+        "env": [*settings.extra_env, namespace, *variables, *told_by_pod(engine_limited=limited)],
         "volumeMounts": [
             {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},
@@ -166,12 +167,6 @@ def _init_container(spec: InferenceDeploymentSpec, revision: Revision) -> dict[s
             *extra_mounts(settings),
         ],
     }
-
-
-def _meshes() -> Iterator[dict[str, Any]]:
-    """What injectors left on the pod: empty where none did."""
-    for mesh in MESHES:
-        yield {"name": mesh.variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{mesh.mark}']"}}}
 
 
 def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:

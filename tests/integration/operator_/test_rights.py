@@ -80,6 +80,7 @@ def test_every_right_is_used_and_no_other_is_needed(
     quarantine(driver)
     change_the_strategy(driver)
     forget(driver)
+    refuse_ranks(kubernetes, driver)
     used = driver.cluster.used
     assert used - granted == set(), "and the API server refused nothing"
     assert granted - used == (KOPF - used) | FINALIZERS
@@ -159,3 +160,9 @@ def forget(driver: Driver) -> None:
     driver.step()
     driver.now += FORGET_AFTER
     driver.until(lambda: not driver.plain.list(KERNEL_CACHE, driver.namespace), "nobody wants the caches for a day")
+
+
+def refuse_ranks(kubernetes: Kubectl, driver: Limited) -> None:
+    kubernetes("create", "quota", "none", "--hard=pods=0", "--namespace", driver.namespace)
+    apply(driver, tuning={"ranks": 2, "generation": 2})
+    driver.until(lambda: ("list", "events") in driver.cluster.used, "why a Job has no pods")

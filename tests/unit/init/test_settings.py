@@ -37,3 +37,21 @@ def test_the_rest_has_defaults() -> None:
 )
 def test_which_archives_are_wanted(environment: dict[str, str], layer: str, *, wanted: bool) -> None:
     assert from_environment({**MINIMAL, **environment}).wants(Archive(layer, "", 0, 0, 0)) is wanted
+
+
+LIMIT, REQUEST, ENGINE = "TUNECAST_STORAGE_LIMIT", "TUNECAST_STORAGE_REQUEST", "TUNECAST_ENGINE_STORAGE_LIMIT"
+
+
+@pytest.mark.parametrize(
+    ("environment", "limit"),
+    [
+        ({}, None),
+        ({LIMIT: "50000000000", REQUEST: "0"}, None),  # none is set, so all of the node's is told
+        ({LIMIT: "100", REQUEST: "100"}, 100),
+        ({LIMIT: "100", REQUEST: "50", ENGINE: "300"}, 300),
+        ({LIMIT: "100", REQUEST: "50", ENGINE: "30"}, 100),
+        ({LIMIT: "50000000000", REQUEST: "0", ENGINE: "300"}, 300),
+    ],
+)
+def test_the_pods_limit_on_ephemeral_storage(environment: dict[str, str], limit: int | None) -> None:
+    assert from_environment({**MINIMAL, **environment}).storage_limit == limit

@@ -87,3 +87,16 @@ def test_settings_are_not_part_of_the_key(settings: ContainerSettings) -> None:
     owner = inference_deployment()
     seen = Observed(owner, spec_of(owner), None, [], [], [], NOW)
     assert decide(seen, InitContainer("init:1", settings=settings), 1).status["key"] == key_of(spec_of(owner), 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "engine"), [({"memory": "1Gi"}, None), ({"ephemeral-storage": "9Gi"}, "limits.ephemeral-storage")]
+)
+def test_init_containers_of_replicas_are_told_how_much_storage_the_pod_may_use(
+    limits: dict[str, str], engine: str | None
+) -> None:
+    replica, _ = pods(resources={"limits": limits})
+    env = {v["name"]: v.get("valueFrom", {}).get("resourceFieldRef", {}) for v in added(replica)["env"]}
+    assert env["TUNECAST_STORAGE_LIMIT"] == {"resource": "limits.ephemeral-storage"}
+    assert env["TUNECAST_STORAGE_REQUEST"] == {"resource": "requests.ephemeral-storage"}
+    assert env.get("TUNECAST_ENGINE_STORAGE_LIMIT", {}).get("resource") == engine

@@ -31,7 +31,19 @@ def pod(rank: int, *, message: str = "", code: int = 1, reason: str = "Error", *
     }
 
 
+def evicted(rank: int, words: str) -> dict[str, Any]:
+    found = pod(rank, code=137)
+    found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": words}
+    return found
+
+
 DISRUPTION = [{"type": "DisruptionTarget", "status": "True", "message": "preempted"}]
+STORAGE = {  # in the kubelet's words
+    "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ": "Rejected",
+    'Container engine exceeded its local ephemeral storage limit "1Gi". ': "Rejected",
+    'Usage of EmptyDir volume "tunecast-cache" exceeds the limit "100Mi". ': "Rejected",
+    "The node was low on resource: ephemeral-storage. Threshold quantity: 1, available: 0. ": "Crashed",
+}
 SAID = json.dumps({"rank": 1, "succeeded": False, "reason": "EngineCrashed", "message": "boom"})
 
 
@@ -54,6 +66,9 @@ SAID = json.dumps({"rank": 1, "succeeded": False, "reason": "EngineCrashed", "me
         (FAILED, [], {0: result(0, reasons.UPLOAD_FAILED)}, "Disrupted", reasons.UPLOAD_FAILED, 0),
         (FAILED, [], {0: result(0, "no word" * 999)}, "Crashed", reasons.INTERNAL, 0),
         (FAILED, [], {}, "Crashed", "JobFailed", None),
+        *((FAILED, [evicted(1, words)], {0: result(0, reasons.PEER_LOST, 1)}, kind, "OutOfStorage", 1)
+          for words, kind in STORAGE.items()),
+        (FAILED, [evicted(1, "The node was low on resource: memory. ")], {}, "Disrupted", "Disrupted", 1),
     ],
 )  # fmt: skip
 def test_classify(

@@ -1,0 +1,68 @@
+"""Why pods don't start, or aren't there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.observed import RUNNING, UNDER_WAY, job, pod, seen
+from tunecast_operator import conditions as c
+from tunecast_operator.conditions import Condition
+from tunecast_operator.plan.blocked import blocked, refusal
+from tunecast_operator.plan.kernel_cache import decide
+
+MISSING = 'Error creating: pods "kc-1-0-x" is forbidden: failed quota: q: must specify limits.cpu for: tunecast-tools'
+EXCEEDED = 'Error creating: pods "kc-1-0-x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1'
+EVICTED = {
+    "reason": "Evicted",
+    "message": "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.",
+}
+UNSCHEDULABLE = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node has room"}]}
+
+
+def event(reason: str, message: str, at: str) -> dict[str, Any]:
+    return {"reason": reason, "message": message, "lastTimestamp": at}
+
+
+def test_the_newest_failure_to_create_a_pod_counts() -> None:
+    events = [
+        event("FailedCreate", EXCEEDED, "2026-11-28T10:00:00Z"),
+        event("FailedCreate", MISSING, "2026-11-28T10:00:05Z"),
+        event("SuccessfulCreate", "Created pod: kc-1-1-y", "2026-11-28T10:00:09Z"),
+    ]
+    assert refusal(events) == MISSING
+    assert refusal(events[2:]) == ""
+
+
+def ready(**changes: Any) -> Condition:
+    plan = decide(seen({**UNDER_WAY, "startedAt": None}, job=job(), **changes))
+    assert plan.actions == ()
+    return next(found for found in plan.conditions if found.type == c.READY)
+
+
+@pytest.mark.parametrize("pods", [[], RUNNING[:1]])
+@pytest.mark.parametrize(("words", "reason"), [(MISSING, c.PODS_CANNOT_START), (EXCEEDED, c.QUEUED)])
+def test_what_refuses_ranks_is_told_and_only_what_passes_is_waited_for(
+    words: str, reason: str, pods: list[Any]
+) -> None:
+    found = ready(refusal=words, pods=pods)
+    assert (found.reason, found.message) == (reason, f"PodsNotCreated: Job kc-1: {words}")
+
+
+def test_a_job_that_a_queue_holds_is_waited_for() -> None:
+    suspended = job()
+    suspended["spec"]["suspend"] = True
+    plan = decide(seen({**UNDER_WAY, "startedAt": None}, job=suspended))
+    found = next(found for found in plan.conditions if found.type == c.READY)
+    assert (found.reason, found.message.partition(":")[0]) == (c.QUEUED, "Suspended")
+
+
+def test_an_eviction_is_named_where_nothing_else_keeps_pods_from_starting() -> None:
+    evicted, waiting = pod(phase="Failed", **EVICTED), pod("waiting", "Pending", **UNSCHEDULABLE)
+    found = blocked([evicted])
+    assert found is not None
+    assert (found.reason, found.message) == ("Evicted", f"kc-1-0-x: {EVICTED['message']}")
+    found = blocked([evicted, waiting])
+    assert found is not None
+    assert found.reason == "Unschedulable"

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from support.objects import inference_deployment, spec_of
-from support.pods import pods
+from support.pods import CACHE, pods
 from tunecast_cache.mesh import MESHES
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.identity import cache_name, cache_spec, key_of, template_digest
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
+from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.resources.job import job
 
 ISTIO, LINKERD = "sidecar.istio.io/inject", "linkerd.io/inject"
 QUEUE = {"kueue.x-k8s.io/queue-name": "gpus"}
@@ -58,6 +61,14 @@ def test_what_ranks_are_given_of_their_own_wins_over_all_but_tunecasts_names() -
     assert rank["labels"]["app.kubernetes.io/managed-by"] == "tunecast"
     assert not QUEUE.keys() & replica["labels"].keys()
     assert replica["annotations"]["team"] == "a"
+
+
+def test_the_job_has_the_labels_of_its_ranks_for_queues_and_none_of_a_mesh() -> None:
+    spec = spec_of(inference_deployment(**of_ranks(labels=QUEUE)))
+    snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key_of(spec, 1), 1))
+    labels = job(CACHE, snapshot, 1, InitContainer("init:1"))["metadata"]["labels"]
+    assert labels.items() >= QUEUE.items()
+    assert ISTIO not in labels
 
 
 def test_emptydirs_of_replicas_pin_no_node() -> None:

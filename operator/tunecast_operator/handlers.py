@@ -21,9 +21,12 @@ SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
 
 
 def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
-    """Marks an object when it changes, when one of its children does, or when what it refers to does."""
+    """Marks an object when it changes, when one of its children does, or when what it refers to does.
 
-    def on_event(body: kopf.Body, **_: Any) -> None:
+    ``mark`` is called in the event loop, so it must not block.
+    """
+
+    async def on_event(body: kopf.Body, **_: Any) -> None:  # a coroutine: kopf runs plain functions in threads
         for item in concerned(dict(body)):
             mark(item)
 
@@ -74,6 +77,5 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # let only a few objects a second through. Handlers only enqueue, so workers cost next to nothing.
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.2
-    settings.queueing.batch_window = 0.01
     for plural in ("deployments", "jobs", "pods", "configmaps"):
         settings.watching.label_selectors[plural] = SELECTOR

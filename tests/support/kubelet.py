@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import urllib.request
+from collections.abc import Collection
 from typing import Any
 
 from support.objects import proof
@@ -16,7 +17,7 @@ from tunecast_cache.job import JobSettings, RankResult, archive_object, result_o
 from tunecast_cache.manifest import Archive, Proof, Provenance
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.seal import seal
-from tunecast_operator.cluster import JOB, POD, SECRET, Cluster
+from tunecast_operator.cluster import JOB, NODE, POD, SECRET, Cluster
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL
 from tunecast_operator.plan.outcome import rank_of
 from tunecast_operator.resources.job import SETTINGS_VOLUME
@@ -35,6 +36,7 @@ class Kubelet:
         self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
         self.token: str | None = None  # what results are sealed with, where it isn't their attempt's
         self.running_only = False
+        self.ranks: Collection[int] | None = None  # the only ones whose pods start; None for all
         self.serves = False  # whether replicas become ready
         self.sidecars = False  # whether an injector has put one beside each engine, which never ends
 
@@ -44,7 +46,8 @@ class Kubelet:
             settings = self._settings(job)
             if settings:
                 for pod in self._cluster.list(POD, self._namespace, f"job-name={job['metadata']['name']}"):
-                    self._step(pod, settings)
+                    if self.ranks is None or rank_of(pod) in self.ranks:
+                        self._step(pod, settings)
 
         for pod in self._cluster.list(POD, self._namespace, DEPLOYMENT_LABEL) if self.serves else ():
             if pod["status"]["phase"] == "Pending":
@@ -66,13 +69,16 @@ class Kubelet:
         return decode(JobSettings, base64.b64decode(secret["data"]["job.json"]), name)
 
     def _step(self, pod: dict[str, Any], settings: JobSettings) -> None:
-        phase = pod["status"]["phase"]
+        phase, state = pod["status"]["phase"], _engine_state(pod)
         if phase == "Pending":
             self._set(pod, "Running", {"running": {}})
+        elif phase == "Running" and "terminated" in state:
+            self._set(pod, "Failed" if state["terminated"]["exitCode"] else "Succeeded", state)
         elif phase == "Running" and not self.running_only:
             self._end(pod, settings)
 
     def _end(self, pod: dict[str, Any], settings: JobSettings) -> None:
+        """A real kubelet, too, reports terminated containers before the pod's last phase."""
         rank = rank_of(pod)
         result = self._result(rank)
         if rank == 0 and result.succeeded:
@@ -80,9 +86,7 @@ class Kubelet:
         token = settings.token if self.token is None else self.token
         _put(settings.uploads[result_object(rank)], seal(token, result_object(rank), canonical(result)))
         code = 0 if result.succeeded else 1
-        self._set(
-            pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "reason": "x", "message": ""}}
-        )
+        self._set(pod, "Running", {"terminated": {"exitCode": code, "reason": "x", "message": ""}})
 
     def _result(self, rank: int) -> RankResult:
         if self.failure:
@@ -99,10 +103,29 @@ class Kubelet:
         statuses = [_container("engine", state)]
         if self.sidecars:
             phase, statuses = "Running", [*statuses, _container("istio-proxy", {"running": {}})]
-        conditions = [{"type": "PodScheduled", "status": "True"}]
+        known = [c for c in pod["status"].get("conditions", ()) if c["status"] == "True"]
+        conditions = known or [{"type": "PodScheduled", "status": "True"}]
         self._cluster.update_status(
             POD, {**pod, "status": {"phase": phase, "containerStatuses": statuses, "conditions": conditions}}
         )
+
+
+def bind(cluster: Cluster, pod: dict[str, Any]) -> None:
+    """Does a scheduler's part, where no node has room for any pod."""
+    metadata = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
+    cluster.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0", "namespace": ""}})
+    body = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": metadata["name"]},
+        "target": {"kind": "Node", "name": "gpu-0", "apiVersion": "v1"},
+    }
+    cluster._call("POST", POD, metadata["namespace"], metadata["name"], subresource="binding", body=body)
+
+
+def _engine_state(pod: dict[str, Any]) -> dict[str, Any]:
+    statuses = pod["status"].get("containerStatuses", ())
+    return next((status["state"] for status in statuses if status["name"] == "engine"), {})
 
 
 def _container(name: str, state: dict[str, Any]) -> dict[str, Any]:

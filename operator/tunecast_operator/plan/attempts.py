@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
@@ -24,6 +25,7 @@ from tunecast_operator.plan.outcome import (
     rank_of,
 )
 from tunecast_operator.plan.results import ineffective_because, proof_status
+from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.plan.steps import (
     clean,
     delete_job,
@@ -95,10 +97,11 @@ def _after(seen: Observed, outcome: Outcome) -> Plan:
 
 def _attempt_running(seen: Observed) -> Plan:
     status = with_attempt(seen)
-    why = blocked(seen.pods, seen.job) or _not_created(seen)
+    why = blocked(seen.pods, seen.job, seen.now) or _not_created(seen)
     if stuck := gang.stuck(seen, why):
         status["lastFailure"] = failure(seen, stuck)
-        return Plan(delete_job(seen), clean(status), unready(seen, c.RETRYING, stuck.message, warning=True), 2.0)
+        reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.RETRYING
+        return Plan(delete_job(seen), clean(status), unready(seen, reason, stuck.message, warning=True), 2.0)
     running = gang.all_started(seen)
     if running and not status.get("startedAt"):
         status["startedAt"] = times.text(seen.now)
@@ -136,9 +139,10 @@ def _not_created(seen: Observed) -> Blocked | None:
         return Blocked("Suspended", f"the Job {name} is suspended: a queue, such as one of Kueue, admits it", True)
     if seen.refusal:
         return Blocked("PodsNotCreated", f"Job {name}: {seen.refusal}", capacity=exceeds_quota(seen.refusal))
-    if seen.pods or times.seconds_since(job.get("metadata", {}).get("creationTimestamp"), seen.now) < POLL_SECONDS:
+    if times.seconds_since(job.get("metadata", {}).get("creationTimestamp"), seen.now) < POLL_SECONDS:
         return None
-    return Blocked("PodsNotCreated", f"kubectl describe job {name} says why", capacity=True)
+    text = f"{len(seen.pods)} of {seen.spec.ranks} pods exist: kubectl describe job {name} says why"
+    return Blocked("PodsNotCreated", text, capacity=True)
 
 
 def next_attempt(seen: Observed) -> Plan:
@@ -149,7 +153,7 @@ def next_attempt(seen: Observed) -> Plan:
     if seen.status.get("nextAttemptAt") and wait > 0:
         return Plan((), clean(seen.status), _steady_reason(seen), wait)
     if seen.rival:
-        return _behind(seen)
+        return _behind(seen, seen.rival)
     attempt = seen.attempt + 1
     status = {**seen.status, "attempt": attempt, "job": attempt_name(dict(seen.cache), attempt), "nextAttemptAt": None}
     status |= {"state": "Pending", "settingsRenewAt": None, "progress": None}
@@ -158,11 +162,17 @@ def next_attempt(seen: Observed) -> Plan:
     return Plan((CreateAttempt(attempt),), clean(status), conditions, POLL_SECONDS)
 
 
-def _behind(seen: Observed) -> Plan:
-    """Another KernelCache tunes this key: its bundle will do here too, so nothing is tuned twice at once."""
-    text = f"KernelCache {seen.rival} tunes the same key: this one waits for its bundle"
-    reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
-    return Plan((), clean({**seen.status, "state": "Pending"}), unready(seen, reason, text), POLL_SECONDS)
+def _behind(seen: Observed, rival: Rival) -> Plan:
+    """Another KernelCache tunes this key: its bundle will do here too, so nothing is tuned twice at once.
+
+    While the ranks of that one run, this one's time in the queue doesn't count: it begins anew where they fail.
+    """
+    status: dict[str, Any] = {**seen.status, "state": "Pending"}
+    if rival.runs:
+        status["queuedSince"] = None
+    reason = c.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else c.QUEUED
+    text = f"KernelCache {rival.name} tunes the same key: this one waits for its bundle"
+    return Plan((), clean(status), unready(seen, reason, text), POLL_SECONDS)
 
 
 def _requeue(seen: Observed, outcome: Outcome) -> Plan:

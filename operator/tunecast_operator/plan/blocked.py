@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from tunecast_operator import times
+
+EVICTED = "Evicted"
+INIT_SECONDS = 180.0  # an injected init container that runs for longer is named: it may never end
 
 # Waiting reasons that mean trouble, not progress.
 _TROUBLE = {
@@ -32,21 +38,43 @@ def exceeds_quota(message: str) -> bool:
     return "exceeded quota" in message
 
 
-def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None = None) -> Blocked | None:
-    """The first thing that keeps a pod from starting; what a user must mend comes before a lack of room.
+def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None, now: datetime) -> Blocked | None:
+    """The first thing that keeps a pod from starting; what a user must fix comes before a lack of room.
 
     Pods that were evicted stay listed for long, so they count only where nothing else does.
+
+    Args:
+        pods: pods of ``owner``.
+        owner: a Job or a Deployment; None where it is not there.
+        now: the time, to judge how long an init container has run.
     """
     pods = list(pods)
-    found = [why for pod in pods for why in _of_pod(pod)] + list(_of_owner(owner or {}))
+    known = _init_containers((owner or {}).get("spec", {}).get("template", {}))
+    found = [why for pod in pods for why in (*_of_pod(pod), *_endless(pod, known.keys(), now))]
+    found += _of_owner(owner or {})
     return min(found, key=lambda why: why.capacity, default=next(_evicted(pods), None))
+
+
+def _init_containers(pod: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {container["name"]: container for container in pod.get("spec", {}).get("initContainers") or ()}
+
+
+def _endless(pod: Mapping[str, Any], known: Collection[str], now: datetime) -> Iterator[Blocked]:
+    """An init container that something injected, and that doesn't end: one that waits for a server, for instance."""
+    specs, name = _init_containers(pod), pod["metadata"]["name"]
+    for status in pod.get("status", {}).get("initContainerStatuses", ()):
+        since, container = status.get("state", {}).get("running", {}).get("startedAt"), status["name"]
+        sidecar = specs.get(container, {}).get("restartPolicy") == "Always" and status.get("started")
+        if container not in known and not sidecar and times.seconds_since(since, now) > INIT_SECONDS:
+            text = f"{name}, init container {container}, which Tunecast did not add, has run since {since}"
+            yield Blocked("InitContainerRuns", f"{text}: see its log, or exclude these pods from its injection")
 
 
 def _evicted(pods: Iterable[Mapping[str, Any]]) -> Iterator[Blocked]:
     for pod in pods:
         status = pod.get("status", {})
-        if status.get("reason") == "Evicted":
-            yield Blocked("Evicted", f"{pod['metadata']['name']}: {status.get('message', '')}", capacity=True)
+        if status.get("reason") == EVICTED:
+            yield Blocked(EVICTED, f"{pod['metadata']['name']}: {status.get('message', '')}", capacity=True)
 
 
 def _of_pod(pod: Mapping[str, Any]) -> Iterator[Blocked]:

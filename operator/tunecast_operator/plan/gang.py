@@ -13,7 +13,7 @@ from tunecast_operator.plan.tuning import Observed
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
 from tunecast_operator.resources.pod import ENGINE
 
-JOIN_SECONDS = 120.0  # within which ranks that all run find each other; they need a few
+JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some seconds, but torch may load slowly
 
 
 def all_started(seen: Observed) -> bool:
@@ -32,14 +32,31 @@ def stuck(seen: Observed, why: Blocked | None) -> Outcome | None:
 
 
 def _partial(seen: Observed, why: Blocked | None) -> Outcome | None:
-    """Some ranks hold a node while others can't start. Pods that only pull their image are given their time."""
-    created = (seen.job or {}).get("metadata", {}).get("creationTimestamp")
-    holding = sum(bool(pod.get("spec", {}).get("nodeName")) for pod in seen.pods)
-    if why is None or not holding or times.seconds_since(created, seen.now) <= seen.spec.queue_timeout_seconds:
+    """Some ranks hold a node for too long while others can't start.
+
+    Ranks that nothing is known to block may pull an image, so they have ``timeout`` in place of ``queueTimeout``.
+    """
+    since = min((bound for pod in seen.pods if (bound := _bound_since(pod))), default="")
+    limit, seconds = (
+        (seen.spec.queue_timeout, seen.spec.queue_timeout_seconds)
+        if why
+        else (seen.spec.timeout, seen.spec.timeout_seconds)
+    )
+    if not since or times.seconds_since(since, seen.now) <= seconds:
         return None
     started = sum(engine_started(pod) for pod in seen.pods)
-    text = f"only {started} of {seen.spec.ranks} ranks ran within {seen.spec.queue_timeout}, so their Job was deleted"
-    return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}: {why.reason}: {why.message}")
+    cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod says what the others wait for"
+    text = f"only {started} of {seen.spec.ranks} ranks ran within {limit} of the first one's binding to a node"
+    return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}")
+
+
+def _bound_since(pod: Mapping[str, Any]) -> str:
+    """When a rank that may hold GPUs was bound to its node, in RFC 3339; empty where it wasn't."""
+    if not pod.get("spec", {}).get("nodeName"):
+        return ""
+    conditions = pod.get("status", {}).get("conditions", ())
+    moments = (c.get("lastTransitionTime") for c in conditions if (c["type"], c["status"]) == ("PodScheduled", "True"))
+    return str(next(moments, None) or pod["metadata"].get("creationTimestamp", ""))
 
 
 def _unjoined(seen: Observed) -> Outcome | None:

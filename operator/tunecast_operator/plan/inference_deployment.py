@@ -14,19 +14,21 @@ from tunecast_operator import times
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
-from tunecast_operator.plan.blocked import blocked
+from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
 from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.resources.pod import ENGINE
 from tunecast_operator.resources.quarantine import Quarantine
 from tunecast_operator.resources.service import serving_service
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
 # An old revision without a ready replica for so long serves nobody: it no longer keeps a new one waiting for its cache.
-NOT_SERVING_SECONDS = 120.0
+FAILING_SECONDS = 120.0  # where its engines crash, or its pods can't start
+STARTING_SECONDS = 600.0  # where its replicas only take long to start: a Deployment's default progressDeadlineSeconds
 _SERVES = float("inf")
 
 
@@ -82,10 +84,10 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     wanted = _wanted(seen, init, key_version)
     tunes = seen.spec.tuning.policy != "Never"
     waiting = seen.spec.tuning.policy == "TuneFirst" and not _decided(wanted.cache)
-    live = revision_of(dict(seen.deployment)) if seen.deployment else None
+    live = _live(seen)
     patience = _patience(seen)
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key and patience > 0
-    held = waiting and (seen.deployment is None or (live is not None and live.held and not _let_go(seen)))
+    held = waiting and (seen.deployment is None or (live is not None and live.held))
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
@@ -107,20 +109,35 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     )
 
 
-def _let_go(seen: Observed) -> bool:
-    """Somebody scaled a Deployment that is held: an administrator, while no operator ran."""
-    return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1)) > 0
+def _live(seen: Observed) -> Revision | None:
+    """The revision that the Deployment was rendered with. It is held only while it has no replicas.
+
+    An administrator scales a Deployment that is held, where no operator runs to release it.
+    """
+    revision = revision_of(dict(seen.deployment)) if seen.deployment else None
+    return revision and replace(revision, held=revision.held and not _live_replicas(seen))
+
+
+def _live_replicas(seen: Observed) -> int:
+    return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1))
 
 
 def _patience(seen: Observed) -> float:
     """Seconds for which the old revision, which has no ready replica, still keeps a new one waiting."""
     live = seen.deployment or {}
-    status, replicas = live.get("status") or {}, (live.get("spec") or {}).get("replicas", 1)
-    if status.get("readyReplicas") or not replicas:
+    status = live.get("status") or {}
+    if status.get("readyReplicas") or not _live_replicas(seen):
         return _SERVES
     available = c.find(status, "Available")
     since = available.get("lastTransitionTime") or live.get("metadata", {}).get("creationTimestamp")
-    return NOT_SERVING_SECONDS - times.seconds_since(since, seen.now)
+    why = blocked(seen.pods, live, seen.now)
+    fails = any(_restarted(pod) for pod in seen.pods) or (why is not None and why.reason != EVICTED)
+    return (FAILING_SECONDS if fails else STARTING_SECONDS) - times.seconds_since(since, seen.now)
+
+
+def _restarted(pod: Mapping[str, Any]) -> bool:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return any(s["name"] == ENGINE and int(s.get("restartCount", 0)) for s in statuses)
 
 
 def _live_port(seen: Observed) -> int:
@@ -131,7 +148,7 @@ def _live_port(seen: Observed) -> int:
 
 def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
     spec_digest = template_digest(seen.spec)
-    live = revision_of(dict(seen.deployment)) if seen.deployment else None
+    live = _live(seen)
     if live and live.spec == spec_digest:
         init, key_version = live.init, live.key_version
     key = key_of(seen.spec, key_version)
@@ -189,7 +206,7 @@ def _replicas(seen: Observed, live: Revision | None) -> int | None:
     if seen.deployment is None or (live is not None and live.held):
         return 1
     owner = _replicas_owner(seen.deployment or {})
-    return int(((seen.deployment or {}).get("spec") or {}).get("replicas", 1)) if owner == "tunecast" else None
+    return _live_replicas(seen) if owner == "tunecast" else None
 
 
 def _replicas_owner(live: Mapping[str, Any]) -> str:
@@ -236,8 +253,8 @@ def _desired(seen: Observed) -> int:
     """The spec's, else the live value; a Deployment that is held waits to become one replica."""
     if seen.spec.replicas is not None:
         return seen.spec.replicas
-    live = revision_of(dict(seen.deployment or {}))
-    return 1 if live is None or live.held else int((seen.deployment or {})["spec"].get("replicas", 1))
+    live = _live(seen)
+    return 1 if live is None or live.held else _live_replicas(seen)
 
 
 def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
@@ -322,7 +339,7 @@ def _ready_condition(seen: Observed, *, held: bool, applied: bool) -> Condition:
     desired, ready = _desired(seen), int(status.get("readyReplicas", 0))
     observed = status.get("observedGeneration", 0) >= live.get("metadata", {}).get("generation", 1)
     current = applied and observed and spec.get("replicas", 1) == desired
-    why = blocked(seen.pods, live)
+    why = blocked(seen.pods, live, seen.now)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
         return Condition(
             c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}"

@@ -56,8 +56,17 @@ def engines_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> 
 
 
 def held_by_sidecars(pods: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether some pod goes on although its engine container has terminated."""
-    return any(_termination(pod) and not _over(pod) for pod in pods)
+    """Whether another container keeps some pod running although its engine container has terminated.
+
+    The phase alone doesn't tell: a kubelet reports terminated containers some seconds before the pod's last phase.
+    """
+    return any(_termination(pod) and not _over(pod) and _others_go_on(pod) for pod in pods)
+
+
+def _others_go_on(pod: Mapping[str, Any]) -> bool:
+    """A native sidecar, which is an init container, doesn't count: the kubelet ends it after the engine."""
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return any(s["name"] != ENGINE and "terminated" not in s.get("state", {}) for s in statuses)
 
 
 def rank_ended(pod: Mapping[str, Any]) -> bool:
@@ -70,9 +79,14 @@ def _over(pod: Mapping[str, Any]) -> bool:
 
 
 def attempt_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the attempt's end is decided. A sidecar that never ends keeps its Job from finishing."""
+    """Whether the attempt's end is decided, which a sidecar that never ends keeps its Job from seeing.
+
+    A Job fails with its first pod. So does an attempt whose engine failed beside a sidecar, once no engine runs: a rank
+    that never started would otherwise be waited for without end.
+    """
     pods = list(pods)
-    return finished(job) or (engines_ended(job, pods) and held_by_sidecars(pods))
+    failed = any(_termination(pod).get("exitCode") for pod in pods) and not any(_engine_runs(pod) for pod in pods)
+    return finished(job) or (held_by_sidecars(pods) and (failed or engines_ended(job, pods)))
 
 
 def succeeded(job: Mapping[str, Any]) -> bool:
@@ -133,8 +147,11 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
 
 def engine_started(pod: Mapping[str, Any]) -> bool:
     """Whether a rank's engine container runs, or has run."""
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return any(s["name"] == ENGINE and s.get("state", {}).keys() & {"running", "terminated"} for s in statuses)
+    return bool(_engine_state(pod).keys() & {"running", "terminated"})
+
+
+def _engine_runs(pod: Mapping[str, Any]) -> bool:
+    return "running" in _engine_state(pod)
 
 
 def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Outcome:
@@ -220,7 +237,10 @@ def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
 
 
 def _termination(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    engine: Mapping[str, Any] = next((s for s in statuses if s["name"] == ENGINE), {})
-    ended: Mapping[str, Any] = engine.get("state", {}).get("terminated", {})
+    ended: Mapping[str, Any] = _engine_state(pod).get("terminated", {})
     return ended
+
+
+def _engine_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    return next((s.get("state", {}) for s in statuses if s["name"] == ENGINE), {})

@@ -12,6 +12,7 @@ from tunecast_cache.job import Progress, RankResult
 from tunecast_cache.manifest import Manifest
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
+from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.resources.quarantine import Quarantine
 
 
@@ -72,7 +73,7 @@ class Observed:
     spec: KernelCacheSpec
     wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
     now: datetime
-    rival: str = ""  # another KernelCache that tunes this key now
+    rival: Rival | None = None  # another KernelCache that tunes this key now
     published: Published | None = None
     store_error: TunecastError | None = None
     publish_error: TunecastError | None = None  # what was staged can't be published

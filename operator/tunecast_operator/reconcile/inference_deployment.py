@@ -38,6 +38,7 @@ from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.reports import init_report, init_runs
 from tunecast_operator.publisher import Publisher
+from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
 from tunecast_operator.reconcile.status import StatusWriter
@@ -66,12 +67,14 @@ class InferenceDeploymentReconciler:
         self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
         self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
+        self._hiccups = Hiccups()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
         owner = self._cluster.get(INFERENCE_DEPLOYMENT, namespace, name)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
+            self._hiccups.over(namespace, name)
             return GONE
         try:
             spec = InferenceDeploymentSpec.model_validate(owner["spec"])
@@ -90,8 +93,10 @@ class InferenceDeploymentReconciler:
         except ConflictError:
             raise
         except ClusterError as error:
-            self._write_failing(owner, error)
+            if not self._hiccups.first(namespace, name):
+                self._write_failing(owner, error)
             raise
+        self._hiccups.over(namespace, name)
         self._write(owner, seen, plan)
         return plan.requeue_seconds
 
@@ -176,8 +181,8 @@ class InferenceDeploymentReconciler:
         """Shows what the API server answered to a write that is tried again; what was known before stays."""
         status = owner.get("status") or {}
         kept = [c.kept(found) for found in status.get("conditions", ()) if found["type"] != c.RECONCILING]
-        known = kept or [Condition(c.READY, "False", error.reason, str(error))]
-        reconciling = Condition(c.RECONCILING, "True", error.reason, str(error))
+        known = kept or [Condition(c.READY, "False", error.reason, str(error), warning=True)]
+        reconciling = Condition(c.RECONCILING, "True", error.reason, str(error), warning=True)
         self._status.write(owner, _without_conditions(status), (*known, reconciling))
 
     def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
@@ -197,4 +202,6 @@ def _told(condition: Condition) -> bool:
     """The steps of tuning are told by the KernelCache; here, that it began and how it ended."""
     if condition.type == c.CACHE_READY:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
+    if condition.type == c.RECONCILING:
+        return condition.reason == ClusterError.reason
     return condition.type in {c.READY, c.DRIFTED} or (condition.type == c.STALLED and condition.status == "True")

@@ -24,6 +24,7 @@ from tunecast_operator.cluster import (
     SECRET,
     SERVICE,
     Cluster,
+    ClusterError,
     ConflictError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
@@ -37,6 +38,7 @@ from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
 from tunecast_operator.publisher import Publisher, renewal_seconds
+from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.orphans import Orphans
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
@@ -66,12 +68,14 @@ class KernelCacheReconciler:
         self._metrics = metrics
         self._orphans = Orphans(cluster, publisher, now)
         self._status = StatusWriter(cluster, KERNEL_CACHE, _told, metrics, now)
+        self._hiccups = Hiccups()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
         cache = self._cluster.get(KERNEL_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
+            self._hiccups.over(namespace, name)
             return self._orphans.clean(namespace, name)
         self._orphans.exists(cache)
         plan = self._carry_out(self._observe(cache))
@@ -81,20 +85,22 @@ class KernelCacheReconciler:
     def _carry_out(self, seen: tuning.Observed) -> tuning.Plan:
         """Decides and acts; returns what status is to say."""
         plan = plans.decide(seen)
+        namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
         try:
             done = self._perform_all(seen, plan)
         except ConflictError:
             raise
         except TunecastError as error:
+            if type(error) is ClusterError and self._hiccups.first(namespace, name):
+                raise
             if isinstance(error, StoreError):
                 self._metrics.store_failed(error.reason)
             publishing = any(isinstance(action, tuning.Publish) for action in plan.actions)
             if publishing and isinstance(error, (BundleError, MalformedError, NotFoundError)):
                 return self._carry_out(replace(seen, publish_error=error))
-            log.warning(
-                "KernelCache %s/%s: %s", seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"], error
-            )
+            log.warning("KernelCache %s/%s: %s", namespace, name, error)
             return plans.not_done(seen, plan, error)
+        self._hiccups.over(namespace, name)
         return replace(plan, status={**plan.status, **done})
 
     def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:

@@ -45,7 +45,8 @@ def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
 
 
 def create(driver: Driver, name: str = "qwen3", **spec: Any) -> None:
-    owner = inference_deployment(**{"replicas": 2, "tuning": {"ranks": 2}, **spec})
+    wanted = {"replicas": 2, "tuning": {"ranks": 2}, **spec}
+    owner = inference_deployment(**{field: value for field, value in wanted.items() if value is not None})
     owner["metadata"] = {"name": name, "namespace": driver.namespace}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)
 
@@ -234,15 +235,22 @@ def test_generation_tunes_again(driver: Driver) -> None:
     assert len(driver.plain.list(JOB, driver.namespace)) == 2
 
 
-def test_what_an_administrator_releases_while_no_operator_runs_stays_released(driver: Driver) -> None:
+@pytest.mark.parametrize(("asked", "afterwards"), [({}, 2), ({"replicas": None}, 3)], ids=["the spec's", "its own"])
+def test_what_an_administrator_releases_while_no_operator_runs_stays_released(
+    driver: Driver, kubernetes: Kubectl, asked: dict[str, Any], afterwards: int
+) -> None:
     driver.kubelet.running_only = True
-    create(driver)
+    create(driver, **asked)
     driver.until(lambda: driver.caches("Tuning"), "it is tuned")
-    assert replicas(driver) == 0, "held"
-    driver.plain.scale(DEPLOYMENT, driver.namespace, "qwen3", 1)
+    found = kubernetes("get", "deployments", "-n", driver.namespace, "-l", "app.kubernetes.io/managed-by=tunecast")
+    assert re.search(r"qwen3 +0/0", found), "held"
+    kubernetes("scale", "deployment/qwen3", "--replicas=3", "-n", driver.namespace)
     driver.restart(Writes())
-    driver.until(lambda: replicas(driver) == 2, "the operator is back, and sets what the spec says")
-    assert driver.caches("Tuning"), "and goes on tuning"
+    for _ in range(3):
+        driver.step()
+    assert replicas(driver) == afterwards
+    assert driver.deployment_status()["desiredReplicas"] == afterwards
+    assert driver.caches("Tuning"), "and tuning goes on"
 
 
 def test_a_hot_fix_of_a_revision_that_does_not_serve_is_not_withheld(driver: Driver) -> None:

@@ -13,10 +13,11 @@ from kubernetes.client import ApiClient
 from harness.deploy import ROOT
 from harness.kubectl import Kubectl, Object
 from support.driver import CountedCluster, CountedStore, Driver
+from support.kubelet import bind
 from support.objects import inference_deployment, serving_pod
 from support.s3 import S3
 from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, NODE, POD, Kind
+from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, POD, Kind
 from tunecast_operator.plan.ends import FORGET_AFTER
 
 pytestmark = pytest.mark.integration
@@ -127,22 +128,14 @@ def quarantine(driver: Limited) -> None:
             "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
         }
     }
-    driver.plain.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0", "namespace": ""}})
     for pod in serving(driver):
-        bind(driver, pod["metadata"]["name"])
+        bind(driver.plain, pod)
     driver.until(lambda: ("get", "nodes") in driver.cluster.used, "what their node is")
     for pod in serving(driver):
         said = serving_pod(pod["metadata"]["name"], cache["status"]["manifest"], crashed)
         driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
     driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
     driver.until(lambda: ("delete", "pods") in driver.cluster.used, "what crashes is replaced")
-
-
-def bind(driver: Driver, name: str) -> None:
-    """As a scheduler does, where there is none."""
-    target = {"kind": "Node", "name": "gpu-0", "apiVersion": "v1"}
-    body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
-    driver.plain._call("POST", POD, driver.namespace, name, subresource="binding", body=body)
 
 
 def change_the_strategy(driver: Driver) -> None:

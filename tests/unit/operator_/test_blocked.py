@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.objects import NOW
 from support.observed import RUNNING, UNDER_WAY, job, pod, seen
 from tunecast_operator import conditions as c
 from tunecast_operator.conditions import Condition
@@ -60,9 +61,9 @@ def test_a_job_that_a_queue_holds_is_waited_for() -> None:
 
 def test_an_eviction_is_named_where_nothing_else_keeps_pods_from_starting() -> None:
     evicted, waiting = pod(phase="Failed", **EVICTED), pod("waiting", "Pending", **UNSCHEDULABLE)
-    found = blocked([evicted])
+    found = blocked([evicted], None, NOW)
     assert found is not None
     assert (found.reason, found.message) == ("Evicted", f"kc-1-0-x: {EVICTED['message']}")
-    found = blocked([evicted, waiting])
+    found = blocked([evicted, waiting], None, NOW)
     assert found is not None
     assert found.reason == "Unschedulable"

@@ -12,38 +12,44 @@ from support.observed import KEY, RESULT, UNDER_WAY, job, ready, seen
 from tunecast_cache.job import Progress, RankResult
 from tunecast_operator import times
 from tunecast_operator.plan.kernel_cache import decide
+from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.plan.tuning import CleanUpAttempt, CreateAttempt, DeleteJob, DeleteService, Publish, Published
 
 SIDECAR = {"name": "istio-proxy", "state": {"running": {}}}
 QUEUED = {k: v for k, v in UNDER_WAY.items() if k != "startedAt"} | {"state": "Pending"}
 QUEUED["queuedSince"] = times.text(NOW - timedelta(minutes=11))
-EARLIER, OLD = times.text(NOW - timedelta(minutes=3)), times.text(NOW - timedelta(minutes=11))
+EARLIER, OLD = times.text(NOW - timedelta(minutes=6)), times.text(NOW - timedelta(minutes=11))
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU is left"}
 DELETE = DeleteJob("kc-1", "job-uid")
 
 
-def rank(number: int, state: dict[str, Any], *, node: str = "gpu-0", **status: Any) -> dict[str, Any]:
+def rank(number: int, state: dict[str, Any], *, bound: str = EARLIER, **status: Any) -> dict[str, Any]:
     statuses = [{"name": "engine", "state": state}, SIDECAR]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": bound}
     return {
         "metadata": {
             "name": f"kc-1-{number}",
             "annotations": {"batch.kubernetes.io/job-completion-index": str(number)},
         },
-        "spec": {"nodeName": node} if node else {},
-        "status": {"phase": "Running", "containerStatuses": statuses, **status},
+        "spec": {"nodeName": "gpu-0"},
+        "status": {"phase": "Running", "containerStatuses": statuses, "conditions": [scheduled], **status},
     }
 
 
-def ended(number: int, code: int = 0) -> dict[str, Any]:
-    return rank(number, {"terminated": {"exitCode": code, "reason": "x"}})
+def ended(number: int, code: int = 0, **status: Any) -> dict[str, Any]:
+    return rank(number, {"terminated": {"exitCode": code, "reason": "x"}}, **status)
 
 
 def running(number: int, since: str = EARLIER) -> dict[str, Any]:
-    return rank(number, {"running": {"startedAt": since}})
+    return rank(number, {"running": {"startedAt": since}}, bound=since)
+
+
+def creating(number: int, since: str = EARLIER, **status: Any) -> dict[str, Any]:
+    return rank(number, {"waiting": {"reason": "ContainerCreating"}}, bound=since, phase="Pending", **status)
 
 
 def pending(number: int) -> dict[str, Any]:
-    return rank(number, {}, node="", phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[])
+    return {**rank(number, {}, phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[]), "spec": {}}
 
 
 # --- sidecars ---------------------------------------------------------------------------------------------------------
@@ -60,9 +66,35 @@ def test_a_published_attempt_whose_sidecars_go_on_releases_its_gpus() -> None:
     assert plan.actions == (DELETE, CleanUpAttempt(1), DeleteService())
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [{"name": "istio-proxy", "state": {"terminated": {"exitCode": 0}}}],
+    ],
+    ids=["that has no sidecar", "whose sidecar ended too"],
+)
+def test_the_job_of_a_pod_whose_phase_is_still_to_come_is_left_to_finish(others: list[dict[str, Any]]) -> None:
+    """A kubelet reports terminated containers before the phase; the finished Job then stays for its logs."""
+    engine = {"name": "engine", "state": {"terminated": {"exitCode": 0}}}
+    native = [{"name": "linkerd-proxy", "started": True, "state": {"running": {"startedAt": EARLIER}}}]
+    status: dict[str, Any] = {"containerStatuses": [engine, *others], "initContainerStatuses": native}
+    pods = [rank(number, {}, **status) for number in (0, 1)]
+    for pod in pods:
+        pod["spec"]["initContainers"] = [{"name": "linkerd-proxy", "restartPolicy": "Always"}]
+    assert decide(seen(UNDER_WAY, job=job(), pods=pods, results={0: RESULT})).actions == ()
+
+
 def test_an_attempt_goes_on_while_one_engine_runs() -> None:
     plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0), running(1)], results={0: RESULT}))
     assert (plan.status["state"], plan.actions) == ("Tuning", ())
+
+
+def test_a_rank_that_never_started_is_not_waited_for_once_another_failed_beside_its_sidecar() -> None:
+    said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
+    plan = decide(seen(QUEUED, job=job(), pods=[ended(0, 1), creating(1)], results=said))
+    assert plan.actions == (DELETE, CleanUpAttempt(1))
+    assert (plan.status["lastFailure"]["reason"], plan.status["requeues"]) == ("RanksNotScheduled", 1)
 
 
 def test_a_failed_engine_beside_a_living_sidecar_is_retried_without_its_job() -> None:
@@ -104,17 +136,48 @@ def test_it_is_queued_again_and_counted_as_neither_a_crash_nor_a_disruption() ->
     assert ready(again).reason == "QueueTimeout"
 
 
+HOUR = times.text(NOW - timedelta(minutes=61))
+INJECTED = {"name": "vault-agent-init", "state": {"running": {"startedAt": OLD}}}
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        [running(0, OLD)],
+        [running(0, OLD), creating(1, OLD, initContainerStatuses=[INJECTED])],
+        [creating(0, OLD, initContainerStatuses=[INJECTED]), pending(1)],
+        [creating(0, HOUR), creating(1, HOUR)],
+    ],
+    ids=["a pod is not created", "an init container never ends", "no rank runs, but one holds a node", "no volume"],
+)
+def test_ranks_that_hold_a_node_for_nothing_give_it_back(pods: list[dict[str, Any]]) -> None:
+    assert decide(seen(QUEUED, job=job(creationTimestamp=HOUR), pods=pods)).actions == (DELETE,)
+
+
 @pytest.mark.parametrize(
     ("created", "pods"),
     [
         (EARLIER, [running(0), pending(1)]),
         (OLD, [pending(0), pending(1)]),
-        (OLD, [running(0, OLD), rank(1, {"waiting": {"reason": "ContainerCreating"}}, phase="Pending")]),
+        (HOUR, [running(0), pending(1)]),
+        (OLD, [running(0, OLD), creating(1, OLD)]),
     ],
-    ids=["within the time", "that holds nothing", "that pulls an image"],
+    ids=["within the time", "that holds nothing", "whose first node came late", "that pulls an image"],
 )
 def test_a_job_goes_on_waiting(created: str, pods: list[dict[str, Any]]) -> None:
     assert DELETE not in decide(seen(QUEUED, job=job(creationTimestamp=created), pods=pods)).actions
+
+
+def test_an_injected_init_container_that_never_ends_is_named() -> None:
+    pods = [running(0), creating(1, initContainerStatuses=[INJECTED])]
+    plan = decide(seen(QUEUED, job=job(creationTimestamp=EARLIER), pods=pods, now=NOW - timedelta(minutes=2)))
+    assert ready(plan).reason == "PodsCannotStart"
+    assert "kc-1-1, init container vault-agent-init, which Tunecast did not add" in ready(plan).message
+
+
+def test_a_quota_that_allows_some_ranks_is_named() -> None:
+    plan = decide(seen(QUEUED | {"queuedSince": EARLIER}, job=job(creationTimestamp=EARLIER), pods=[running(0)]))
+    assert (ready(plan).reason, "1 of 2 pods exist" in ready(plan).message) == ("Queued", True)
 
 
 # --- ranks that don't find each other ---------------------------------------------------------------------------------
@@ -130,7 +193,7 @@ def test_ranks_that_all_run_and_do_not_join_name_the_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "since"), [("Joining", times.text(NOW - timedelta(seconds=30))), ("ColdStart", EARLIER)]
+    ("stage", "since"), [("Joining", times.text(NOW - timedelta(minutes=4))), ("ColdStart", EARLIER)]
 )
 def test_ranks_have_time_to_join(stage: Any, since: str) -> None:
     plan = decide(
@@ -154,8 +217,18 @@ def test_ranks_that_gave_up_joining(pods: list[dict[str, Any]], reason: str, cou
 
 
 def test_a_key_that_another_kernel_cache_tunes_waits_for_it() -> None:
-    plan = decide(seen(rival="kc-older"))
+    plan = decide(seen(rival=Rival("kc-older", runs=False)))
     assert plan.actions == ()
     assert ready(plan).reason == "Queued"
     assert "kc-older" in ready(plan).message
     assert plan.requeue_seconds
+
+
+def test_the_time_behind_ranks_that_run_is_no_time_in_the_queue() -> None:
+    """Its replicas wait for a bundle that is on its way; where that fails, its own wait for capacity begins anew."""
+    late = {"queuedSince": OLD}
+    assert ready(decide(seen(late, rival=Rival("kc-older", runs=False)))).reason == "QueueTimeout"
+    behind = decide(seen(late, rival=Rival("kc-older", runs=True)))
+    assert ready(behind).reason == "Queued"
+    begun = decide(seen(behind.status))
+    assert (begun.actions, begun.status["queuedSince"]) == ((CreateAttempt(1),), times.text(NOW))

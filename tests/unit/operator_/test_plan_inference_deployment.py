@@ -31,8 +31,15 @@ def kernel_cache(
     }
 
 
-def plan(owner: dict[str, Any], *caches: Any, live: Any = None, reports: Any = (), init: InitContainer = INIT) -> Plan:
-    return decide(Observed(owner, spec_of(owner), live, caches, [], reports, NOW), init, 1)
+def plan(
+    owner: dict[str, Any],
+    *caches: Any,
+    live: Any = None,
+    reports: Any = (),
+    init: InitContainer = INIT,
+    pods: Any = (),
+) -> Plan:
+    return decide(Observed(owner, spec_of(owner), live, caches, pods, reports, NOW), init, 1)
 
 
 def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
@@ -212,20 +219,50 @@ def unavailable(seconds: float) -> dict[str, Any]:
     return {**OLD, "conditions": [{"type": "Available", "status": "False", "lastTransitionTime": since}]}
 
 
+STARTING = serving_pod("qwen3-a", "m", {"state": {"running": {"startedAt": times.text(NOW)}}})
+CRASHING = serving_pod("qwen3-a", "m", {"state": {"running": {"startedAt": times.text(NOW)}}, "restartCount": 1})
+BLOCKED = serving_pod("qwen3-a", "m", {"state": {"waiting": {"reason": "ImagePullBackOff"}}})
+
+
 @pytest.mark.parametrize(
-    ("status", "kept", "again"),
+    ("status", "pod", "kept", "again"),
     [
-        ({**OLD, "readyReplicas": 1}, True, None),
-        (unavailable(100), True, 20.0),
-        ({**unavailable(500), "readyReplicas": 1}, True, None),
-        (unavailable(121), False, None),
+        ({**OLD, "readyReplicas": 1}, CRASHING, True, None),
+        ({**unavailable(700), "readyReplicas": 1}, CRASHING, True, None),
+        (unavailable(500), STARTING, True, 100.0),
+        (unavailable(601), STARTING, False, None),
+        (unavailable(100), CRASHING, True, 20.0),
+        (unavailable(121), CRASHING, False, None),
+        (unavailable(121), BLOCKED, False, None),
     ],
-    ids=["that serves", "that may only restart", "that serves with too few", "that serves nobody"],
+    ids=["serves", "serves with too few", "starts", "starts too long", "crashed", "crashes for long", "can't start"],
 )
-def test_an_old_revision_is_kept_only_while_it_serves(status: dict[str, Any], kept: bool, again: float | None) -> None:
+def test_an_old_revision_is_kept_only_while_it_serves(
+    status: dict[str, Any], pod: dict[str, Any], kept: bool, again: float | None
+) -> None:
     fixed = inference_deployment(replicas=2, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
-    during = plan(fixed, live={**serving(), "status": status})
+    during = plan(fixed, live={**serving(), "status": status}, pods=[pod])
     assert (during.apply_deployment is None, during.requeue_seconds) == (kept, again)
+
+
+def test_a_held_deployment_that_an_administrator_scaled_keeps_its_replicas_and_its_template() -> None:
+    """Where the spec says nothing of replicas, their number is whoever's who set it last."""
+    owner = inference_deployment()
+    held = plan(owner)
+    scaled = lived(held, 3)
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    scaled["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
+    released = plan(owner, kernel_cache(owner, "Tuning", "Tuning"), live=scaled)
+    assert released.apply_deployment
+    assert "replicas" not in released.apply_deployment["spec"]
+    assert held.apply_deployment
+    assert released.apply_deployment["spec"]["template"] == held.apply_deployment["spec"]["template"]
+    assert released.status["desiredReplicas"] == 3
+
+
+def test_a_held_deployment_that_an_administrator_scaled_serves_while_another_key_is_tuned() -> None:
+    changed = inference_deployment(engine={"image": "vllm:v2"})
+    assert plan(changed, live=lived(plan(inference_deployment()), 3)).apply_deployment is None
 
 
 def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:

@@ -8,10 +8,23 @@ from kubernetes.client import ApiClient, Configuration
 
 from support.objects import NOW, inference_deployment, spec_of
 from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import DEPLOYMENT, JOB, Cluster, ConflictError, Kind, Object
+from tunecast_operator.cluster import (
+    DEPLOYMENT,
+    INFERENCE_DEPLOYMENT,
+    JOB,
+    KERNEL_CACHE,
+    SERVICE,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    Kind,
+    Object,
+)
+from tunecast_operator.conditions import find
 from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
+from tunecast_operator.plan.attempts import RETRY_SECONDS
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler, SweepError, parse_sweep
 from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
@@ -41,6 +54,50 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ConflictError, match="kc-3"):
         reconciler._observe(cache)
+
+
+class FullRange(Answers):
+    """An API server that has a KernelCache which is wanted, and fails each creation of a Service."""
+
+    def __init__(self, cache: Object) -> None:
+        super().__init__()
+        self.cache, self.statuses = cache, list[Object]()
+
+    def _call(self, method: str, kind: Kind, namespace: str, name: str = "", **more: Any) -> Object | None:
+        if (method, kind) == ("POST", SERVICE):
+            raise ClusterError("POST Service models/kc: 500 range is full")
+        if more.get("subresource") == "status":
+            self.statuses.append(more["body"]["status"])
+        if (method, kind, name) == ("GET", KERNEL_CACHE, "kc"):
+            return self.cache
+        if (method, kind) == ("GET", INFERENCE_DEPLOYMENT):
+            return {"items": [{**inference_deployment(), "status": {"kernelCache": "kc"}}]}
+        return super()._call(method, kind, namespace, name, **more)
+
+
+class EmptyStore:
+    """A publisher whose store works, and has no bundle."""
+
+    def find(self, *_: Any) -> None:
+        return None
+
+    def check(self) -> None:
+        return None
+
+
+def test_a_write_that_the_api_server_fails_is_shown_from_the_second_time_on() -> None:
+    spec = spec_of(inference_deployment())
+    metadata = {"name": "kc", "namespace": "models", "uid": "new", "generation": 1, "resourceVersion": "1"}
+    named = {"apiVersion": "tunecast.io/v1alpha1", "kind": "KernelCache", "metadata": metadata}
+    cluster = FullRange({**named, "spec": cache_spec(spec, key_of(spec, 1), 1)})
+    publisher = cast("Publisher", EmptyStore())
+    reconciler = KernelCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW))
+    with pytest.raises(ClusterError):
+        reconciler.reconcile("models", "kc")
+    assert cluster.statuses == []
+    assert reconciler.reconcile("models", "kc") == RETRY_SECONDS
+    shown = find(cluster.statuses[0], "Ready")
+    assert (shown["reason"], shown["message"]) == ("KubernetesFailed", "POST Service models/kc: 500 range is full")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunecast_operator.plan.rivals import rival
+from tunecast_operator.plan.rivals import Rival, rival
 
 
 def cache(name: str, state: str = "Pending", reason: str = "Queued", **status: Any) -> dict[str, Any]:
@@ -18,21 +18,26 @@ def cache(name: str, state: str = "Pending", reason: str = "Queued", **status: A
 ME = cache("kc-5")
 
 
+NEW = {"name": "kc-1", "creationTimestamp": "2026-11-28T10:00:01Z"}
+
+
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        ([], ""),
-        ([cache("kc-1")], "kc-1"),
-        ([cache("kc-9")], ""),
-        ([cache("kc-9", "Tuning", job="kc-9-1")], "kc-9"),
-        ([cache("kc-1"), cache("kc-9", "Tuning", job="kc-9-1")], "kc-9"),
-        ([cache("kc-1", "Publishing", job="kc-1-1")], "kc-1"),
-        ([cache("kc-1", reason="Retrying", nextAttemptAt="later")], "kc-1"),
-        ([cache("kc-1", reason="QueueTimeout", job="kc-1-1")], ""),
-        ([cache("kc-1", "Failed")], ""),
-        ([cache("kc-1", "Ready")], ""),
-        ([cache("kc-1", referredBy=[])], ""),
-        ([{"metadata": {"name": "kc-1", "creationTimestamp": "2026-11-28T10:00:01Z"}}], ""),
+        ([], None),
+        ([cache("kc-1")], Rival("kc-1", runs=False)),
+        ([cache("kc-9")], None),
+        ([cache("kc-9", "Tuning", job="kc-9-1")], Rival("kc-9", runs=True)),
+        ([cache("kc-1"), cache("kc-9", "Tuning", job="kc-9-1")], Rival("kc-9", runs=True)),
+        ([cache("kc-1", "Publishing", job="kc-1-1")], Rival("kc-1", runs=True)),
+        ([cache("kc-1", reason="Retrying", nextAttemptAt="later")], Rival("kc-1", runs=False)),
+        ([cache("kc-1", reason="QueueTimeout", job="kc-1-1")], None),
+        ([cache("kc-1", "Failed")], None),
+        ([cache("kc-1", "Ready")], None),
+        ([cache("kc-1", referredBy=[])], None),
+        ([{"metadata": NEW}], Rival("kc-1", runs=False)),
+        ([{"metadata": {**NEW, "deletionTimestamp": "2026-11-28T10:00:02Z"}}], None),
+        ([{"metadata": {**NEW, "creationTimestamp": "2026-11-28T10:00:09Z"}}], None),
     ],
     ids=[
         "alone",
@@ -46,8 +51,10 @@ ME = cache("kc-5")
         "one that gave up",
         "one that is ready",
         "one that nobody wants",
-        "one that nobody has looked at",
+        "an older one that no reconciler has looked at",
+        "but for one that is being deleted",
+        "a younger one that no reconciler has looked at",
     ],
 )
-def test_one_of_a_key_tunes_at_a_time(others: list[dict[str, Any]], expected: str) -> None:
+def test_one_of_a_key_tunes_at_a_time(others: list[dict[str, Any]], expected: Rival | None) -> None:
     assert rival(ME, [ME, *others]) == expected

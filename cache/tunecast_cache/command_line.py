@@ -121,8 +121,8 @@ class CommandLine:
 
     @property
     def host(self) -> str | None:
-        """The address that the engine listens on; None: every one."""
-        return self.text("--host")
+        """The address that the engine listens on; None: every one. The pod's own is known in the pod alone."""
+        return next(iter(self.options.get("--host", ())), None)
 
     @property
     def socket(self) -> str | None:
@@ -463,5 +463,5 @@ def _checked(line: CommandLine) -> CommandLine:
         raise CommandLineError("the command line names no model: write it behind `vllm serve`, or as --model=MODEL")
     if not 0 < line.port <= 65535:  # noqa: PLR2004
         raise CommandLineError(f"--port is {line.port}: write a port from 1 to 65535")
-    _ = (line.tensor, line.pipeline, line.data, line.host, line.socket, line.root_path, line.compile_cache_directory)
+    _ = (line.tensor, line.pipeline, line.data, line.socket, line.root_path, line.compile_cache_directory)
     return line

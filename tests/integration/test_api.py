@@ -119,6 +119,16 @@ BAD = [
     (args("--pipeline-parallel-size=2"), "engine.args contradict parallelism.pipeline"),
     (args("-dp=2"), "engine.args contradict parallelism.data"),
     (args("--data-parallel-size", "2"), "engine.args contradict parallelism.data"),
+    (args("--tensor_parallel_size=2"), "engine.args contradict parallelism.tensor"),
+    # where nobody reaches the engine
+    (args("--host=127.0.0.1"), "leave out --host, or set it to 0.0.0.0, :: or the pod's own address"),
+    (args("--host", "localhost"), "engine that listens on a loopback address"),
+    (args("--host", "::1"), "engine that listens on a loopback address"),
+    (inference_deployment(engine__command=["serve", "--host=127.8.0.1"]), "engine that listens on a loopback address"),
+    (args("--uds=/run/engine.sock"), "leave out --uds"),
+    (args("--uds", "/run/engine.sock"), "leave out --uds"),
+    (args("--ssl-certfile=/c", "--ssl-cert-reqs", "2"), "leave out --ssl-cert-reqs"),
+    (args("--ssl_certfile=/c", "--ssl_cert_reqs=2"), "probes have no client certificate"),
     # environment
     (
         inference_deployment(engine__env=[{"name": "A", "value": "1"}, {"name": "A"}]),
@@ -185,6 +195,8 @@ GOOD = [
     args("-tp", "4", "--pipeline-parallel-size=2", parallelism__tensor=4, parallelism__pipeline=2),
     args("--tensor-parallel-size-of-another-flag=7", "--portable=1"),
     args("--served-model-name", "--port-of-call"),
+    args("--host=0.0.0.0", "--host", "::", "--ssl-keyfile=/k", "--ssl-certfile=/c", "--ssl-cert-reqs=1"),
+    args("--host=$(POD_IP)", "--hostess=localhost", "--udsx"),
     args("--model", "$(MODEL)"),
     args("--revision=v2", model__revision="v2"),
     inference_deployment(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunecast_cache.listen import Listen
+from tunecast_cache.listen import Listen, is_loopback
 
 HEALTH_SECONDS = 2.0
 WORDS = 300  # characters of a refusal that are kept
@@ -106,7 +106,7 @@ class Client:
         )
         try:
             connection.connect()
-            _check_local(connection)
+            check_local(connection)
         except BaseException:
             connection.close()
             raise
@@ -121,10 +121,10 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _check_local(connection: http.client.HTTPConnection) -> None:
-    """A host's connection to itself has one address at both ends; to no other host is an API key ever sent."""
+def check_local(connection: http.client.HTTPConnection) -> None:
+    """A connection within one host has one of its addresses at both ends; no other host is ever sent an API key."""
     here, there = connection.sock.getsockname()[0], connection.sock.getpeername()[0]
-    if here != there:
+    if here != there and not is_loopback(there):
         raise ConnectionError(f"the engine's --host is {there}, which is not an address of this pod: its own is {here}")
 
 

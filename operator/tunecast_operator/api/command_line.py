@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tunecast_cache.command_line import read, variables
+from tunecast_cache.errors import CommandLineError
+from tunecast_cache.listen import Listen, listen
 from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
 
 MODEL = "$(MODEL)"
@@ -27,6 +30,14 @@ def command_line(spec: _Serving) -> list[str]:
     placed = any(MODEL in part for part in [*command, *args])
     line = [*command, *args] if placed else [*command, MODEL, *args]
     return [part.replace(MODEL, spec.model.name) for part in line] + _added(spec)
+
+
+def listening(spec: _Serving) -> Listen:
+    """Where the engine serves, and how; where its command line can't be read, as an engine does by default."""
+    try:
+        return listen(read(command_line(spec), environment=variables(spec.engine.env)))
+    except CommandLineError:
+        return Listen()
 
 
 def _added(spec: _Serving) -> list[str]:

@@ -91,6 +91,9 @@ class Parallelism(Model):
     )
 
 
+_LISTS = ("self.engine.command", "self.engine.args")
+
+
 def agrees(field: str, same: Callable[[str], str], *flags: str) -> tuple[str, str]:
     """A CEL rule: nothing in the command or the arguments gives one of ``flags`` another value than ``field`` has.
 
@@ -99,10 +102,40 @@ def agrees(field: str, same: Callable[[str], str], *flags: str) -> tuple[str, st
         same: makes the CEL expression that tells whether a string expression has that value.
         flags: the spellings of one flag.
     """
-    lists = ("self.engine.command", "self.engine.args")
-    checks = [check for line in lists for flag in flags for check in _agrees(line, flag, same)]
+    spellings = [spelt for flag in flags for spelt in sorted({flag, underscored(flag)})]
+    checks = [check for line in _LISTS for flag in spellings for check in _agrees(line, flag, same)]
     message = f"engine.args contradict {field}: leave {' and '.join(flags)} out of them, and set {field}"
     return " && ".join(checks), message
+
+
+def underscored(flag: str) -> str:
+    """As vLLM takes it too: --tensor_parallel_size."""
+    return "--" + flag[2:].replace("-", "_") if flag.startswith("--") else flag
+
+
+def reachable() -> list[tuple[str, str]]:
+    """CEL rules: the kubelet's probes and Services reach the engine. What is spelt otherwise the operator sees."""
+    socket = [f"{line}.all(a, !a.matches('^--uds?(=.*)?$'))" for line in _LISTS]
+    host = [check for line in _LISTS for check in _agrees(line, "--host", _elsewhere)]
+    certificates = [
+        check
+        for line in _LISTS
+        for flag in ("--ssl-cert-reqs", "--ssl_cert_reqs")
+        for check in _agrees(line, flag, lambda text: f"{text} != '2'")
+    ]
+    advice = "leave out --host, or set it to 0.0.0.0, :: or the pod's own address"
+    return [
+        (" && ".join(socket), "no probe reaches an engine that listens on a Unix socket: leave out --uds"),
+        (" && ".join(host), f"neither probes nor clients reach an engine that listens on a loopback address: {advice}"),
+        (
+            " && ".join(certificates),
+            "probes have no client certificate, as the engine would demand: leave out --ssl-cert-reqs",
+        ),
+    ]
+
+
+def _elsewhere(text: str) -> str:
+    return f"!{text}.matches('^(127[.0-9]*|localhost|.?::1.?)$')"
 
 
 def _agrees(line: str, flag: str, same: Callable[[str], str]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from tunecast_operator.api.engine import (
     ModelReference,
     Parallelism,
     agrees,
+    reachable,
     same_number,
     same_text,
 )
@@ -136,6 +137,7 @@ _AGREE = rules(
     agrees("parallelism.tensor", same_number("self.parallelism.tensor"), "--tensor-parallel-size", "-tp"),
     agrees("parallelism.pipeline", same_number("self.parallelism.pipeline"), "--pipeline-parallel-size", "-pp"),
     agrees("parallelism.data", same_number("self.parallelism.data"), "--data-parallel-size", "-dp"),
+    *reachable(),
     field=".engine.args",
 )
 

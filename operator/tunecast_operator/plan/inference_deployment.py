@@ -11,6 +11,7 @@ from typing import Any
 from tunecast_cache.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.command_line import listening
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
@@ -90,7 +91,8 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     held = waiting and (seen.deployment is None or (live is not None and live.held))
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
-    service = serving_service(dict(seen.owner), _live_port(seen) if keeps_old else seen.spec.engine.port)
+    serves = _live_port(seen) if keeps_old else (seen.spec.engine.port, listening(seen.spec).tls)
+    service = serving_service(dict(seen.owner), *serves)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     found = _drift(seen, wanted)
@@ -140,10 +142,11 @@ def _restarted(pod: Mapping[str, Any]) -> bool:
     return any(s["name"] == ENGINE and int(s.get("restartCount", 0)) for s in statuses)
 
 
-def _live_port(seen: Observed) -> int:
-    """Where the old revision, which goes on serving, serves."""
+def _live_port(seen: Observed) -> tuple[int, bool]:
+    """Where the old revision, which goes on serving, serves, and whether it is asked over TLS."""
     container = (seen.deployment or {})["spec"]["template"]["spec"]["containers"][0]
-    return int(container["ports"][0]["containerPort"])
+    probe = container.get("readinessProbe", {}).get("httpGet", {})
+    return int(container["ports"][0]["containerPort"]), probe.get("scheme") == "HTTPS"
 
 
 def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:

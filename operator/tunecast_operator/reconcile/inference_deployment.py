@@ -13,6 +13,7 @@ from tunecast_cache.key import KEY_VERSION
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_cache.trust import Trust
 from tunecast_operator import conditions as c
+from tunecast_operator.api.command_line import listening
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.cluster import (
@@ -82,6 +83,9 @@ class InferenceDeploymentReconciler:
             first = error.errors()[0]
             text = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
             self._write_stalled(owner, c.INVALID_SPEC, text)
+            return None
+        if why := listening(spec).refusal():
+            self._write_stalled(owner, c.INVALID_SPEC, f"spec.engine: {why}")
             return None
         seen = self._observe(owner, spec)
         plan = plans.decide(seen, self._installation.init, KEY_VERSION)

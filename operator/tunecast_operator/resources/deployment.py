@@ -12,7 +12,7 @@ from tunecast_cache.errors import MalformedError
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.records import camel, canonical, decode, to_json
 from tunecast_cache.trust import CONFIG_MAP
-from tunecast_operator.api.command_line import command_line
+from tunecast_operator.api.command_line import command_line, listening
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY, REVISION_ANNOTATION
 from tunecast_operator.resources.annotations import replica_annotations
@@ -124,7 +124,8 @@ def serving_pod(spec: InferenceDeploymentSpec, revision: Revision) -> dict[str, 
         command=command_line(spec),
         extra_environment=revision.environment,
     )
-    health = {"httpGet": {"path": "/health", "port": spec.engine.port}}
+    tls = {"scheme": "HTTPS"} if listening(spec).tls else {}  # kubelets don't verify the certificate
+    health = {"httpGet": {"path": "/health", "port": spec.engine.port, **tls}}
     engine = pod["containers"][0]
     engine["ports"] = [{"name": "http", "containerPort": spec.engine.port, "protocol": "TCP"}]
     # A cold start may take an hour (a whole JIT build); a warm one is seen within two seconds.

@@ -8,10 +8,14 @@ from tunecast_operator.identity import CACHE_LABEL, MANAGED_BY
 from tunecast_operator.resources.deployment import owner_reference, selector
 
 
-def serving_service(owner: dict[str, Any], port: int) -> dict[str, Any]:
-    """The engine's own port, in front of the ready replicas; while a rollout changes it, each pod's own is meant."""
+def serving_service(owner: dict[str, Any], port: int, tls: bool = False) -> dict[str, Any]:
+    """The engine's own port, in front of the ready replicas; while a rollout changes it, each pod's own is meant.
+
+    The port's name stays the same, since others refer to it; gateways and meshes go by ``appProtocol``.
+    """
     metadata = owner["metadata"]
-    ports = [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}]
+    protocol = "https" if tls else None
+    ports = [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP", "appProtocol": protocol}]
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tunecast_operator.api.command_line import command_line
+from tunecast_cache.listen import Listen
+from tunecast_operator.api.command_line import command_line, listening
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 
 
@@ -49,3 +50,26 @@ def test_what_is_given_is_not_added_again() -> None:
         line({"args": ["--tensor-parallel-size", "4"]}, None, {"tensor": 4})
         == "vllm serve org/m --tensor-parallel-size 4"
     )
+
+
+POD_IP = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ({}, Listen()),
+        ({"args": ["--host=::", "--ssl-keyfile=/k", "--ssl-certf", "/c"]}, Listen(host="::", tls=True)),
+        ({"args": ["--host=$(POD_IP)"], "env": [POD_IP]}, Listen(host="$(POD_IP)")),
+        ({"args": ["--host=$(HOST)"], "env": [{"name": "HOST", "value": "127.0.0.1"}]}, Listen(host="127.0.0.1")),
+        ({"command": ["sh", "-c", "exec vllm serve $(MODEL) --hos localhost"]}, Listen(host="localhost")),
+        ({"command": ["sh", "-c", "exec vllm serve $(MODEL) --ud /s"]}, Listen(socket="/s")),
+        (
+            {"command": ["python3", "my_server.py"], "args": ["--host", "127.0.0.1"]},
+            Listen(),
+        ),  # who knows what it means
+    ],
+)
+def test_where_the_engine_listens(engine: dict[str, Any], expected: Listen) -> None:
+    spec = InferenceDeploymentSpec.model_validate({"model": {"name": "org/m"}, "engine": {"image": "i", **engine}})
+    assert listening(spec) == expected

@@ -7,45 +7,55 @@ import os
 import shutil
 import stat
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-from tunecast_cache.archive import CUT, END, Entry, deflate, encode_index, hostile, inflate, read_index, sound
+from tunecast_cache.archive import CUT, END, Entry, deflate, encode_index
 from tunecast_cache.capture import STAGING, Captured, capture
 from tunecast_cache.errors import BundleError, DigestMismatchError, InstallError, UnsafeArchiveError
+from tunecast_cache.index import read_index
 from tunecast_cache.layers import layer_of
 from tunecast_cache.manifest import Archive
+from tunecast_cache.reader import files
 from tunecast_cache.spread import spread
+from tunecast_cache.stream import Stream, ahead
 
-__all__ = ["Captured", "ahead", "capture", "digest_of", "install", "pack", "unpack", "verify"]
+__all__ = ["Captured", "capture", "digest_of", "install", "pack", "unpack", "verify"]
 
 _CHUNK = 2**20
-_THREADS = 2  # measured: zlib keeps up with the file system, more only fight for the interpreter's lock
-
-T = TypeVar("T")
 
 
 def pack(root: Path, paths: Sequence[str], destination: Path) -> Archive:
     """Writes one layer's files, which nothing may be writing meanwhile, to the archive at ``destination``.
 
     Raises:
-        BundleError: ``paths`` are none, of several layers, or a file changed meanwhile.
+        BundleError: ``paths`` are none, of several layers, more than a reader takes, or a file changed meanwhile.
     """
     names = {layer.name if (layer := layer_of(path)) else "none" for path in paths}
     if len(names) != 1 or "none" in names:
         raise BundleError(f"an archive holds the files of one layer, not of {', '.join(sorted(names)) or 'none'}")
     entries = [_entry(root, path) for path in sorted(paths)]
     with tempfile.TemporaryFile(dir=destination.parent) as body, destination.open("wb") as target:
-        members = [body.write(member) for member in ahead(deflate, _cut(_tar(root, entries)))]
+        with ahead(deflate, _cut(_tar(root, entries))) as packed:
+            members = [body.write(member) for member in packed]
         target.write(encode_index(entries, members))
         body.seek(0)
         shutil.copyfileobj(body, target, _CHUNK)
     digest, size = digest_of(destination)
-    return Archive(names.pop(), digest, size, sum(entry.size for entry in entries), len(entries))
+    archive = Archive(names.pop(), digest, size, sum(entry.size for entry in entries), len(entries))
+    _try_index(destination, archive)
+    return archive
+
+
+def _try_index(path: Path, archive: Archive) -> None:
+    """Readers bound what they read: an archive that none of them would take is not worth sending."""
+    try:
+        with path.open("rb") as raw:
+            read_index(Stream(_chunks(raw)), archive)
+    except UnsafeArchiveError as error:
+        raise BundleError(f"{error}: leave this layer out (cache.layers.exclude)") from error
 
 
 def _entry(root: Path, path: str) -> Entry:
@@ -76,18 +86,6 @@ def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield bytes(buffer[:CUT])
             del buffer[:CUT]
     yield bytes(buffer)
-
-
-def ahead(work: Callable[[T], bytes], items: Iterable[T]) -> Iterator[bytes]:
-    """``map``, a few items ahead in threads: zlib runs beside the caller's file system calls, in bounded memory."""
-    waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def digest_of(path: Path) -> tuple[str, int]:
@@ -149,95 +147,36 @@ def verify(path: Path, expected: Archive) -> None:
 
 
 def _unpack(raw: BinaryIO, staging: Path, expected: Archive) -> None:
-    index = read_index(raw, expected.layer, expected.files)
-    _check(index.entries, expected)
-    _make_directories(staging, (entry.path for entry in index.entries))
-    with hostile(expected.layer):
-        stream = _Stream(ahead(inflate, (_part(raw, *member) for member in index.members)))
-        for entry in index.entries:
-            _unpack_file(f"{staging}/{entry.path}", entry, stream)
+    stream = Stream(_chunks(raw))
+    index = read_index(stream, expected)
+    _make_directories(staging, index.directories)
+    with files(stream, index, expected.layer) as found:
+        for entry, pieces in found:
+            _write(f"{staging}/{entry.path}", entry, pieces)
 
 
-def _part(raw: BinaryIO, offset: int, size: int) -> bytes:
-    raw.seek(offset)
-    return raw.read(size)
+def _chunks(raw: BinaryIO) -> Iterator[bytes]:
+    while chunk := raw.read(_CHUNK):
+        yield chunk
 
 
-def _check(entries: Sequence[Entry], expected: Archive) -> None:
-    held = (len(entries), sum(entry.size for entry in entries))
-    if held != (expected.files, expected.unpacked):
-        raise UnsafeArchiveError(
-            f"the archive of layer {expected.layer} says it holds {held[0]} files of {held[1]} bytes, "
-            f"its manifest {expected.files} of {expected.unpacked}"
-        )
-    for entry in entries:
-        layer = layer_of(entry.path) if sound(entry.path) else None
-        if layer is None or layer.name != expected.layer:
-            raise UnsafeArchiveError(
-                f"the archive of layer {expected.layer} holds {entry.path!r}, which isn't the layer's"
-            )
-    _refuse_clashes(expected.layer, [entry.path for entry in entries])
-
-
-def _refuse_clashes(layer: str, paths: Sequence[str]) -> None:
-    twice = next((path for path, count in Counter(paths).items() if count > 1), None)
-    clash = twice or next(iter(_parents(paths) & set(paths)), None)
-    if clash:
-        raise UnsafeArchiveError(f"the archive of layer {layer} holds {clash!r} twice")
-
-
-def _parents(paths: Iterable[str]) -> set[str]:
-    """All directories above ``paths``, without the root."""
-    found: set[str] = set()
-    nearest = {path.rpartition("/")[0] for path in paths} - {""}
-    while nearest:
-        found |= nearest
-        nearest = {path.rpartition("/")[0] for path in nearest} - {""} - found
-    return found
-
-
-def _make_directories(staging: Path, paths: Iterable[str]) -> None:
-    for directory in sorted(_parents(paths)):
+def _make_directories(staging: Path, directories: Sequence[str]) -> None:
+    for directory in directories:
         made = staging / directory
         made.mkdir(exist_ok=True)  # layers share some
         made.chmod(0o777)  # whatever the umask
         spread(made)
 
 
-class _Stream:
-    """Reads exact numbers of bytes from an iterator of chunks."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        while size:
-            if not self._rest:
-                self._rest = memoryview(next(self._chunks, b""))
-            piece, self._rest = self._rest[:size], self._rest[size:]
-            if not piece:
-                raise EOFError("it ends early")
-            size -= len(piece)
-            yield piece
-
-    def read(self, size: int) -> bytes:
-        return b"".join(self.pieces(size))
-
-
-def _unpack_file(path: str, entry: Entry, stream: _Stream) -> None:
-    header = entry.header()
-    if stream.read(len(header)) != header:
-        raise UnsafeArchiveError(f"the archive holds something else where {entry.path!r} should be")
+def _write(path: str, entry: Entry, pieces: Iterator[memoryview]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     try:
-        for piece in stream.pieces(entry.size):
+        for piece in pieces:
             _write_all(descriptor, piece)
         os.fchmod(descriptor, 0o777 if entry.executable else 0o666)  # whatever the umask
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))  # the last touch: ninja compares nanoseconds
     finally:
         os.close(descriptor)
-    stream.read(entry.padding)
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

@@ -18,6 +18,8 @@ NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
 BLOCKED_BY_MESH = "BlockedByMesh"  # the store can't be reached, in a pod whose proxy may start later
 NO_ROOM = "NoRoom"  # the bundle doesn't fit the pod's ephemeral storage, or the node's
 TERMINATED = "Terminated"  # the pod was deleted first
+OUT_OF_MEMORY = "OutOfMemory"
+INTERRUPTED = "Interrupted"  # killed with its supervisor, as the kernel does with memory.oom.group
 INTERNAL_ERROR = "InternalError"
 # and the reasons of tunecast_cache.errors
 

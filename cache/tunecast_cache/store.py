@@ -25,6 +25,7 @@ from tunecast_cache.errors import (
     StoreUnavailableError,
     TunecastError,
 )
+from tunecast_cache.hashing import Inspect, exhaust, hashed
 from tunecast_cache.manifest import Archive
 from tunecast_cache.presigned import put
 from tunecast_cache.retry import Retries
@@ -42,6 +43,7 @@ T = TypeVar("T")
 RANGE = 8 * 2**20  # bytes of one request
 LARGEST_COPY = 5 * 2**30  # S3's own limit
 SLOWEST_BYTES_PER_SECOND = 10 * 2**20  # at which a large object is still worth waiting for
+SLOWEST_INFLATED_PER_SECOND = 50 * 2**20  # for what inspects it
 MANIFEST_LIMIT = 8 * 2**20
 CHECK_SECONDS = 300  # that the URL of a check lives
 PRECONDITION_FAILED = "PreconditionFailed"
@@ -312,8 +314,12 @@ class Store:
     def _delete(self, name: str) -> None:
         self._try("delete", name, lambda s3: s3.delete_object(Bucket=self._settings.bucket, Key=name))
 
-    def publish(self, namespace: str, key: str, job: str, name: str, archive: Archive) -> None:
+    def publish(
+        self, namespace: str, key: str, job: str, name: str, archive: Archive, inspect: Inspect = exhaust
+    ) -> None:
         """Takes a staged archive over as a blob, after hashing it. A swap between hashing and copying is noticed.
+
+        ``inspect`` is given the archive's bytes, and raises BundleError or MalformedError if it may not be published.
 
         Raises:
             NotFoundError: nothing of that name is staged.
@@ -324,13 +330,23 @@ class Store:
             raise BundleError(
                 f"the archive of layer {archive.layer} has {archive.size} bytes: S3 copies {LARGEST_COPY}"
             )
-        if self.blob_exists(namespace, archive.digest, archive.size):
+        blob = layout.blob_object(self._settings.prefix, namespace, archive.digest)
+        if self.blob_exists(namespace, archive.digest, archive.size) and self._intact(blob, archive, inspect):
             return
         staged = layout.staging_prefix(self._settings.prefix, namespace, key, job) + name
-        self._take_over(staged, layout.blob_object(self._settings.prefix, namespace, archive.digest), archive)
+        self._take_over(staged, blob, archive, inspect)
 
-    def _take_over(self, staged: str, blob: str, archive: Archive) -> None:
-        tag = self._hash(staged, archive)
+    def _intact(self, blob: str, archive: Archive, inspect: Inspect) -> bool:
+        """Whether a blob that is there holds ``archive``: who put it there isn't known."""
+        try:
+            self._hash(blob, archive, inspect)
+        except DigestMismatchError:
+            self._delete(blob)
+            return False
+        return True
+
+    def _take_over(self, staged: str, blob: str, archive: Archive, inspect: Inspect = exhaust) -> None:
+        tag = self._hash(staged, archive, inspect)
         try:
             copied = self._copy(staged, blob, tag, archive.size)
         except StoreError as error:
@@ -345,20 +361,20 @@ class Store:
             self._delete(blob)
             raise
 
-    def _hash(self, name: str, archive: Archive) -> str:
+    def _hash(self, name: str, archive: Archive, inspect: Inspect = exhaust) -> str:
         """The ETag of the object whose bytes are ``archive``'s."""
-        until = self._limit() + archive.size / SLOWEST_BYTES_PER_SECOND
+        until = self._limit() + archive.size / SLOWEST_BYTES_PER_SECOND + archive.unpacked / SLOWEST_INFLATED_PER_SECOND
 
         def once(s3: S3Client) -> str:
             answer = s3.get_object(Bucket=self._settings.bucket, Key=name)
-            digest = hashlib.sha256()
             with closing(answer["Body"]) as body:
                 if answer["ContentLength"] != archive.size:
                     raise DigestMismatchError(f"{name} has {answer['ContentLength']} bytes, not {archive.size}")
-                for chunk in self._chunks(body, name, until):
-                    digest.update(chunk)
-            if digest.hexdigest() != archive.digest:
-                raise DigestMismatchError(f"{name} has digest {digest.hexdigest()}, not {archive.digest}")
+                digest, refused = hashed(self._chunks(body, name, until), inspect)
+            if digest != archive.digest:
+                raise DigestMismatchError(f"{name} has digest {digest}, not {archive.digest}")
+            if refused:
+                raise refused
             return answer["ETag"]
 
         return self._try("hash", name, once, until)

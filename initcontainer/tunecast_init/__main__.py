@@ -15,13 +15,18 @@ from tunecast_cache.records import canonical
 from tunecast_cache.report import InitReport
 from tunecast_cache.trust import Trust
 from tunecast_init import settings as s
-from tunecast_init.place import clear
+from tunecast_init.place import begin, clear, finish
 from tunecast_init.supervisor import cold, supervise
 from tunecast_init.tools import SOURCE, copy_tools
 from tunecast_init.trust import RefusedError, read_trust
 
 STARTED = time.monotonic()
 MARGIN = 1.0  # seconds that the worker ends before it would be killed, to say where it was
+MEMORY = "has too little memory: raise its limit (the chart's value initContainer.resources)"
+KILLED = (
+    "killed before it could report; the container's last state says why. "
+    f"Where that is OOMKilled, the init container {MEMORY}"
+)
 USAGE = "usage: python -m tunecast_init fetch | tools <destination>"
 
 
@@ -39,14 +44,27 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 def fetch_main(environment: Mapping[str, str]) -> int:
     """0 after a hit, and always with ServeCold; with Block 1, so that the kubelet tries again."""
-    outcome = _never_raising(lambda: _run(environment))
-    if outcome.result == "Cold":
-        outcome = _empty(s.mount_path(environment), outcome)
-    seconds = outcome.seconds or {"total": round(time.monotonic() - STARTED, 3)}
-    outcome = replace(outcome, key=environment.get("TUNECAST_KEY", ""), seconds=seconds)
-    _say(outcome, Path(environment.get("TUNECAST_TERMINATION_LOG") or s.TERMINATION_LOG))
     blocks = environment.get("TUNECAST_ON_FAILURE") == "Block"
+    mount_path, log = s.mount_path(environment), Path(environment.get("TUNECAST_TERMINATION_LOG") or s.TERMINATION_LOG)
+    _write(_named(environment, InitReport("Cold", report.INTERRUPTED, f"this run was {KILLED}", "")), log)
+    outcome = _never_raising(lambda: _run_once(environment, mount_path, blocks=blocks))
+    if outcome.result == "Cold":
+        outcome = _and_then(outcome, lambda: clear(mount_path))
+    outcome = _and_then(_named(environment, outcome), lambda: finish(mount_path))
+    _say(outcome, log)
     return 1 if blocks and outcome.result != "Hit" else 0
+
+
+def _named(environment: Mapping[str, str], outcome: InitReport) -> InitReport:
+    seconds = outcome.seconds or {"total": round(time.monotonic() - STARTED, 3)}
+    return replace(outcome, key=environment.get("TUNECAST_KEY", ""), seconds=seconds)
+
+
+def _run_once(environment: Mapping[str, str], mount_path: Path, *, blocks: bool) -> InitReport:
+    """The kernel may kill the supervisor with its worker; then the next run would end as this one did."""
+    if begin(mount_path) and not blocks:
+        return InitReport("Cold", report.INTERRUPTED, f"the run before this one was {KILLED}", "")
+    return _run(environment)
 
 
 def _never_raising(work: Callable[[], InitReport]) -> InitReport:
@@ -54,15 +72,17 @@ def _never_raising(work: Callable[[], InitReport]) -> InitReport:
         return work()
     except TunecastError as error:
         return cold(error)
+    except MemoryError:
+        return InitReport("Cold", report.OUT_OF_MEMORY, f"the init container {MEMORY}", "")
     except Exception as error:  # noqa: BLE001  # the promise to serve cold holds for bugs too
         sys.excepthook(type(error), error, error.__traceback__)
         return InitReport("Cold", report.INTERNAL_ERROR, f"{type(error).__name__}: {error}", "")
 
 
-def _empty(mount_path: Path, outcome: InitReport) -> InitReport:
+def _and_then(outcome: InitReport, work: Callable[[], None]) -> InitReport:
     """Nothing of what failed stays behind; where that can't be had, the message says so too."""
     try:
-        clear(mount_path)
+        work()
     except TunecastError as error:
         return replace(outcome, message=f"{outcome.message}; and {error}")
     return outcome
@@ -96,6 +116,10 @@ def _say(outcome: InitReport, log: Path) -> None:
     outcome = replace(outcome, message=outcome.message.encode(errors="replace").decode())
     sys.stdout.write(f"tunecast: {outcome.result}: {outcome.reason}: {outcome.message} {_figures(outcome)}\n")
     sys.stdout.flush()
+    _write(outcome, log)
+
+
+def _write(outcome: InitReport, log: Path) -> None:
     try:
         log.write_bytes(encode(outcome))
     except OSError as error:

@@ -8,17 +8,49 @@ from pathlib import Path
 from tunecast_cache.errors import InstallError
 
 TRASH = ".tunecast-trash-"
+RUNNING = ".tunecast-running"  # there while an init container runs
+
+
+def begin(root: Path) -> bool:
+    """Marks a run as under way; returns whether the run before was killed and never came to ``finish``.
+
+    ``root`` is a volume that outlives the container, so the next run finds the mark.
+
+    Raises:
+        InstallError: ``root`` isn't there or isn't writable.
+    """
+    try:
+        (root / RUNNING).touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    except OSError as error:
+        raise InstallError(f"can't write to {root}: {error}; it must be a writable volume") from error
+    return False
+
+
+def finish(root: Path) -> None:
+    """Takes the mark away.
+
+    Raises:
+        InstallError: that isn't possible.
+    """
+    try:
+        (root / RUNNING).unlink(missing_ok=True)
+    except OSError as error:
+        raise InstallError(f"can't write to {root}: {error}; it must be a writable volume") from error
 
 
 def clear(root: Path) -> None:
-    """Empties ``root``; what another user's engine left and we may not remove is moved out of every engine's sight.
+    """Empties ``root`` of all but the mark of a run.
+
+    What another user's engine left and may not be removed is moved out of every engine's sight.
 
     Raises:
         InstallError: ``root`` isn't there or isn't writable.
     """
     try:
         for path in [*root.iterdir()]:
-            if not path.name.startswith(TRASH):
+            if path.name != RUNNING and not path.name.startswith(TRASH):
                 _remove(path)
     except OSError as error:
         raise InstallError(f"can't empty {root}: {error}; it must be a writable volume") from error

@@ -31,6 +31,10 @@ class _WorkerDiedError(TunecastError):
     reason = report.INTERNAL_ERROR
 
 
+class _OutOfMemoryError(TunecastError):
+    reason = report.OUT_OF_MEMORY
+
+
 def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
     """The report of ``work``, which runs in a child that is gone when this returns.
 
@@ -47,15 +51,28 @@ def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        return decode(InitReport, _read(reader, until), "the worker's report")
-    except MalformedError:
-        return cold(_WorkerDiedError("the worker process died before it could report; see the container's log"))
+        data = _read(reader, until)
     except TunecastError as error:
+        _reap(child)
         return cold(error)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it only takes a moment
-        _reap(child)
         os.close(reader)
+    status = _reap(child)
+    try:
+        return decode(InitReport, data, "the worker's report")
+    except MalformedError:
+        return cold(_death(status))
+
+
+def _death(status: int) -> TunecastError:
+    """Why a worker said nothing. Nobody but the kernel sends SIGKILL to it alone."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return _OutOfMemoryError(
+            "the worker process was killed, as the kernel does where memory runs out: raise the init container's "
+            "memory limit (the chart's value initContainer.resources)"
+        )
+    return _WorkerDiedError("the worker process died before it could report; see the container's log")
 
 
 def cold(error: TunecastError, key: str = "", seconds: dict[str, float] | None = None) -> InitReport:
@@ -91,8 +108,10 @@ def _read(reader: int, until: float) -> bytes:
         data += chunk
 
 
-def _reap(child: int) -> None:
+def _reap(child: int) -> int:
+    """Ends the child; returns how it ended, or 0 where it doesn't within LAST_WORDS."""
     os.kill(child, signal.SIGKILL)
     until = time.monotonic() + LAST_WORDS
-    while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
         time.sleep(0.005)
+    return ended[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from tunecast_cache.job import PROGRESS, JobSettings, Progress, RankResult, arch
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.manifest import Archive, Manifest
 from tunecast_cache.presigned import life_of
+from tunecast_cache.reader import inspect
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.seal import unseal
 from tunecast_cache.signing import Signer, verify
@@ -132,13 +134,15 @@ class Publisher:
         """Takes the staged archives over, then writes the signed manifest, unless one is there already.
 
         Raises:
-            BundleError: what was staged isn't what rank 0 says, or what is in the manifest's place isn't one.
+            BundleError: what was staged isn't what rank 0 says, or no init container could install it.
+            MalformedError: an archive can't be read.
             StoreError: the store failed; publishing again is safe.
         """
         namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
         check_archives(result.archives, job)
         for archive in result.archives:
-            self._store.publish(namespace, spec.key, job, archive_object(archive.layer), archive)
+            inspected = functools.partial(inspect, expected=archive)
+            self._store.publish(namespace, spec.key, job, archive_object(archive.layer), archive, inspected)
         if result.proof is None or result.provenance is None:
             raise BundleError(f"rank 0 of {job} staged no proof: nothing is published")
         manifest = Manifest(

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from support.arbitrary_user import UID, arbitrary_user
-from support.archives import entry, forged
+from support.archives import bombs, entry, forged
 from support.published import KEY, NAMESPACE, bucket
-from support.replica import FILES, ROOT, Pod, cold
+from support.replica import FILES, ROOT, Ended, Pod, cold
 from support.s3 import S3
 from tunecast_cache.signing import Signer, generate
 from tunecast_cache.trust import StoreSettings
@@ -57,7 +57,7 @@ def test_any_user_puts_them_in_place_for_any_other(pod: Pod) -> None:
     """As on OpenShift: a high uid without a passwd entry and without HOME, and an engine of yet another uid."""
     pod.bucket.publish(FILES, pod.folder)
     pod.folder.chmod(0o755)
-    ended = replace(pod, user=arbitrary_user(pod.folder)).run()
+    ended = replace(pod, wrapper=arbitrary_user(pod.folder)).run()
     assert (ended.exit, ended.report.reason, ended.files) == (0, "Installed", FILES), ended.out
     for path in pod.mount.rglob("*"):
         assert path.stat().st_uid == UID
@@ -129,7 +129,7 @@ def test_a_bundle_larger_than_the_nodes_free_space_is_not_fetched(pod: Pod) -> N
     pod.bucket.publish({"triton/big": os.urandom(2**20)}, pod.folder)
     pod.mount.mkdir()
     tiny = f'mount -t tmpfs -o size=1m tmpfs {pod.mount} && exec "$@"'
-    ended = replace(pod, user=["unshare", "--mount", "sh", "-c", tiny, "sh"]).run()
+    ended = replace(pod, wrapper=["unshare", "--mount", "sh", "-c", tiny, "sh"]).run()
     cold(ended, "NoRoom")
     assert "are free on the node" in ended.report.message
 
@@ -203,6 +203,54 @@ def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:
     pod.bucket.put_manifest((*(a for a in archives if a.layer != "Triton"), evil))
     cold(pod.run(), "UnsafeArchive")
     assert not (pod.folder / "../evil").exists()
+
+
+def test_archives_that_swell_serve_cold_in_little_memory(pod: Pod) -> None:
+    """In less than half of what the chart grants by default; the interpreter and the S3 client are in it."""
+    for name, (path, archive) in bombs(pod.folder).items():
+        if archive.size < 2**20:
+            pod.bucket.put_blob(archive, path.read_bytes())
+            pod.bucket.put_manifest((archive,))
+            ended = replace(pod, wrapper=["prlimit", f"--data={200 * 2**20}"]).run()
+            assert ended.report.reason in {"UnsafeArchive", "Malformed"}, f"{name}: {ended.out}"
+            cold(ended, ended.report.reason)
+
+
+def test_too_little_memory_serves_cold_and_says_so(pod: Pod) -> None:
+    (pod.folder / "botocore").mkdir()
+    (pod.folder / "botocore/__init__.py").write_text("bytearray(2**40)")
+    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"})
+    cold(ended, "OutOfMemory")
+    assert "initContainer.resources" in ended.report.message
+
+
+def kill_whole(pod: Pod, stalled: str) -> Ended:
+    """Kills the init program with its worker, as the kernel does with memory.oom.group and a kubelet since 1.28."""
+    started = time.monotonic()
+    with pod.start({}, store=StoreSettings("bundles", endpoint=stalled)) as process:
+        wait_for_handler(process.pid)
+        os.killpg(process.pid, signal.SIGKILL)
+        return pod.end(process, started)
+
+
+def test_after_a_run_that_was_killed_with_its_supervisor_the_next_one_serves_cold(pod: Pod, stalled: str) -> None:
+    """The kubelet starts the container again, and what killed it would kill it again."""
+    pod.bucket.publish(FILES, pod.folder)
+    ended = kill_whole(pod, stalled)
+    assert ended.exit == -signal.SIGKILL
+    assert (ended.report.result, ended.report.reason, ended.report.key) == ("Cold", "Interrupted", KEY)
+    assert "OOMKilled" in ended.report.message
+    again = pod.run()
+    cold(again, "Interrupted")
+    assert "the run before this one was killed" in again.report.message
+    assert pod.run().report.reason == "Installed", "a run that ended leaves no mark"
+
+
+def test_with_block_a_run_that_was_killed_is_tried_again(pod: Pod, stalled: str) -> None:
+    pod.bucket.publish(FILES, pod.folder)
+    kill_whole(pod, stalled)
+    ended = pod.run({"TUNECAST_ON_FAILURE": "Block"})
+    assert (ended.exit, ended.report.reason, ended.files) == (0, "Installed", FILES), ended.out
 
 
 def test_no_trust_serves_cold(pod: Pod) -> None:

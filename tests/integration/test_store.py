@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,8 +134,8 @@ def swap_after_hashing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(store, b"good")
     hashed = store._hash
 
-    def swapped(name: str, expected: Archive) -> str:
-        tag = hashed(name, expected)
+    def swapped(name: str, expected: Archive, *inspect: Any) -> str:
+        tag = hashed(name, expected, *inspect)
         stage(store, b"evil")
         return tag
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunecast_cache.archive import END, Entry, deflate, encode_index
+from tunecast_cache.archive import END, INDEX, Entry, deflate, encode_index
 from tunecast_cache.manifest import Archive
 
 
@@ -27,8 +27,7 @@ def forged(
 ) -> Archive:
     """Writes an archive of ``entries`` whose tar is ``tar``; ``declared`` replaces what its manifest says of it."""
     body = b"".join(plain(e) for e in entries) + END if tar is None else tar
-    member = deflate(body)
-    data = encode_index(entries, [len(member)]) + member
+    data = packed(entries, body)
     destination.write_bytes(data)
     honest = {
         "layer": layer,
@@ -38,6 +37,61 @@ def forged(
         "files": len(entries),
     }
     return Archive(**{**honest, **declared})
+
+
+def packed(entries: Sequence[Entry], tar: bytes) -> bytes:
+    """An archive of one gzip member besides its index."""
+    member = deflate(tar)
+    return encode_index(entries, [len(member)]) + member
+
+
+def written(destination: Path, index: bytes, *members: bytes, **declared: Any) -> Archive:
+    """Writes an archive whose index has this text; what its manifest says is ``declared``, or true of the bytes."""
+    head = deflate(plain(Entry(INDEX, len(index), 0, executable=False), index))
+    destination.write_bytes(head + b"".join(members))
+    digest = hashlib.sha256(destination.read_bytes()).hexdigest()
+    honest = {"layer": "Triton", "digest": digest, "size": destination.stat().st_size, "unpacked": 4, "files": 1}
+    return Archive(**{**honest, **declared})
+
+
+def index_of(rows: Sequence[bytes], members: Sequence[bytes]) -> bytes:
+    """An index of these texts."""
+    return b'{"files":[' + b",".join(rows) + b'],"members":[' + b",".join(members) + b"]}"
+
+
+def bombs(folder: Path) -> dict[str, tuple[Path, Archive]]:
+    """Archives of some kilobytes that a reader without bounds would take gigabytes or hours for."""
+    row, many = b'["triton/a",4,0,false]', 8_000_000  # what fits into the 16 MiB of an index
+    deep = [b'["triton/%d/%s",0,0,false]' % (n, b"a/" * 1400 + b"a") for n in range(5000)]
+    body = deflate(plain(entry("triton/a")) + END)
+    huge = deflate(bytes(2**26))
+    found: dict[str, tuple[bytes, tuple[bytes, ...], dict[str, int]]] = {
+        "members": (index_of([row], [b"1"] * many), (body,), {"files": 10**6}),
+        "objects": (index_of([b'{"":0}'] * (many // 4), [b"1"]), (body,), {"files": 10**7}),
+        "files": (index_of([row] * (many // 12), [b"1"]), (body,), {"files": 10**6}),
+        "directories": (index_of(deep, [b"1"]), (body,), {"files": len(deep), "unpacked": 0}),
+        "a member": (index_of([row], [b"%d" % len(huge)]), (huge,), {}),
+        "many members": (index_of([row], [b"%d" % len(huge)] * 9), (huge,) * 9, {}),
+        "a file": (index_of([b'["triton/a",%d,0,false]' % 2**40], [b"%d" % len(body)]), (body,), {"unpacked": 2**40}),
+    }
+    archives = {name: (folder / name.replace(" ", "-"), *of) for name, of in found.items()}
+    whole = {
+        name: (path, written(path, index, *members, **declared))
+        for name, (path, index, members, declared) in archives.items()
+    }
+    return {**whole, "a name": _named(folder / "name"), "nothing": _empty(folder / "nothing")}
+
+
+def _named(path: Path) -> tuple[Path, Archive]:
+    """A gzip header with a name of many bytes, which readers skip."""
+    path.write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2**25)
+    return path, Archive("Triton", hashlib.sha256(path.read_bytes()).hexdigest(), 10 + 2**25, 4, 1)
+
+
+def _empty(path: Path) -> tuple[Path, Archive]:
+    """A gzip member of many blocks that hold nothing."""
+    path.write_bytes(b"\x1f\x8b\x08\x00" + bytes(6) + b"\x00\x00\x00\xff\xff" * 2**23)
+    return path, Archive("Triton", hashlib.sha256(path.read_bytes()).hexdigest(), 10 + 5 * 2**23, 4, 1)
 
 
 def plain(e: Entry, data: bytes | None = None) -> bytes:

@@ -14,6 +14,7 @@ from kubernetes.client import ApiClient
 
 from support.kubelet import Kubelet
 from tunecast_cache import signing
+from tunecast_cache.hashing import Inspect, exhaust
 from tunecast_cache.manifest import Archive
 from tunecast_cache.store import Store
 from tunecast_cache.trust import StoreSettings
@@ -67,8 +68,10 @@ class CountedStore(Store):
 
     writes: Writes
 
-    def publish(self, namespace: str, key: str, job: str, name: str, archive: Archive) -> None:
-        super().publish(namespace, key, job, name, archive)
+    def publish(
+        self, namespace: str, key: str, job: str, name: str, archive: Archive, inspect: Inspect = exhaust
+    ) -> None:
+        super().publish(namespace, key, job, name, archive, inspect)
         self.writes.happened("copy a blob")
 
     def put_manifest(self, namespace: str, key: str, signer: str, envelope: bytes) -> bool:

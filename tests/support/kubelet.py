@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Collection
 from typing import Any
 
+from support.archives import entry, packed, plain
 from support.objects import proof
+from tunecast_cache.archive import END
 from tunecast_cache.job import JobSettings, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Proof, Provenance
 from tunecast_cache.records import canonical, decode
@@ -22,8 +24,9 @@ from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL
 from tunecast_operator.plan.outcome import rank_of
 from tunecast_operator.resources.job import SETTINGS_VOLUME
 
-BYTES = b"a layer's archive"
-ARCHIVE = Archive("TorchCompile", hashlib.sha256(BYTES).hexdigest(), len(BYTES), 100, 1)
+FILE = entry("vllm/torch_compile_cache/model", b"compiled")
+BYTES = packed([FILE], plain(FILE, b"compiled") + END)
+ARCHIVE = Archive("TorchCompile", hashlib.sha256(BYTES).hexdigest(), len(BYTES), FILE.size, 1)
 
 
 class Kubelet:

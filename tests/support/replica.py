@@ -39,7 +39,7 @@ class Pod:
 
     folder: Path
     bucket: Bucket
-    user: Sequence[str] = ()  # the command that becomes another user
+    wrapper: Sequence[str] = ()  # the command that becomes another user, or takes something away
 
     @property
     def mount(self) -> Path:
@@ -62,8 +62,10 @@ class Pod:
             "TUNECAST_PYCACHE": "true",
             **environment,
         }
-        command = [*self.user, sys.executable, "-m", "tunecast_init", "fetch"]
-        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [*self.wrapper, sys.executable, "-m", "tunecast_init", "fetch"]
+        return subprocess.Popen(
+            command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
 
     def run(self, environment: dict[str, str] | None = None, **trust: Any) -> Ended:
         started = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import tarfile
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from support.archives import entry, forged, plain, special
 from tunecast_cache import bundle
-from tunecast_cache.archive import CUT, END, Entry, deflate, encode_index, read_index, sound
+from tunecast_cache.archive import CUT, END, Entry, sound
 from tunecast_cache.errors import BundleError, DigestMismatchError, InstallError, MalformedError, UnsafeArchiveError
 from tunecast_cache.manifest import Archive
 
@@ -174,19 +173,6 @@ def test_it_holds_as_much_as_the_manifest_says(tmp_path: Path, root: Path, decla
     refused(forged(tmp_path / "archive", entries, **declared), tmp_path / "archive", root)
 
 
-def test_an_index_too_large_for_its_files_is_refused(tmp_path: Path, root: Path) -> None:
-    entries = [entry(f"triton/{i}" + "x" * 200) for i in range(1000)]
-    refused(forged(tmp_path / "archive", entries, files=1), tmp_path / "archive", root)
-
-
-def test_an_index_too_large_for_memory_is_refused_however_many_files_are_declared(tmp_path: Path, root: Path) -> None:
-    index = encode_index([entry("triton/" + "x" * 2**24)], [0])
-    (tmp_path / "archive").write_bytes(index)
-    digest, size = bundle.digest_of(tmp_path / "archive")
-    with pytest.raises(UnsafeArchiveError, match="has an index of"):
-        bundle.unpack(tmp_path / "archive", root, Archive("Triton", digest, size, 4, 10**9))
-
-
 def test_a_bomb_stops_at_the_first_byte_too_many(tmp_path: Path, root: Path) -> None:
     bomb = plain(entry("triton/a")) + END + bytes(CUT)
     broken(forged(tmp_path / "archive", [entry("triton/a")], bomb), tmp_path / "archive", root)
@@ -207,45 +193,6 @@ def test_a_tar_that_ends_early_is_broken(tmp_path: Path, root: Path, cut: int) -
     with pytest.raises((MalformedError, UnsafeArchiveError)):
         bundle.unpack(tmp_path / "archive", root, archive)
     assert listing(root) == []
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        b"",
-        b"no json",
-        b"[]",
-        b"{}",
-        b"[" * 4000,
-        b'{"files": [], "members": ["x"]}',
-        b'{"files": [], "members": [-1]}',
-        b'{"files": [], "members": [99999999999]}',
-        b'{"files": [["triton/a", 0, 0]], "members": []}',
-        b'{"files": [["triton/a", -1, 0, false]], "members": []}',
-        b'{"files": [["triton/a", true, 0, false]], "members": []}',
-        b'{"files": [["triton/a", 0, 0.5, false]], "members": []}',
-        b'{"files": [["triton/a", 0, 1e400, false]], "members": []}',
-        b'{"files": [["triton/a", 0, 99999999999999999999, false]], "members": []}',
-        b'{"files": [["triton/a", 0, 0, 1]], "members": []}',
-        b'{"files": [[7, 0, 0, false]], "members": []}',
-        b'{"files": {"triton/a": 1}, "members": []}',
-    ],
-)
-def test_an_index_of_another_shape_is_broken(tmp_path: Path, root: Path, index: bytes) -> None:
-    header = Entry(".tunecast-index.json", len(index), 0, executable=False)
-    (tmp_path / "archive").write_bytes(deflate(plain(header, index)))
-    with pytest.raises(MalformedError, match=r"no index that can be read|is broken"):
-        read_index(io.BytesIO(deflate(plain(header, index))), "Triton", 1)
-    broken(resigned(tmp_path / "archive", [entry("triton/a", b"")]), tmp_path / "archive", root)
-
-
-@pytest.mark.parametrize("size", [-1, 2**40])
-def test_an_index_is_never_read_beyond_its_limit(size: int) -> None:
-    info = tarfile.TarInfo(".tunecast-index.json")
-    info.size = size
-    bomb = deflate(info.tobuf(tarfile.GNU_FORMAT) + bytes(CUT))
-    with pytest.raises(UnsafeArchiveError, match="index of"):
-        read_index(io.BytesIO(bomb), "Triton", 1)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

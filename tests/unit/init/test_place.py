@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunecast_cache.errors import InstallError
-from tunecast_init.place import TRASH, clear
+from tunecast_init.place import TRASH, begin, clear, finish
 
 
 def test_everything_goes_and_the_mount_path_stays(tmp_path: Path) -> None:
@@ -37,3 +37,21 @@ def test_what_cannot_be_removed_is_moved_out_of_sight(tmp_path: Path, monkeypatc
 def test_a_mount_path_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="nowhere"):
         clear(tmp_path / "nowhere")
+
+
+def test_a_run_that_never_ended_is_seen_by_the_next_one(tmp_path: Path) -> None:
+    assert not begin(tmp_path)
+    clear(tmp_path)
+    assert begin(tmp_path), "clearing leaves the mark"
+    finish(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+    finish(tmp_path)
+    assert not begin(tmp_path)
+
+
+def test_a_mark_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match="nowhere"):
+        begin(tmp_path / "nowhere")
+    (tmp_path / ".tunecast-running").mkdir()
+    with pytest.raises(InstallError, match="writable volume"):
+        finish(tmp_path)

@@ -60,13 +60,25 @@ def test_a_worker_that_hangs_is_killed_at_the_deadline(prepare: Callable[[], Non
     assert not Path(f"/proc/{pid.read_text()}").exists()
 
 
-@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: 1 / 0])
-def test_a_worker_that_dies_is_reported(end: object) -> None:
+def killed(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (killed(signal.SIGKILL), "OutOfMemory"),  # nobody but the kernel sends it to the worker alone
+        (killed(signal.SIGUSR1), "InternalError"),
+        (lambda: os._exit(3), "InternalError"),
+        (lambda: 1 / 0, "InternalError"),
+    ],
+)
+def test_a_worker_that_dies_is_reported(end: Callable[[], object], reason: str) -> None:
     def work() -> InitReport:
-        end()  # type: ignore[operator]
+        end()
         return HIT
 
-    assert supervise(work, time.monotonic() + 10).reason == "InternalError"
+    assert supervise(work, time.monotonic() + 10).reason == reason
 
 
 def test_a_signal_ends_it() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import tarfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -11,10 +12,20 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from support.archives import entry, packed, plain, special
 from support.authority import Authority
+from support.kubelet import ARCHIVE, BYTES, FILE
 from support.objects import NOW, inference_deployment, manifest, proof, spec_of
 from tunecast_cache import layout, signing
-from tunecast_cache.errors import BundleError, NotFoundError, StoreError
+from tunecast_cache.archive import END
+from tunecast_cache.errors import (  # fmt: skip
+    BundleError,
+    DigestMismatchError,
+    MalformedError,
+    NotFoundError,
+    StoreError,
+    UnsafeArchiveError,
+)
 from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
 from tunecast_cache.manifest import Archive, Provenance
 from tunecast_cache.records import canonical
@@ -76,9 +87,8 @@ def publisher(s3: S3) -> Publisher:
     return Publisher(store, signer, {signer.signer: signer.public_key}, (signing.Signer(OLD),))
 
 
-def staged(s3: S3) -> RankResult:
-    archive = b"archive"
-    described = Archive("TorchCompile", hashlib.sha256(archive).hexdigest(), len(archive), 9, 1)
+def staged(s3: S3, archive: bytes = BYTES, **declared: Any) -> RankResult:
+    described = replace(ARCHIVE, digest=hashlib.sha256(archive).hexdigest(), size=len(archive), **declared)
     s3.objects[STAGED + archive_object("TorchCompile")] = archive
     provenance = Provenance("3.12")
     return RankResult(
@@ -194,6 +204,54 @@ def test_what_rank_0_may_not_claim_is_never_published(
     with pytest.raises((BundleError, NotFoundError), match=said):
         publisher.publish(CACHE, SPEC, 1, replace(staged(s3), **claims), NOW)
     assert not [name for name in s3.objects if "/manifests/" in name]
+
+
+LINK = special("vllm/torch_compile_cache/model", tarfile.SYMTYPE, link="/etc/passwd") + END
+UNSAFE = {
+    "a link": packed([FILE], LINK),
+    "more than its index says": packed([FILE], plain(FILE) + plain(entry("vllm/torch_compile_cache/z")) + END),
+    "another layer's file": packed([entry("triton/a")], plain(entry("triton/a")) + END),
+    "bytes after its end": BYTES + b"more",
+    "no archive": b"archive",
+    "half an archive": BYTES[:-9],
+}
+
+
+@pytest.mark.parametrize("archive", UNSAFE.values(), ids=UNSAFE.keys())
+def test_an_archive_that_no_init_container_would_install_is_never_published(
+    publisher: Publisher, s3: S3, archive: bytes
+) -> None:
+    """Nor where it is a blob already, as somebody who can write to the bucket can have it."""
+    result = staged(s3, archive)
+    for _ in range(2):
+        with pytest.raises((UnsafeArchiveError, MalformedError)):
+            publisher.publish(CACHE, SPEC, 1, result, NOW)
+        assert not [name for name in s3.objects if "/manifests/" in name]
+        s3.objects[layout.blob_object("", "models", result.archives[0].digest)] = archive
+
+
+@pytest.mark.parametrize("declared", [{"files": 2}, {"unpacked": FILE.size + 1}])
+def test_an_archive_that_holds_something_else_than_rank_0_says_is_never_published(
+    publisher: Publisher, s3: S3, declared: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsafeArchiveError):
+        publisher.publish(CACHE, SPEC, 1, staged(s3, **declared), NOW)
+    assert not [name for name in s3.objects if "/blobs/" in name]
+
+
+def test_a_blob_of_other_bytes_is_replaced_by_what_was_staged(publisher: Publisher, s3: S3) -> None:
+    result = staged(s3)
+    blob = layout.blob_object("", "models", result.archives[0].digest)
+    s3.objects[blob] = bytes(len(BYTES))
+    publisher.publish(CACHE, SPEC, 1, result, NOW)
+    assert s3.objects[blob] == BYTES
+
+
+def test_other_bytes_are_told_as_such_even_where_they_are_no_archive(publisher: Publisher, s3: S3) -> None:
+    result = staged(s3)
+    s3.objects[STAGED + archive_object("TorchCompile")] = bytes(len(BYTES))
+    with pytest.raises(DigestMismatchError):
+        publisher.publish(CACHE, SPEC, 1, result, NOW)
 
 
 @pytest.mark.parametrize(

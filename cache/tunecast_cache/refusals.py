@@ -38,7 +38,7 @@ _ADVICE = {
     "RequestTimeTooSkewed": _CLOCK,
     "RequestExpired": _CLOCK,
     "SignatureDoesNotMatch": _SIGNATURE,
-    "InvalidAccessKeyId": "the store doesn't know this access key: check it, and that s3.endpoint is its store",
+    "InvalidAccessKeyId": "the store doesn't know this access key: check the credentials, and s3.endpoint",
     "InvalidToken": "the store doesn't take the session token: check the credentials, and s3.endpoint",
     "MethodNotAllowed": "check that s3.endpoint is the address of the store's S3 API",
     "EntityTooLarge": _LIMIT,

@@ -47,7 +47,7 @@ def refused(s3: AnsweringS3, size: int = 10, query: str = LIVING) -> StoreError:
         (403, "RequestTimeTooSkewed", "Too far.", AccessDeniedError, "clocks"),
         (403, "AccessDenied", "Request is not valid yet", AccessDeniedError, "clocks"),
         (403, "AccessDenied", "Access Denied", AccessDeniedError, "the bucket's policy"),
-        (403, "InvalidAccessKeyId", "No such key.", AccessDeniedError, "s3.endpoint"),
+        (403, "InvalidAccessKeyId", "No such key.", AccessDeniedError, "check the credentials"),
         (400, "InvalidToken", "Malformed.", AccessDeniedError, "session token"),
         (403, "AccessDenied", "Request has expired", UrlExpiredError, "expired"),
         (400, "ExpiredToken", "The provided token has expired.", UrlExpiredError, "expired"),

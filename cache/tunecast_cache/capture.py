@@ -12,9 +12,9 @@ from pathlib import Path
 from tunecast_cache.archive import sound
 from tunecast_cache.layers import layer_of
 from tunecast_cache.manifest import LayerNote
+from tunecast_cache.secret_values import distinct
 
 STAGING = ".tunecast-staging"  # below the mount path, since a rename can't cross file systems; no layer takes it
-SHORTEST_SECRET = 6  # bytes: shorter values are found everywhere
 _CHUNK = 2**20
 
 
@@ -32,10 +32,9 @@ def capture(root: Path, excluded: Iterable[str], secrets: Mapping[str, bytes]) -
     Args:
         root: the mount path.
         excluded: names of layers to leave out.
-        secrets: values that must not travel, by the variables that hold them.
+        secrets: values that must not travel, by the variables or files that hold them; see ``secret_values.distinct``.
     """
-    stripped = {name: value.strip() for name, value in secrets.items()}  # files that they came from end with a newline
-    wanted = {name: value for name, value in stripped.items() if len(value) >= SHORTEST_SECRET}
+    wanted = {part: name for name, value in secrets.items() for part in distinct(value)}
     found: dict[str, list[str]] = defaultdict(list)
     left_out = frozenset(excluded)
     for path in walk(root):
@@ -61,24 +60,31 @@ def walk(root: Path) -> list[str]:
     return sorted(paths)
 
 
-def _objection(root: Path, paths: Sequence[str], secrets: Mapping[str, bytes]) -> str:
-    for variable, value in secrets.items():
-        if any(value in os.fsencode(path) for path in paths):
-            return f"the name of a file holds the value of {variable}"  # so no name may be shown
+def _objection(root: Path, paths: Sequence[str], secrets: Mapping[bytes, str]) -> str:
+    """Why the layer with these files can't travel; ``secrets`` are what to look for, and where it comes from."""
+    for path in paths:
+        if holder := _held(os.fsencode(path), secrets):
+            return f"the name of a file holds the value of {holder}"  # so no name may be shown
     for path in paths:
         if not sound(path):
             return f"the name {path!r} can't travel"
-        for variable, value in secrets.items():
-            if _contains(root / path, value):
-                return f"{path} holds the value of {variable}"
+        if holder := _holder(root / path, secrets):
+            return f"{path} holds the value of {holder}"
     return ""
 
 
-def _contains(path: Path, value: bytes) -> bool:
-    tail = b""
+def _held(data: bytes, secrets: Mapping[bytes, str]) -> str:
+    return next((holder for value, holder in secrets.items() if value in data), "")
+
+
+def _holder(path: Path, secrets: Mapping[bytes, str]) -> str:
+    if not secrets:
+        return ""
+    overlap, tail = max(map(len, secrets)) - 1, b""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            if value in tail + chunk:
-                return True
-            tail = chunk[-len(value) + 1 :]
-    return False
+            window = tail + chunk
+            if holder := _held(window, secrets):
+                return holder
+            tail = window[-overlap:]
+    return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -30,7 +29,7 @@ URL_SECONDS = 6 * 3600  # that upload URLs live, where the credentials that sign
 RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
 BUNDLE_LIMIT = 64 * 2**30
 FILES_LIMIT = 10**6
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+SECRETS_STORE = "secrets-store.csi.k8s.io"  # the Secrets Store CSI driver
 
 
 class Publisher:
@@ -213,14 +212,17 @@ def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str
 
 
 def secret_variables(env: list[dict[str, Any]]) -> list[str]:
-    """Variables whose values must never be staged: from Secrets, or named like one."""
-    from_secret = (v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
-    named_so = (v["name"] for v in env if "value" in v and _SECRET_NAME.search(v["name"]))
-    return sorted({*from_secret, *named_so})
+    """Variables that come from Secrets. Ranks add those that are named like one: an image may set them too."""
+    return sorted(v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
 
 
 def secret_paths(volumes: list[dict[str, Any]], mounts: list[dict[str, Any]]) -> list[str]:
-    """Where the engine's container has files of Secrets."""
+    """Where the engine's container has files of Secrets, or of what stands for one."""
     sources = {v["name"]: [v, *(v.get("projected") or {}).get("sources", ())] for v in volumes}
-    secret = {name for name, parts in sources.items() if any("secret" in part for part in parts)}
+    secret = {name for name, parts in sources.items() if any(map(_is_secret, parts))}
     return sorted(mount["mountPath"] for mount in mounts if mount["name"] in secret)
+
+
+def _is_secret(source: Mapping[str, Any]) -> bool:
+    driver = (source.get("csi") or {}).get("driver")
+    return "secret" in source or "serviceAccountToken" in source or driver == SECRETS_STORE

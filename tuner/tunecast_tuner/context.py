@@ -10,6 +10,7 @@ from pathlib import Path
 from tunecast_cache import job, layers
 from tunecast_cache.command_line import CommandLine, read
 from tunecast_cache.errors import CommandLineError
+from tunecast_cache.secret_names import holds_password, names_public, names_secret
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
 from tunecast_tuner.failures import AttemptError
@@ -47,10 +48,23 @@ class Context:
 
     @property
     def secrets(self) -> dict[str, bytes]:
-        """Values that must never be staged."""
-        names = self.settings.secret_variables
+        """Values that may be told nowhere, by the variables or files that hold them."""
+        named = {name for name, value in self.environ.items() if names_secret(name) or holds_password(value)}
+        names = sorted({*self.settings.secret_variables, *named})
         variables = {name: self.environ[name].encode() for name in names if self.environ.get(name)}
         return {**variables, **dict(_files(self.settings.secret_paths))}
+
+    @property
+    def unstageable(self) -> dict[str, bytes]:
+        """Those that no bundle may hold: without what a cache holds that knows no secret, such as the model's name."""
+        line = self.line
+        public = {name.encode() for name in (line.model, *line.served_names)}
+        secrets = ((name, value) for name, value in self.secrets.items() if value.strip() not in public)
+        return {
+            name: value
+            for name, value in secrets
+            if not names_public(name.rpartition("/")[2]) or holds_password(value.decode(errors="replace"))
+        }
 
 
 def command_line(command: Sequence[str], environ: Mapping[str, str]) -> CommandLine:

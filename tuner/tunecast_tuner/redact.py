@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 
 from tunecast_cache import job
-from tunecast_cache.capture import SHORTEST_SECRET
 from tunecast_cache.manifest import LayerNote, LayerProof, Proof, RankProof
+from tunecast_cache.secret_values import parts
 
 INSTEAD = b"[redacted]"
 
@@ -17,9 +16,8 @@ class Redactor:
     """Knows values; shorter ones than a secret's shortest are found everywhere, and stay."""
 
     def __init__(self, values: Iterable[bytes] = ()) -> None:
-        known = {part for value in values for part in _parts(value) if len(part) >= SHORTEST_SECRET}
-        escaped = {json.dumps(value.decode(errors="replace"))[1:-1].encode() for value in known}
-        self._values = sorted(known | escaped, key=len, reverse=True)  # a value may hold another one
+        known = {part for value in values for part in parts(value)}
+        self._values = sorted(known, key=len, reverse=True)  # a value may hold another one
 
     def line(self, data: bytes) -> bytes:
         for value in self._values:
@@ -52,8 +50,3 @@ class Redactor:
         return replace(
             layer, reason=self.text(layer.reason), examples=tuple(self.text(example) for example in layer.examples)
         )
-
-
-def _parts(value: bytes) -> set[bytes]:
-    """A value, without the newline that files end with, and each of its lines, as logs have them."""
-    return {value, value.strip(), *(line.strip() for line in value.splitlines())}

@@ -53,6 +53,23 @@ def test_a_secret_anywhere_keeps_its_layer_out(tmp_path: Path, before: int) -> N
     assert SECRET.decode() not in note.reason
 
 
+@pytest.mark.parametrize("part", [b"second-line", b"hunter-two", b"fourth 'line'"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_each_line_of_a_secret_keeps_its_layer_out(tmp_path: Path, part: bytes, end: bytes) -> None:
+    secret = end.join([b"first-line", b"second-line", b"password: hunter-two", b"fourth 'line'", b""])
+    write(tmp_path, "triton/a", b"x" * 7 + part + b"x")
+    write(tmp_path, "cuda/c", b"neither first line nor second")
+    captured = capture(tmp_path, (), {"/etc/hub/credentials": secret, "OTHER": SECRET})
+    assert captured.layers == {"CUDA": ("cuda/c",)}
+    assert captured.notes[1].reason == "triton/a holds the value of /etc/hub/credentials"
+
+
+@pytest.mark.parametrize("value", [b"true", b"131072", b"default", b"us-east-1", b"-----BEGIN PRIVATE KEY-----\n"])
+def test_common_values_keep_no_layer_out(tmp_path: Path, value: bytes) -> None:
+    write(tmp_path, "vllm/torch_compile_cache/a", b"config " + value)
+    assert list(capture(tmp_path, (), {"HF_TOKEN": value}).layers) == ["TorchCompile"]
+
+
 def test_a_secret_in_a_name_counts_and_is_not_repeated(tmp_path: Path) -> None:
     write(tmp_path, f"triton/{SECRET.decode()}/a")
     (note,) = capture(tmp_path, (), {"HF_TOKEN": SECRET}).notes

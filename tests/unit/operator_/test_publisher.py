@@ -260,6 +260,9 @@ def test_other_bytes_are_told_as_such_even_where_they_are_no_archive(publisher: 
         ({"secret": {"secretName": "hub"}}, True),
         ({"projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "hub"}}]}}, True),
         ({"projected": {"sources": [{"configMap": {"name": "c"}}]}}, False),
+        ({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}, True),
+        ({"csi": {"driver": "secrets-store.csi.k8s.io", "readOnly": True}}, True),
+        ({"csi": {"driver": "efs.csi.aws.com"}}, False),
         ({"emptyDir": {}}, False),
     ],
 )

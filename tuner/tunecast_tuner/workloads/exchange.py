@@ -45,7 +45,7 @@ def capture(context: Context, excluded: Sequence[str], directory: Path) -> tuple
 
 
 def _capture(context: Context, excluded: Sequence[str], directory: Path) -> tuple[Archives, tuple[LayerNote, ...]]:
-    captured = bundle.capture(context.root, excluded, context.secrets)
+    captured = bundle.capture(context.root, excluded, context.unstageable)
     archives = tuple(
         bundle.pack(context.root, paths, directory / layer) for layer, paths in sorted(captured.layers.items())
     )

@@ -20,6 +20,7 @@ from tunecast_cache import flashinfer as rules
 from tunecast_cache import job
 from tunecast_cache.records import canonical, decode
 from tunecast_tuner.context import command_line
+from tunecast_tuner.diagnosis import USAGE
 from tunecast_tuner.failures import AttemptError
 from tunecast_tuner.operators import config, model, place, table
 from tunecast_tuner.operators.calls import CALLS, Call
@@ -50,8 +51,8 @@ def start() -> None:
     try:
         report.write_bytes(canonical(_place(asked) if asked.mode == "Place" else run(asked)))
     except AttemptError as failure:
-        word = "error" if failure.reason == job.BAD_SETTINGS else "failed"  # `diagnosis` reads it: error ends tuning
-        sys.exit(f"operators: {word}: {failure.message}")
+        sys.stderr.write(f"operators: error: {failure.message}\n")
+        sys.exit(USAGE if failure.reason == job.BAD_SETTINGS else 1)  # the former ends tuning
 
 
 def _place(request: Request) -> Report:

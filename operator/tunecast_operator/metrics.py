@@ -220,6 +220,13 @@ def _total(start: Mapping[str, Any]) -> float:
     return float(start.get("totalSeconds") or 0.0)
 
 
+def _speedup(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
+    """What status.speedup says in words."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)x", str(status.get("speedup", ""))) if kind == KERNEL_CACHE else None
+    if found:
+        yield (), float(found[1])
+
+
 def _layers(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
     ranks = (status.get("proof") or {}).get("ranks", ()) if kind == KERNEL_CACHE else ()
     for rank in ranks:
@@ -255,6 +262,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
     "tunecast_kernel_cache_start_seconds": (
         "The starts that its proof measured, by phase: rank 0's cold one, and the slowest warm one.",
         ("start", "phase"), _starts,
+    ),
+    "tunecast_kernel_cache_speedup": (
+        "How many times faster a start is with its bundle, without weights and downloads.", (), _speedup
     ),
     "tunecast_kernel_cache_layer": (
         "1 for what each rank's proof said of each layer.", ("rank", "layer", "verdict"), _layers

@@ -111,7 +111,11 @@ def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_be
 
 def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
     ready = {"type": "Ready", "status": "True", "reason": "Published"}
-    metrics.has(CACHE, {}, {"state": "Ready", "sizeBytes": 5, "proof": PROOF, "conditions": [ready], **REFERRED})
+    metrics.has(
+        CACHE,
+        {},
+        {"state": "Ready", "sizeBytes": 5, "speedup": "2.9x", "proof": PROOF, "conditions": [ready], **REFERRED},
+    )
     reports = {"counts": [{"reason": "Installed", "count": 2}]}
     metrics.has(OWNER, {}, {"desiredReplicas": 3, "readyReplicas": 2, "initReports": reports})
     found = {name: value for name, value in shown(metrics).items() if "name=" in name}
@@ -121,6 +125,7 @@ def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None
         f'tunecast_condition{{kind="KernelCache",{kc},reason="Published",status="True",type="Ready"}}': 1,
         f'tunecast_kernel_cache_state{{{kc},state="Ready"}}': 1,
         f"tunecast_kernel_cache_bytes{{{kc}}}": 5,
+        f"tunecast_kernel_cache_speedup{{{kc}}}": 2.9,
         f'{start}{{{kc},phase="import",start="cold"}}': 20,
         f'{start}{{{kc},phase="total",start="cold"}}': 90,
         f'{start}{{{kc},phase="import",start="warm"}}': 9,
@@ -139,7 +144,7 @@ def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
     metrics.has(CACHE, {}, {})
     metrics.has(OWNER, {}, {})
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
-    assert len(FAMILIES) == 7
+    assert len(FAMILIES) == 8
 
 
 def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> None:

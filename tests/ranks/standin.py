@@ -78,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--serves", choices=KINDS, default="completion")
     parser.add_argument("--all-routes", action="store_true", help="answer 400 where there is no such route, not 404")
     parser.add_argument("--text-only", action="store_true", help="refuse token ids")
+    parser.add_argument("--accepts", type=int, default=-1, help="so many requests, and no more")
     parser.add_argument("--no-chat-template", action="store_true")
     parser.add_argument("--noise", type=float, default=0.0, help="of vectors")
     parser.add_argument("--ssl-keyfile")
@@ -166,6 +167,7 @@ class Handler(BaseHTTPRequestHandler):
         if refusal := self._refusal(body, field):
             self._refuse(HTTPStatus.BAD_REQUEST, refusal)
             return
+        self.options.accepts -= 1
         self._reply(HTTPStatus.OK, _answer(self.options, self.path, body, field))
 
     def _body(self, data: bytes) -> dict[str, Any]:
@@ -177,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _refusal(self, body: dict[str, Any], field: str) -> str:
         asked = body.get(field)
-        if not asked or "structured_outputs" in body:
+        if not asked or "structured_outputs" in body or self.options.accepts == 0:
             return "not here"
         if self.options.no_chat_template and field == "messages":
             return "default chat template is no longer allowed"

@@ -22,6 +22,7 @@ from tunecast_cache.trust import Trust
 
 SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/kernel-cache"
 LOGS = ("cache_key_factors.json", ".lock")
+TRASH = ".tunecast-trash-"  # what a cold engine left, out of every engine's sight
 
 
 def unsettled(user: User) -> Iterator[str]:
@@ -73,16 +74,18 @@ def broken(user: User) -> Iterator[str]:
     status = user.status()
     caches = {cache["spec"]["key"]: cache for cache in user.items("kernelcaches")}
     states = {key: (cache.get("status") or {}).get("state") for key, cache in caches.items()}
-    if (status["cache"] == "Hit") != (states.get(status["key"]) == "Ready"):
-        yield f"status says {status['cache']}, and the KernelCache is {states.get(status['key'])}"
+    pods = user.pods(SERVING)
+    said = [_report(pod) for pod in pods]
+    warm = states.get(status["key"]) == "Ready" and any(report.get("result") == "Hit" for report in said)
+    if (status["cache"] == "Hit") != warm:  # replicas that began in trouble may all have started cold
+        reasons = [report.get("reason") for report in said]
+        yield f"status says {status['cache']}, its KernelCache {states.get(status['key'])}, and replicas {reasons}"
     sets = user.items("replicasets")
     if len(sets) > user.revisions:
         yield f"{len(sets)} pod templates after {user.revisions} revisions by the user"
     manifests = dict(_manifests(user, _trusted(user) or {}))
     ready = {key for key, state in states.items() if state == "Ready"}
     yield from (f"{key} is Ready, and has no manifest" for key in ready - manifests.keys())
-    pods = user.pods(SERVING)
-    said = [_report(pod) for pod in pods]
     for pod, report in zip(pods, said, strict=True):
         if report.get("result") == "Hit":
             yield from _installed(user, pod, manifests[pod["metadata"]["labels"]["tunecast.io/key"]])
@@ -93,9 +96,12 @@ def scaled_out(user: User) -> Iterator[str]:
     """Of replicas that began when all was well: they start warm where their cache is ready."""
     status = user.status()
     newest = max(user.pods(SERVING), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    caches = user.items("kernelcaches")
+    ready = any(c["spec"]["key"] == status["key"] and c["status"].get("state") == "Ready" for c in caches)
     report = _report(newest)
-    if (status["cache"] == "Hit") != (report.get("result") == "Hit"):
-        yield f"status says {status['cache']}, and a new replica says {report.get('result')}: {report.get('reason')}"
+    if ready != (report.get("result") == "Hit"):
+        what = "is Ready" if ready else "isn't Ready"
+        yield f"the KernelCache {what}, and a new replica says {report.get('result')}: {report.get('reason')}"
 
 
 def _report(pod: Object) -> Object:
@@ -151,4 +157,5 @@ def _installed(user: User, pod: Object, manifest: Manifest) -> Iterator[str]:
 
 def _files(root: Path) -> dict[str, bytes]:
     paths = (path for path in root.rglob("*") if path.is_file() and not path.name.endswith(LOGS))
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    found = {str(path.relative_to(root)): path for path in paths}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(TRASH)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import islice
 
 from chaos import invariants
@@ -41,8 +40,7 @@ def play(world: World, seed: int) -> Round:
 
 def calm(world: World) -> None:
     world.proxy.choose = healthy
-    with suppress(FileNotFoundError, StopIteration):
-        world.ballast.unlink()
+    world.empty_disk()
 
 
 def scale_out(user: User) -> list[str]:

@@ -53,7 +53,9 @@ class User:
         return found
 
     def pods(self, label: str) -> list[Object]:
-        return [pod for pod in self.items("pods", label) if not pod["metadata"].get("deletionTimestamp")]
+        """Without those that are ending, and those that were evicted and stay for others to see."""
+        living = (pod for pod in self.items("pods", label) if not pod["metadata"].get("deletionTimestamp"))
+        return [pod for pod in living if pod["status"]["phase"] != "Failed"]
 
     def uids(self, label: str) -> list[str]:
         return sorted(pod["metadata"]["uid"] for pod in self.pods(label) if pod["status"]["phase"] == "Running")

@@ -74,9 +74,22 @@ class World:
 
     @property
     def ballast(self) -> Path:
-        """A file on the disk that pods' volumes share, seen through the kubelet's eyes."""
-        kubelet = next(process for process in self.processes() if process.name == "kubelet")
+        """A file on the disk that pods' volumes share, seen through the eyes of a kubelet that may just start."""
+        kubelet = wait_for(self._kubelet, "a kubelet runs", PATIENCE_SECONDS)
         return Path(f"/proc/{kubelet.pid}/root/var/lib/kubelet/ballast")
+
+    def _kubelet(self) -> Process | None:
+        return next((process for process in self.processes() if process.name == "kubelet"), None)
+
+    def empty_disk(self) -> None:
+        """Removes the ballast, whatever happens to the kubelet meanwhile."""
+        wait_for(self._without_ballast, "the disk is emptied", PATIENCE_SECONDS)
+
+    def _without_ballast(self) -> bool:
+        ballast = self.ballast
+        with suppress(FileNotFoundError):
+            ballast.unlink()
+        return ballast.parent.exists()  # else the kubelet ended before anything could be removed
 
     def bugs(self) -> list[str]:
         """What the operator's log calls a bug, in this run of its container and the last one."""

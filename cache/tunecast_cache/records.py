@@ -106,8 +106,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _checked(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise MalformedError(f"{where} should be of type {kind.__name__}, not {type(value).__name__}")
-    if kind is int:
-        _number(value, where)
+    if isinstance(value, int):
+        _ordinary(value, where)
     if isinstance(value, str):
         _check_text(value, where)
     return value
@@ -127,6 +127,12 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_BEYOND < value < _BEYOND:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise MalformedError(f"{where} should be a number")
+    return float(_ordinary(float(_ordinary(value, where)), where))  # an integer just below may reach it as a float
+
+
+def _ordinary(value: float, where: str) -> float:
+    if not -_BEYOND < value < _BEYOND:
         raise MalformedError(f"{where} should be a number of ordinary size")
-    return float(value)
+    return value

@@ -20,8 +20,8 @@ def seal(token: str, name: str, data: bytes) -> bytes:
 
 def unseal(token: str, name: str, sealed: bytes) -> bytes:
     """Raises MalformedError unless a holder of ``token`` sealed it, as ``name``."""
-    code, data = sealed[:_LENGTH], sealed[_LENGTH + 1 :]
-    if not hmac.compare_digest(code, _code(token, name, data)):
+    data = sealed[_LENGTH + 1 :]
+    if not hmac.compare_digest(sealed, seal(token, name, data)):
         raise MalformedError(f"{name} was not written by a rank of this attempt")
     return data
 

@@ -11,7 +11,7 @@ from tunecast_cache.secret_names import names_secret
 
 SHORTEST = 6  # bytes: shorter values are found everywhere
 MOST_LINES = 1000  # of one secret: private keys and credentials have fewer
-_CERTIFICATE = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|PUBLIC KEY)-----.*?-----END \1-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE|PUBLIC KEY)-----[^-]*-----END \1-----")
 _MARKER = re.compile(rb"-----(BEGIN|END) [A-Z0-9 ]+-----|\[[\w .-]*\]")  # of a PEM block, or of an INI section
 _NUMBER = re.compile(rb"[-+]?\d{1,9}(\.\d*)?")  # more digits than that can be a secret
 _COMMON = {

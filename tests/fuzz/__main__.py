@@ -14,7 +14,8 @@ import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["tunecast_cache", "tunecast_init", "tunecast_operator", "tunecast_tuner"]):
     from fuzz.mutate import mutate
-    from fuzz.targets import BINARY, TARGETS, seeds
+    from fuzz.seeds import seeds
+    from fuzz.targets import BINARY, TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 OPTIONS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1"]

@@ -6,63 +6,50 @@ A target returns, or raises AssertionError where something holds that must not, 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from support.archives import forged
-from support.objects import manifest, proof
-from tunecast_cache import bundle, flashinfer
-from tunecast_cache.archive import END, Entry, encode_index
+from fuzz.archives import archive, layout
+from support.objects import serving_pod
+from tunecast_cache import flashinfer
+from tunecast_cache.command_line import read
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import JobSettings, Progress, RankResult
-from tunecast_cache.layers import layer_of
-from tunecast_cache.manifest import Archive, Manifest, RankProof
+from tunecast_cache.manifest import Manifest, RankProof
 from tunecast_cache.records import canonical, decode
 from tunecast_cache.report import InitReport
+from tunecast_cache.seal import seal, unseal
+from tunecast_cache.secret_names import names_public, names_secret
+from tunecast_cache.secret_values import SHORTEST, distinct, parts
 from tunecast_cache.signing import Signer, verify
 from tunecast_cache.trust import StoreSettings, Trust
 from tunecast_init.belief import believe
 from tunecast_init.trust import RefusedError
+from tunecast_operator.identity import REVISION_ANNOTATION
+from tunecast_operator.plan.crashes import Crash, crashes
+from tunecast_operator.plan.drift import drift
+from tunecast_operator.plan.outcome import results_of
+from tunecast_operator.plan.quarantine import judge
 from tunecast_operator.publisher import check_archives, check_environment
+from tunecast_operator.reconcile.kernel_cache import parse_sweep
+from tunecast_operator.resources.deployment import revision_of
+from tunecast_operator.resources.quarantine import Failure, quarantine_in
+from tunecast_operator.resources.trust import trust_config_map
+from tunecast_tuner import diagnosis, phases
+from tunecast_tuner.heartbeat import Ending
+from tunecast_tuner.interpreter import Interpreter
+from tunecast_tuner.operators.records import Report
+from tunecast_tuner.redact import INSTEAD, Redactor
 from tunecast_tuner.workloads.engine import Offer
+from tunecast_tuner.workloads.exchange import Installed
 
 SIGNER = Signer(bytes(range(32)))
 TRUST = Trust(StoreSettings("bundles"), {SIGNER.signer: SIGNER.public_key})
 KEY, NAMESPACE = "k" * 52, "models"
-FILES = 64  # in one archive, at the most
-UNPACKED = 2**16
-MEMORY = Path("/dev/shm")
-ROOT = (MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())) / f"tunecast-fuzz-{os.getpid()}"
-CANARY = b"untouched"
-NAMES = (
-    b"triton/a", b"triton/a/b", b"triton/../../x", b"/etc/x", b"triton//x", b"triton/.", b"cuda/x", b"triton/x.lock",
-    b"triton/" + b"n" * 300, b"triton/\xff", b"triton/a\nb", b"", b"..", b"triton/.tunecast-staging/x",
-)  # fmt: skip
-
-
-class Bytes:
-    """Choices read from fuzzed bytes; zeros once they are used up."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, count: int) -> bytes:
-        found = self._data[self._at : self._at + count]
-        self._at += count
-        return found + bytes(count - len(found))
-
-    def number(self, below: int) -> int:
-        return int.from_bytes(self.take(4), "big") % below
-
-    @property
-    def left(self) -> bool:
-        return self._at < len(self._data)
+TIME = "2026-01-01T10:00:01Z"
 
 
 def record(kind: type[Any]) -> Callable[[bytes], None]:
@@ -115,59 +102,110 @@ def tactics(data: bytes) -> None:
         return
 
 
-def archive(data: bytes) -> None:
-    """The bytes of an archive, which its manifest knows."""
-    path = _fresh() / "archive"
-    path.write_bytes(data)
-    _unpacked(path, Archive("Triton", hashlib.sha256(data).hexdigest(), len(data), 8, 2))
-
-
-def layout(data: bytes) -> None:
-    """Archives that are whole, and whose index and tar were chosen by the bytes."""
-    chosen, path = Bytes(data), _fresh() / "archive"
-    entries: list[Entry] = []
-    while chosen.left and len(entries) < FILES:
-        name = chosen.take(1 + chosen.number(20)) if chosen.number(3) == 0 else NAMES[chosen.number(len(NAMES))]
-        size = (0, 1, 511, 512, 513, 4096, -1, 2**40)[chosen.number(8)]
-        text = name.decode(errors="surrogateescape" if chosen.number(9) == 0 else "replace")
-        entries.append(Entry(text, size, chosen.number(2**31) - 2**30, executable=bool(chosen.number(2))))
+def sealed(data: bytes) -> None:
+    """What counts as said by a rank was sealed by one."""
     try:
-        _unpacked(path, _forge(path, entries, chosen))
-    except UnicodeEncodeError:
-        return  # no JSON can hold it
-
-
-def _forge(path: Path, entries: list[Entry], chosen: Bytes) -> Archive:
-    honest = all(0 <= e.size <= UNPACKED for e in entries)
-    if honest and chosen.number(2):
-        return forged(path, entries, None)
-    tar = b"".join(chosen.take(chosen.number(700)) for _ in range(chosen.number(4))) + END
-    return forged(path, entries, tar, unpacked=sum(e.size for e in entries))
-
-
-def _fresh() -> Path:
-    shutil.rmtree(ROOT, ignore_errors=True)
-    (ROOT / "mount").mkdir(parents=True)
-    (ROOT / "canary").write_bytes(CANARY)
-    return ROOT
-
-
-def _unpacked(path: Path, expected: Archive) -> None:
-    """Nothing but regular files of the layer, below the mount path; or nothing at all."""
-    mount = ROOT / "mount"
-    try:
-        bundle.unpack(path, mount, expected)
+        said = unseal("token", "results/0.json", data)
     except TunecastError:
-        assert not [*mount.rglob("*")], "an archive that is refused leaves nothing"
-    for found in mount.rglob("*"):
-        assert not found.is_symlink()
-        if found.is_file():
-            layer = layer_of(str(found.relative_to(mount)))
-            assert layer is not None
-            assert layer.name == expected.layer
-            assert not found.stat().st_mode & 0o7000
-    assert {entry.name for entry in ROOT.iterdir()} == {"mount", "canary", path.name}
-    assert (ROOT / "canary").read_bytes() == CANARY
+        return
+    assert seal("token", "results/0.json", said) == data
+
+
+def config_map(data: bytes) -> None:
+    """The trust ConfigMap, which whoever may change it can write: what is read is written alike, and judged."""
+    texts = _object(data)
+    known = quarantine_in({"data": texts})
+    trust = Trust(TRUST.store, TRUST.keys, known.digests)
+    assert quarantine_in(trust_config_map(NAMESPACE, trust, known.cases)) == known
+    crashed = [Crash("pod", "uid", digest, 2, Failure(139)) for digest in ("b" * 64, *known.digests, *known.cases)]
+    after = judge(known, [*crashed, *(replace(crash, cold=True) for crash in crashed)])
+    assert all(after.lifted(digest) or digest in after.digests for digest in after.cases)
+
+
+def revision(data: bytes) -> None:
+    """The annotation of a Deployment, likewise."""
+    annotations = {REVISION_ANNOTATION: data.decode(errors="replace")}
+    found = revision_of({"metadata": {"annotations": annotations}})
+    if found:
+        assert revision_of({"metadata": {"annotations": {REVISION_ANNOTATION: found.to_text()}}}) == found
+
+
+def pods(data: bytes) -> None:
+    """What containers leave behind as their last words, with whatever times and codes."""
+    given = _object(data)
+    engine = {"terminated": {"exitCode": 1, "startedAt": TIME, "finishedAt": TIME, **_texts(given.get("engine"))}}
+    pod = serving_pod("a", "m" * 64, {"state": engine, "restartCount": 1}, cold=str(given.get("cold") or "NoManifest"))
+    [init] = pod["status"]["initContainerStatuses"]
+    init["state"]["terminated"] |= _texts(given.get("init"))
+    for crash in crashes([pod]):
+        assert crash.times >= 1
+    drift({}, [pod], {})
+    results_of([pod], {})
+
+
+def command_line(data: bytes) -> None:
+    """A command of a container; every answer about it is a value or our own error."""
+    words = [str(word) for word in _list(data)]
+    try:
+        line = read(words, environment={"MODEL": "org/model", "UNKNOWN": None})
+    except TunecastError:
+        return
+    for question in ("model", "port", "scheme", "tensor", "data", "served_names"):
+        with suppress(TunecastError):
+            getattr(line, question)
+
+
+def secret(data: bytes) -> None:
+    """Any bytes may be a secret. What is looked for is long enough not to be found everywhere, and part of it."""
+    known = parts(data)
+    assert distinct(data) <= known | parts(data.strip())
+    assert all(len(part) >= SHORTEST for part in known)
+    text = data.decode(errors="replace")
+    assert not (names_secret(text) and names_public(text))
+    shown = Redactor([data]).line(b"<" + data + b">")
+    assert len(data) < SHORTEST or data not in shown or data in INSTEAD
+
+
+def sweep(data: bytes) -> None:
+    """The lines of a user's ConfigMap."""
+    try:
+        requests = parse_sweep(data.decode(errors="replace"), "fuzzed")
+    except TunecastError:
+        return
+    canonical(requests)
+
+
+def log(data: bytes) -> None:
+    """An engine's last words."""
+    lines = data.decode(errors="replace").splitlines()
+    diagnosis.diagnose(1, lines)
+    phases.read(list(enumerate(map(str, lines))), float(len(lines)))
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    value = _json(data)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(data: bytes) -> list[Any]:
+    value = _json(data)
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> dict[str, Any]:
+    """What the API server lets into a container's state: text, and numbers where they belong."""
+    given = value if isinstance(value, dict) else {}
+    found = {name: given[name] for name in ("message", "reason") if isinstance(given.get(name), str)}
+    if isinstance(given.get("exitCode"), int) and abs(given["exitCode"]) < 2**31:
+        found["exitCode"] = given["exitCode"]
+    return found | {name: None for name in ("startedAt", "finishedAt") if name in given and given[name] is None}
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -179,6 +217,19 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "trust": record(Trust),
     "offer": record(Offer),
     "rank-proof": record(RankProof),
+    "installed": record(Installed),
+    "ending": record(Ending),
+    "interpreter": record(Interpreter),
+    "operators": record(Report),
+    "store-settings": record(StoreSettings),
+    "sealed": sealed,
+    "config-map": config_map,
+    "revision": revision,
+    "pods": pods,
+    "command-line": command_line,
+    "secret": secret,
+    "sweep": sweep,
+    "log": log,
     "envelope": envelope,
     "belief": belief,
     "staged": staged,
@@ -188,32 +239,4 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
-BINARY = {"archive", "layout"}  # all others read JSON
-
-
-def seeds() -> dict[str, list[bytes]]:
-    """Something valid for each target to begin with."""
-    whole = canonical(manifest(KEY))
-    result = RankResult(0, succeeded=True, reason="Proved", message="", archives=manifest(KEY).archives, proof=proof())
-    entries = [Entry("triton/a", 4, 1, executable=False), Entry("triton/b", 4, 2, executable=True)]
-    path = _fresh() / "archive"
-    forged(path, entries)
-    packed = path.read_bytes()
-    shutil.rmtree(ROOT)
-    tuned = {"_metadata": {"gpu": "H100"}, "('gemm', 'Runner', ((1, 2),), ())": ["Runner", 3]}
-    return {
-        "manifest": [whole],
-        "report": [canonical(InitReport("Hit", "Installed", "", KEY, layers=("Triton",), seconds={"total": 1.0}))],
-        "result": [canonical(result)],
-        "settings": [canonical(JobSettings("job", KEY, 2, "host", 1, "Engine", "/m", 1.0))],
-        "progress": [canonical(Progress("Upload", 1.0, 5))],
-        "trust": [canonical(Trust(TRUST.store, TRUST.keys, ("d" * 64,)))],
-        "offer": [canonical(Offer(manifest(KEY).archives, {}, (), 0, ((), ()), {"A": "b"}))],
-        "rank-proof": [canonical(proof().ranks[0])],
-        "envelope": [SIGNER.sign(whole), base64.b64encode(whole)],
-        "belief": [whole],
-        "staged": [canonical(result)],
-        "tactics": [json.dumps(tuned).encode()],
-        "archive": [packed, encode_index(entries, [10]), packed[: len(packed) // 2]],
-        "layout": [bytes(range(64)), b"\x01" * 40],
-    }
+BINARY = {"archive", "layout", "sealed", "secret", "sweep", "log"}  # all others read JSON

@@ -26,9 +26,18 @@ class Kubectl:
 
     def command(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
         """Standard output of any program."""
-        done = subprocess.run(
-            arguments, input=stdin, env=self.environment, text=True, capture_output=True, timeout=timeout, check=False
-        )
+        try:
+            done = subprocess.run(
+                arguments,
+                input=stdin,
+                env=self.environment,
+                text=True,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(f"{' '.join(arguments)}: not done within {timeout:.0f} s") from error
         if done.returncode:
             raise CommandError(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunecast_cache import report
 from tunecast_operator import times
-from tunecast_operator.plan.reports import Pod, init_runs
+from tunecast_operator.plan.reports import Pod, init_runs, over
 from tunecast_operator.resources.deployment import INIT
 from tunecast_operator.resources.pod import ENGINE
 from tunecast_operator.resources.quarantine import Failure
@@ -67,8 +67,7 @@ def _ends(pod: Pod) -> bool:
     """The pod is being ended or was ended from outside, so its engine's exit says nothing about the bundle."""
     status = pod.get("status", {})
     disrupted = any(condition["type"] == "DisruptionTarget" for condition in status.get("conditions", ()))
-    over = status.get("phase") in {"Succeeded", "Failed"} or bool(status.get("reason"))
-    return disrupted or over or bool(pod["metadata"].get("deletionTimestamp"))
+    return disrupted or over(pod) or bool(status.get("reason") or pod["metadata"].get("deletionTimestamp"))
 
 
 def _never_ready(pod: Pod, engine: Mapping[str, Any], installed: str) -> bool:

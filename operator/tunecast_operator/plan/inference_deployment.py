@@ -19,6 +19,7 @@ from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
+from tunecast_operator.plan.reports import over
 from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.pod import ENGINE
@@ -277,7 +278,8 @@ def _drift(seen: Observed, wanted: Wanted) -> list[Drift]:
     made = ((wanted.cache or {}).get("status") or {}).get("madeWith") or {}
     if _state(wanted.cache) != "Ready":
         return []
-    return drift(made, [pod for pod in seen.pods if pod_key(pod) == wanted.revision.key], seen.nodes)
+    serving = [pod for pod in seen.pods if pod_key(pod) == wanted.revision.key and not over(pod)]
+    return drift(made, serving, seen.nodes)
 
 
 def _drifted(found: Sequence[Drift]) -> tuple[Condition, ...]:

@@ -13,9 +13,14 @@ from tunecast_operator.resources.deployment import INIT
 Pod = Mapping[str, Any]
 
 
+def over(pod: Pod) -> bool:
+    """Whether all containers of the pod have ended for good; an evicted pod stays for others to see."""
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
 def init_report(pod: Pod) -> InitReport | None:
-    """What a serving pod's init container said last; None while it runs, or where it said nothing."""
-    return next((report for _, _, report in _said(pod)), None)
+    """What a serving pod's init container said last; None while it runs, if it said nothing, or the pod is over."""
+    return None if over(pod) else next((report for _, _, report in _said(pod)), None)
 
 
 def init_runs(pods: Iterable[Pod]) -> dict[str, tuple[str, InitReport]]:
@@ -28,12 +33,14 @@ def _said(pod: Pod) -> Iterator[tuple[str, str, InitReport]]:
         if status["name"] != INIT:
             continue
         for state in (status.get("state", {}), status.get("lastState", {})):
-            ended = state.get("terminated", {})
+            ended = state.get("terminated") or {}
+            finished = str(ended.get("finishedAt") or "")
+            if not finished:
+                continue
             try:
                 report = decode(
-                    InitReport, ended.get("message", "").encode(), f"the report of {pod['metadata']['name']}"
+                    InitReport, str(ended.get("message", "")).encode(), f"the report of {pod['metadata']['name']}"
                 )
             except MalformedError:
                 continue  # cut short, or no report: the pod's log has more
-            finished = str(ended.get("finishedAt", ""))
             yield f"{pod['metadata'].get('uid')} {finished}", finished, report

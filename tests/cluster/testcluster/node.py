@@ -168,6 +168,7 @@ def _kubelet(cluster: Cluster) -> dict[str, object]:
         "localStorageCapacityIsolation": False,
         "oomScoreAdj": 0,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+        "evictionPressureTransitionPeriod": "10s",  # a disk that is emptied takes pods again
         "imageGCHighThresholdPercent": 100,
         "imageMinimumGCAge": "24h",
         "clusterDNS": [cluster.network.node],

@@ -83,6 +83,12 @@ def test_numbers_that_others_can_not_take_are_refused(value: str) -> None:
             decode(Progress, f"{{{text}}}".encode(), "it")
 
 
+def test_an_integer_that_is_too_large_as_a_float_is_refused_where_a_float_should_be() -> None:
+    data = b'{"stage": "Joining", "seconds": %d, "bytes": %d}' % (2**63 - 1, 2**63 - 1)
+    with pytest.raises(MalformedError, match="seconds"):
+        decode(Progress, data, "it")
+
+
 @pytest.mark.parametrize(
     "data", [b'{"bucket": "\\ud800"}', b'{"bucket": "b", "endpoint": "\\udfff"}'], ids=["text", "optional text"]
 )

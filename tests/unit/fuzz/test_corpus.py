@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.targets import TARGETS, seeds
+from fuzz.seeds import seeds
+from fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 
@@ -16,6 +17,10 @@ def inputs(target: str) -> Iterator[bytes]:
     yield from (b"", b"{}", b"[]", b"null", b"\xff")
     yield from seeds()[target]
     yield from (path.read_bytes() for path in sorted((CORPUS / target).glob("*")))
+
+
+def test_every_target_begins_with_something_valid() -> None:
+    assert seeds().keys() == TARGETS.keys()
 
 
 @pytest.mark.parametrize("target", TARGETS)

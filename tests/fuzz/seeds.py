@@ -1,0 +1,80 @@
+"""Something valid for each target to begin with."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+
+from fuzz.archives import ROOT, fresh
+from fuzz.targets import KEY, NAMESPACE, SIGNER, TRUST
+from support.archives import forged
+from support.objects import manifest, proof
+from tunecast_cache.archive import Entry, encode_index
+from tunecast_cache.job import JobSettings, Progress, RankResult
+from tunecast_cache.records import canonical
+from tunecast_cache.report import InitReport
+from tunecast_cache.seal import seal
+from tunecast_cache.transport import Transport
+from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_operator.resources.deployment import Revision
+from tunecast_operator.resources.quarantine import Case, Failure
+from tunecast_operator.resources.trust import trust_config_map
+from tunecast_tuner.heartbeat import Ending
+from tunecast_tuner.interpreter import Interpreter
+from tunecast_tuner.operators.records import Report
+from tunecast_tuner.workloads.engine import Offer
+from tunecast_tuner.workloads.exchange import Installed
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Something valid for each target to begin with."""
+    whole = canonical(manifest(KEY))
+    result = RankResult(0, succeeded=True, reason="Proved", message="", archives=manifest(KEY).archives, proof=proof())
+    entries = [Entry("triton/a", 4, 1, executable=False), Entry("triton/b", 4, 2, executable=True)]
+    path = fresh() / "archive"
+    forged(path, entries)
+    packed = path.read_bytes()
+    shutil.rmtree(ROOT)
+    tuned = {"_metadata": {"gpu": "H100"}, "('gemm', 'Runner', ((1, 2),), ())": ["Runner", 3]}
+    transport = Transport("-----BEGIN CERTIFICATE-----", "http://proxy:3128")
+    store = StoreSettings("bundles", "prefix", "http://s3:9000", "us-east-1", "Path", transport)
+    settings = JobSettings(
+        "job", KEY, 2, "host", 1, "Engine", "/m", 1.0, ("vllm", "serve", "m"), ("CUDA",), ("HF_TOKEN",),
+        ({"prompt": [1]},), {"progress.json": "http://s3"}, ("/etc/hub",), 600.0, transport, "token",
+    )  # fmt: skip
+    said = InitReport("Cold", "Quarantined", "words", KEY, "m" * 64, 5, {"total": 1.0}, ("Triton",))
+    case = {"m" * 64: Case("words", (Failure(139),), (Failure(1, "e" * 16),))}
+    banned = trust_config_map(NAMESPACE, Trust(store, TRUST.keys, ("m" * 64,)), case)["data"]
+    rendered = Revision("spec", KEY, 1, "init:1", "Always", {"PYTHONPATH": "/m"}, held=False)
+    ended = {"engine": {"exitCode": 139, "message": "ValueError: no"}, "init": {"message": canonical(said).decode()}}
+    command = ["sh", "-c", "export A=b; exec vllm serve $(MODEL) --port=8000 --max-model-len 8k -tp 2"]
+    return {
+        "installed": [canonical(Installed({"Triton": "d" * 64}))],
+        "ending": [canonical(Ending("PeerLost", "words", 1))],
+        "interpreter": [canonical(Interpreter("3.12", "cpython-312", "00", ("/lib",), {"vllm": "0.26"}))],
+        "operators": [canonical(Report({"gpu": "H100"}, entries=1, seconds={"import": 1.0}))],
+        "store-settings": [canonical(store)],
+        "sealed": [seal("token", "results/0.json", b"{}"), seal("token", "results/1.json", b"{}")],
+        "config-map": [canonical(banned)],
+        "revision": [rendered.to_text().encode()],
+        "pods": [canonical({**ended, "cold": why}) for why in ("NoManifest", "Quarantined")],
+        "command-line": [canonical(command), canonical(["python3", "-m", "vllm.entrypoints.openai.api_server"])],
+        "secret": [b"hf_0123456789abcdefAB\n", canonical({"private_key": "a\nb"}), b"-----BEGIN CERTIFICATE-----"],
+        "sweep": [b'{"prompt": [1], "max_tokens": 1}\n\n{}'],
+        "log": [b"(EngineCore pid=1) ERROR 11-23 [core.py:1] ValueError: no\nINFO Loading weights took 1.50 seconds"],
+        "manifest": [whole],
+        "report": [canonical(said)],
+        "result": [canonical(result)],
+        "settings": [canonical(settings)],
+        "progress": [canonical(Progress("Upload", 1.0, 5))],
+        "trust": [canonical(Trust(store, TRUST.keys, ("d" * 64,), 30.0, SIGNER.signer))],
+        "offer": [canonical(Offer(manifest(KEY).archives, {}, (), 0, ((), ()), {"A": "b"}))],
+        "rank-proof": [canonical(proof().ranks[0])],
+        "envelope": [SIGNER.sign(whole), base64.b64encode(whole)],
+        "belief": [whole],
+        "staged": [canonical(result)],
+        "tactics": [json.dumps(tuned).encode()],
+        "archive": [packed, encode_index(entries, [10]), packed[: len(packed) // 2]],
+        "layout": [bytes(range(64)), b"\x01" * 40],
+    }

@@ -15,9 +15,12 @@ CRDS = Path(__file__).resolve().parents[2] / "charts" / "tunecast" / "files" / "
 
 
 @contextmanager
-def control_plane() -> Iterator[Kubectl]:
-    """kubectl for an API server that knows our kinds; its ``environment`` has KUBECONFIG, S3's address and more."""
-    name = f"it-{os.getpid()}"
+def control_plane(prefix: str = "it") -> Iterator[Kubectl]:
+    """kubectl for an API server that knows our kinds; its ``environment`` has KUBECONFIG, S3's address and more.
+
+    ``prefix`` tells control planes of one process apart.
+    """
+    name = f"{prefix}-{os.getpid()}"
     try:
         deploy.cluster("up", "--control-plane", "--name", name)
         kubectl = Kubectl(deploy.cluster_environment("--name", name))

@@ -51,7 +51,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Kubectl]:
     """A control plane of its own, since CRDs come and go."""
-    with control_plane() as kubectl:
+    with control_plane("watching") as kubectl:
         kubectl("create", "namespace", NAMESPACE)
         yield kubectl
 

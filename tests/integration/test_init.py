@@ -76,6 +76,12 @@ def test_layers_without_a_use_are_left_out(pod: Pod, environment: dict[str, str]
     assert pod.run(environment).files.keys() == FILES.keys() - missing
 
 
+def test_a_bundle_of_which_a_pod_takes_no_layer_serves_cold(pod: Pod) -> None:
+    pod.bucket.publish(FILES, pod.folder)
+    excluded = "Triton,TorchCompile,PythonBytecode"
+    cold(pod.run({"TUNECAST_EXCLUDED_LAYERS": excluded}), "NothingWanted")
+
+
 def test_what_a_killed_predecessor_left_is_cleared(pod: Pod) -> None:
     pod.bucket.publish(FILES, pod.folder)
     (pod.mount / ".tunecast-staging/triton").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from support.objects import NOW
 from support.observed import RUNNING, UNDER_WAY, job, pod, seen
 from tunecast_operator import conditions as c
+from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.blocked import blocked, refusal
 from tunecast_operator.plan.kernel_cache import decide
@@ -49,6 +51,34 @@ def test_what_refuses_ranks_is_told_and_only_what_passes_is_waited_for(
 ) -> None:
     found = ready(refusal=words, pods=pods)
     assert (found.reason, found.message) == (reason, f"PodsNotCreated: Job kc-1: {words}")
+
+
+TROUBLE = (
+    "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["initContainerStatuses", "containerStatuses"])
+@pytest.mark.parametrize("reason", TROUBLE)
+def test_what_keeps_a_container_from_starting_is_told_in_the_kubelets_words(reason: str, kind: str) -> None:
+    waiting = {"name": "engine", "state": {"waiting": {"reason": reason, "message": "words"}}}
+    found = blocked([{"metadata": {"name": "p"}, "status": {kind: [waiting]}}], None, NOW)
+    assert found is not None
+    assert (found.reason, found.message, found.capacity) == (reason, "p, container engine: words", False)
+
+
+def test_an_init_container_of_somebody_elses_that_does_not_end_is_told() -> None:
+    running = {"name": "theirs", "state": {"running": {"startedAt": times.text(NOW - timedelta(minutes=4))}}}
+    found = blocked([{"metadata": {"name": "p"}, "status": {"initContainerStatuses": [running]}}], None, NOW)
+    assert found is not None
+    assert (found.reason, "theirs" in found.message) == ("InitContainerRuns", True)
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"])
+def test_a_container_that_is_being_made_is_no_trouble(reason: str) -> None:
+    waiting = {"name": "engine", "state": {"waiting": {"reason": reason}}}
+    assert blocked([{"metadata": {"name": "p"}, "status": {"containerStatuses": [waiting]}}], None, NOW) is None
 
 
 def test_a_job_that_a_queue_holds_is_waited_for() -> None:

@@ -28,6 +28,13 @@ def test_a_file_without_certificates_is_named(tmp_path: Path, text: str | None) 
         from_environment({**REQUIRED, "TUNECAST_CA_FILE": str(tmp_path / "ca.crt")})
 
 
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_variable_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(InstallationError, match=name) as raised:
+        from_environment({**REQUIRED, name: ""})
+    assert raised.value.reason == "BadInstallation"
+
+
 def test_an_addressing_style_that_there_is_not_is_named() -> None:
     with pytest.raises(InstallationError, match=r"'virtual': set it to one of Auto, Virtual, Path"):
         from_environment({**REQUIRED, "TUNECAST_ADDRESSING_STYLE": "virtual"})

@@ -83,6 +83,15 @@ def test_classify(
     assert (outcome.kind, outcome.reason, outcome.rank) == (kind, reason, rank)
 
 
+def test_an_init_container_that_fails_is_told_in_its_words() -> None:
+    """The one that brings the rank program: no rank has begun, so none says anything."""
+    ended = {"name": "tunecast-tools", "state": {"terminated": {"exitCode": 1, "message": "no such file"}}}
+    waiting = {**pod(0), "status": {"initContainerStatuses": [ended]}}
+    outcome = classify(FAILED, [waiting], {})
+    assert (outcome.kind, outcome.reason, outcome.rank) == ("Crashed", "ToolsFailed", 0)
+    assert "no such file" in outcome.message
+
+
 @pytest.mark.parametrize(("job", "expected"), [(COMPLETE, True), (FAILED, True), ({}, False)])
 def test_finished(job: dict[str, Any], expected: bool) -> None:
     assert finished(job) is expected

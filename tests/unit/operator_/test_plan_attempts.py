@@ -115,7 +115,8 @@ def test_the_last_crash_ends_it() -> None:
 
 def test_a_disruption_is_not_counted_up_to_a_hard_cap() -> None:
     assert failed("PeerLost", failures=1).status["state"] == "Pending"
-    assert failed("PeerLost", disruptions=9).status["state"] == "Failed"
+    last = failed("PeerLost", disruptions=9)
+    assert (last.status["state"], ready(last).reason) == ("Failed", "TooManyDisruptions")
 
 
 def test_what_was_staged_and_can_not_be_published_counts_as_a_crash() -> None:

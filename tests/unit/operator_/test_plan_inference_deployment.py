@@ -180,6 +180,20 @@ def test_without_replicas_the_live_value_is_kept_and_left_to_its_owner() -> None
     assert "replicas" not in scaled["spec"]
 
 
+def test_what_is_under_way_has_its_reasons() -> None:
+    """The words that docs/troubleshooting.md explains."""
+    new = plan(OWNER)
+    assert condition(new, "CacheReady").reason == "WaitingForCache"
+    cache = kernel_cache(OWNER, "Ready", "Published")
+    up = plan(OWNER, cache, live=serving())
+    assert [condition(up, kind).reason for kind in ("Ready", "Reconciling", "Stalled")] == [
+        "ReplicasReady", "Idle", "Idle",
+    ]  # fmt: skip
+    starting = {**serving(), "status": {"replicas": 2, "readyReplicas": 1, "observedGeneration": 1}}
+    rolling = plan(OWNER, cache, live=starting)
+    assert [condition(rolling, kind).reason for kind in ("Ready", "Reconciling")] == ["ReplicasNotReady", "RollingOut"]
+
+
 def test_never_makes_no_cache() -> None:
     owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
     seen = plan(owner)

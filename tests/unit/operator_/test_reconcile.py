@@ -120,5 +120,6 @@ def test_what_another_owns_is_left_alone(owners: list[Object], error: type[Excep
 
 @pytest.mark.parametrize("line", ["{", "[]", "[" * 200_000, '{"prompt": "\\ud800"}', '{"a":' * 900 + "1" + "}" * 900])
 def test_a_line_of_a_sweep_that_is_no_request_is_named(line: str) -> None:
-    with pytest.raises(SweepError, match="sweep, line 3"):
+    with pytest.raises(SweepError, match="sweep, line 3") as raised:
         parse_sweep(f'{{"max_tokens": 1}}\n\n{line}', "sweep")
+    assert raised.value.reason == "BadSweep"

@@ -68,5 +68,6 @@ def test_one_signs_and_others_count_too(other: dict[str, str]) -> None:
     ],
 )
 def test_an_entry_that_holds_no_key_is_named(data: dict[str, str], entry: str) -> None:
-    with pytest.raises(SigningKeyError, match=f"Secret tunecast-system/key, {entry}: "):
+    with pytest.raises(SigningKeyError, match=f"Secret tunecast-system/key, {entry}: ") as raised:
         load(data)
+    assert raised.value.reason == "BadSigningKey"

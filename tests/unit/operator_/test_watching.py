@@ -1,0 +1,25 @@
+"""An operator whose watches end does not go on blind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tunecast_operator.watching import WatchEndedError, guarded
+
+
+def test_a_watch_that_the_api_server_refuses_for_good_ends_the_operator() -> None:
+    async def refused() -> None:
+        raise PermissionError("kernelcaches is forbidden")
+
+    with pytest.raises(WatchEndedError, match="kernelcaches is forbidden") as raised:
+        asyncio.run(guarded(refused()))
+    assert raised.value.reason == "WatchEnded"
+
+
+def test_an_operator_that_is_told_to_end_ends() -> None:
+    async def ended() -> None:
+        return
+
+    asyncio.run(guarded(ended()))

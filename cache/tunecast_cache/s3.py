@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,6 +17,7 @@ from botocore import UNSIGNED
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from tunecast_cache.errors import AccessDeniedError, StoreError
@@ -36,13 +38,25 @@ _STILL_EXPIRED = "refreshed credentials are still expired"  # botocore says it w
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
+@cache
+def _loader() -> Loader:
+    """Reads botocore's models of services once for all sessions, each of which would keep ten megabytes of its own."""
+    return create_loader()
+
+
+def _session() -> Session:
+    session = Session()
+    session.register_component("data_loader", _loader())
+    return session
+
+
 def connect(settings: StoreSettings, session: Session | None = None) -> S3Client:
     """A client with short time-outs and no retries of its own. Credentials come from boto3's chain.
 
     AWS is always asked at the region's own endpoint: presigned URLs of the global one are redirected, which an upload
     can't follow. With an endpoint, requests go unsigned where the chain finds no credentials.
     """
-    session = session or Session()
+    session = session or _session()
     if settings.transport.ca_certificates:
         session.set_config_variable("ca_bundle", _ca_file(settings.transport))
     anonymous = settings.endpoint is not None and session.get_credentials() is None
@@ -94,7 +108,7 @@ def signing(settings: StoreSettings, most: int) -> Iterator[tuple[S3Client, int]
     botocore keeps temporary credentials until a quarter of an hour before they expire: a URL that is signed with old
     ones would die with them.
     """
-    session = Session()
+    session = _session()
     with closing(connect(settings, session=session)) as client:
         yield client, lifetime(session.get_credentials(), most)
 

@@ -27,6 +27,7 @@ TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end
 BAD_SETTINGS = "BadSettings"
 INSTALL_FAILED = "InstallFailed"
 TACTICS_DIFFER = "TacticsDiffer"  # a rank replayed other kernels than rank 0 tuned
+HARDWARE_DIFFERS = "HardwareDiffers"  # the scheduler put ranks on several kinds of hardware
 UPLOAD_FAILED = "UploadFailed"
 TIMED_OUT = "TimedOut"
 INTERNAL = "InternalError"
@@ -53,6 +54,7 @@ class JobSettings:
     sweep: tuple[dict[str, Any], ...] = ()  # extra completion requests
     uploads: dict[str, str] = field(default_factory=dict)  # staged object's name -> presigned PUT URL
     secret_paths: tuple[str, ...] = ()  # where Secrets are mounted, whose values must never be staged either
+    wants_gpu: bool = False  # whether the engine asks for an accelerator
     token: str = ""  # seals what ranks tell each other and the operator: see tunecast_cache.seal
 
 

@@ -87,7 +87,7 @@ def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
     try:
         return fetch(settings, trust, phases, until)
     except TunecastError as error:
-        return cold(error, settings.key, phases.total())
+        return replace(cold(error, settings.key, phases.total()), hardware=settings.hardware.name)
 
 
 def _say(outcome: InitReport, log: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunecast_cache import report
 from tunecast_cache.bundle import install
-from tunecast_cache.errors import StoreUnavailableError
+from tunecast_cache.errors import AccessDeniedError, StoreUnavailableError
 from tunecast_cache.manifest import Archive
 from tunecast_cache.report import InitReport
 from tunecast_cache.store import Store
@@ -74,23 +74,37 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
-    """The first signer's manifest that can be believed, the operator's before all others'.
+    """The first signer's manifest for this node's hardware that can be believed, the operator's before all others'.
 
     Raises:
         RefusedError: there is none, or the first one is quarantined.
     """
-    refused = RefusedError(report.NO_MANIFEST, f"nothing is published for {settings.namespace}/{settings.key} yet")
+    refused: RefusedError | None = None
     for signer in sorted(trust.keys, key=lambda name: (name != trust.signer, name)):
-        envelope = store.get_manifest(settings.namespace, settings.key, signer, until)
+        envelope = store.get_manifest(settings.namespace, settings.key, settings.hardware.name, signer, until)
         if envelope is None:
             continue
         try:
-            return believe(envelope, trust, settings.namespace, settings.key)
+            return believe(envelope, trust, settings.namespace, settings.key, settings.hardware.name)
         except RefusedError as error:
             if error.reason == report.QUARANTINED:
                 raise  # the operator means this key: it knows of no other bundle
             refused = error
-    raise refused
+    raise refused or _nothing_published(settings, store, until)
+
+
+def _nothing_published(settings: Settings, store: Store, until: float) -> RefusedError:
+    """Tells a key without any bundle from one whose bundles were made on other hardware."""
+    what, here = f"{settings.namespace}/{settings.key}", settings.hardware
+    try:
+        others = sorted({hardware for hardware, _ in store.list_manifests(settings.namespace, settings.key, until)})
+    except AccessDeniedError:  # it may read objects, but not list them
+        others = []
+    if not others:
+        return RefusedError(report.NO_MANIFEST, f"nothing is published for {what} yet")
+    node = f"{here.name} ({here.problem})" if here.problem else here.name
+    text = f"bundles of {what} were made on {', '.join(others)}, and this node is {node}; the operator tunes for it"
+    return RefusedError(report.NO_BUNDLE_FOR_HARDWARE, text)
 
 
 def _report(believed: Believed, archives: list[Archive], phases: Phases) -> InitReport:
@@ -103,4 +117,5 @@ def _report(believed: Believed, archives: list[Archive], phases: Phases) -> Init
         bytes=sum(archive.size for archive in archives),
         seconds=phases.total(),
         layers=tuple(archive.layer for archive in archives),
+        hardware=believed.manifest.hardware,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunecast_cache.errors import TunecastError
+from tunecast_cache.hardware import PROC, Hardware, gpu_name, of_node
 from tunecast_cache.key import MOUNT_PATH
 from tunecast_cache.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
 from tunecast_cache.manifest import Archive
@@ -28,6 +30,7 @@ class Settings:
     trust: Path  # directory of the trust ConfigMap
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
+    hardware: Hardware  # of this node
 
     def wants(self, archive: Archive) -> bool:
         """Whether this pod has a use for the archive; layers of later versions are left out."""
@@ -37,7 +40,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS and _PYCACHE.
+    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS, _PYCACHE, _WANTS_GPU, _GPU_PRODUCT, _PROC.
 
     Raises:
         SettingsError: key or namespace is missing.
@@ -49,7 +52,17 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         trust=Path(environment.get("TUNECAST_TRUST") or TRUST_DIRECTORY),
         excluded=frozenset(filter(None, environment.get("TUNECAST_EXCLUDED_LAYERS", "").split(","))),
         bytecode=environment.get("TUNECAST_PYCACHE") == "true",
+        hardware=node_hardware(environment),
     )
+
+
+def node_hardware(environment: Mapping[str, str]) -> Hardware:
+    """What the node says; where it doesn't, the product that the pod's own node selector asks for."""
+    proc = Path(environment.get("TUNECAST_PROC") or PROC)
+    found = of_node(proc, wants_gpu=environment.get("TUNECAST_WANTS_GPU") == "true")
+    if found.problem and (product := environment.get("TUNECAST_GPU_PRODUCT")):
+        return Hardware(gpu_name(product, platform.machine()), product)
+    return found
 
 
 def mount_path(environment: Mapping[str, str]) -> Path:

@@ -20,6 +20,7 @@ from support.objects import manifest, proof
 from tunecast_cache import bundle, flashinfer
 from tunecast_cache.archive import END, Entry, encode_index
 from tunecast_cache.errors import TunecastError
+from tunecast_cache.hardware import UNKNOWN
 from tunecast_cache.job import JobSettings, Progress, RankResult
 from tunecast_cache.layers import layer_of
 from tunecast_cache.manifest import Archive, Manifest, RankProof
@@ -91,10 +92,10 @@ def envelope(data: bytes) -> None:
 def belief(data: bytes) -> None:
     """A manifest that our own key signed, with any content: a rank may have had a say in it."""
     try:
-        found = believe(SIGNER.sign(data), TRUST, NAMESPACE, KEY)
+        found = believe(SIGNER.sign(data), TRUST, NAMESPACE, KEY, UNKNOWN)
     except (TunecastError, RefusedError):
         return
-    assert (found.manifest.namespace, found.manifest.key) == (NAMESPACE, KEY)
+    assert (found.manifest.namespace, found.manifest.key, found.manifest.hardware) == (NAMESPACE, KEY, UNKNOWN)
 
 
 def staged(data: bytes) -> None:

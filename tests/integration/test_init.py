@@ -18,7 +18,7 @@ import pytest
 from support.archives import entry, forged
 from support.published import KEY, NAMESPACE, Bucket, bucket
 from support.s3 import S3
-from tunecast_cache import report
+from tunecast_cache import layout, report
 from tunecast_cache.records import decode
 from tunecast_cache.report import InitReport
 from tunecast_cache.signing import Signer, generate
@@ -195,7 +195,8 @@ def test_an_unknown_signer_serves_cold(pod: Pod) -> None:
 
 
 def test_garbage_for_a_manifest_serves_cold(pod: Pod) -> None:
-    pod.bucket.put(f"{pod.bucket.prefix}/v1/{NAMESPACE}/manifests/{KEY}/{pod.bucket.signer.signer}.json", b"\xff")
+    place = (pod.bucket.prefix, NAMESPACE, KEY, pod.bucket.hardware, pod.bucket.signer.signer)
+    pod.bucket.put(layout.manifest_object(*place), b"\xff")
     cold(pod.run(), "BadSignature")
 
 

@@ -37,7 +37,7 @@ def store(s3_credentials: S3, request: pytest.FixtureRequest) -> Iterator[Store]
 
 def manifest_of(settings: StoreSettings) -> bytes | None:
     with closing(Store(settings, retries=IMPATIENT)) as store:
-        return store.get_manifest("models", "key", "signer")
+        return store.get_manifest("models", "key", "gpu", "signer")
 
 
 def archive(data: bytes) -> Archive:
@@ -78,12 +78,13 @@ def test_a_presigned_url_writes_its_one_object_and_does_nothing_else(
 
 
 def test_the_first_manifest_of_a_signer_stays(store: Store) -> None:
-    assert store.get_manifest("models", "key", "signer") is None
-    assert store.put_manifest("models", "key", "signer", b"first")
-    assert not store.put_manifest("models", "key", "signer", b"second")
-    assert store.get_manifest("models", "key", "signer") == b"first"
-    assert store.put_manifest("models", "key", "another", b"third")
-    assert store.list_manifests("models", "key") == ["another", "signer"]
+    assert store.get_manifest("models", "key", "gpu", "signer") is None
+    assert store.put_manifest("models", "key", "gpu", "signer", b"first")
+    assert not store.put_manifest("models", "key", "gpu", "signer", b"second")
+    assert store.get_manifest("models", "key", "gpu", "signer") == b"first"
+    assert store.put_manifest("models", "key", "gpu", "another", b"third")
+    assert store.put_manifest("models", "key", "other-gpu", "signer", b"fourth")
+    assert store.list_manifests("models", "key") == [("gpu", "another"), ("gpu", "signer"), ("other-gpu", "signer")]
     assert store.list_manifests("models", "ke") == []
 
 

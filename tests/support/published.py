@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from support.objects import manifest
 from support.s3 import S3
 from tunecast_cache import bundle, layout
+from tunecast_cache.hardware import of_node
 from tunecast_cache.manifest import Archive
 from tunecast_cache.records import canonical
 from tunecast_cache.s3 import connect
@@ -27,6 +28,7 @@ class Bucket:
     s3: S3
     prefix: str
     signer: Signer
+    hardware: str = field(default_factory=lambda: of_node(wants_gpu=False).name)  # this machine's
 
     def put(self, name: str, data: bytes) -> None:
         with closing(connect(self.s3.settings())) as client:
@@ -37,9 +39,11 @@ class Bucket:
 
     def put_manifest(self, archives: tuple[Archive, ...], signer: Signer | None = None, **changes: Any) -> str:
         """Writes a manifest where ``self.signer``'s belongs; returns its digest."""
-        payload = canonical(manifest(changes.pop("key", KEY), archives=archives, **changes))
+        payload = canonical(
+            manifest(changes.pop("key", KEY), archives=archives, **{"hardware": self.hardware, **changes})
+        )
         envelope = (signer or self.signer).sign(payload)
-        self.put(layout.manifest_object(self.prefix, NAMESPACE, KEY, self.signer.signer), envelope)
+        self.put(layout.manifest_object(self.prefix, NAMESPACE, KEY, self.hardware, self.signer.signer), envelope)
         return hashlib.sha256(payload).hexdigest()
 
     def publish(self, files: dict[str, bytes], folder: Path) -> tuple[Archive, ...]:

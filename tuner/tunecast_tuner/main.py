@@ -16,6 +16,7 @@ from typing import NoReturn
 from tunecast_cache import job
 from tunecast_cache.records import canonical
 from tunecast_cache.seal import seal
+from tunecast_tuner import hardware
 from tunecast_tuner import settings as settings_module
 from tunecast_tuner.attempt import Attempt
 from tunecast_tuner.console import Console
@@ -81,6 +82,7 @@ def _run(context: Context, invocation: Invocation) -> job.RankResult:
         "Joining", f"{context.settings.job}, rank {invocation.rank} of {context.settings.world_size}"
     )
     with join(context.settings, invocation.rank, context.attempt, invocation.silence) as ranks:
+        hardware.agree(context, ranks)
         return WORKLOADS[context.settings.workload](context, ranks)
 
 

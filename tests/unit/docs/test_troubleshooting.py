@@ -23,7 +23,7 @@ OPERATORS_OWN = ("InferenceDeployment", "KernelCache", "The operator")
 def constants(module: object) -> set[str]:
     """The CamelCase words among a module's constants: reasons, unlike paths and file names."""
     found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+", value)} - NO_REASONS
+    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+(GPU)?", value)} - NO_REASONS
 
 
 def errors_reasons(folder: str) -> set[str]:

@@ -12,6 +12,7 @@ from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof
 from tunecast_tuner import bytecode, diagnosis, hub, interpreter, keyfactors, outputs, phases
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.hardware import of_rank
 from tunecast_tuner.operators.model import replica_ranks
 from tunecast_tuner.proof import assemble
 from tunecast_tuner.ranks import Ranks
@@ -75,7 +76,8 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     said = exchange.told(proof)
     exchange.upload(context, archives, staging, said)
     commit = hub.commit(context.settings.command, context.environ)
-    provenance = context.attempt.run(lambda: interpreter.provenance(python, commit))
+    made_on = context.attempt.run(lambda: of_rank(wants_gpu=context.settings.wants_gpu))
+    provenance = interpreter.provenance(python, commit, made_on)
     return job.RankResult(
         rank=0,
         succeeded=True,

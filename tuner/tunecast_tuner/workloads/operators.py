@@ -12,6 +12,7 @@ from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, S
 from tunecast_tuner import hub, interpreter
 from tunecast_tuner.context import Context
 from tunecast_tuner.failures import AttemptError
+from tunecast_tuner.hardware import of_rank
 from tunecast_tuner.operators import plugin, process
 from tunecast_tuner.operators.model import replica_ranks
 from tunecast_tuner.operators.records import Lacking, Report, Request
@@ -51,7 +52,8 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     context.console.say(_summary(tuned))
     commit = hub.commit(context.settings.command, context.environ)
     asked = context.attempt.run(lambda: interpreter.ask(python, context.environment))
-    provenance = context.attempt.run(lambda: interpreter.provenance(asked, commit))
+    made_on = context.attempt.run(lambda: of_rank(wants_gpu=context.settings.wants_gpu))
+    provenance = interpreter.provenance(asked, commit, made_on)
     versions = {**provenance.versions, **_own_version(tuned)}
     placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)

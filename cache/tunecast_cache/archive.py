@@ -4,7 +4,7 @@
                      "members":[compressed bytes,...]}
     gzip member 1..  the tar members of those files and tar's end, cut every CUT bytes: inflating goes ahead of writing
 
-A reader (``reader``) believes the index alone. It makes every tar header anew from the index and compares the bytes, so
+A reader (``reader``) trusts the index alone. It makes every tar header anew from the index and compares the bytes, so
 an archive can hold no links, no devices, no owners, no other modes: there is no way to say them.
 """
 

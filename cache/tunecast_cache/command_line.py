@@ -382,7 +382,7 @@ class _Words:
         return self.optional() if following and following[0].lower() in {"true", "false"} else None
 
     def guessed(self, flag: str) -> list[str]:
-        """Of a flag that isn't known: the words behind it, of which at most one can be its value."""
+        """Returns the words behind an unknown flag, of which at most one can be its value."""
         values = self.values()
         if len(values) > 1:
             raise CommandLineError(
@@ -454,7 +454,7 @@ def _known(what: str, text: str) -> str:
 
 
 def _checked(line: CommandLine) -> CommandLine:
-    """Reads once what everybody needs, so that whoever has a command line has a good one."""
+    """Reads once what all callers need, so that an unreadable command line fails here."""
     if line.positional and "--model" in line.options:
         raise CommandLineError(
             f"the model is named twice, as {line.positional!r} and as --model={line.text('--model')}: keep one"

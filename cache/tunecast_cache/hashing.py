@@ -19,7 +19,7 @@ def exhaust(chunks: Iterable[object]) -> None:
 def hashed(chunks: Iterator[bytes], inspect: Inspect) -> tuple[str, TunecastError | None]:
     """SHA-256 in hex of all chunks, and the BundleError or MalformedError that ``inspect`` raises about them.
 
-    All chunks are read, whatever ``inspect`` finds: an object of another digest is told as that.
+    All chunks are read, whatever ``inspect`` finds: an object with another digest is reported as such.
     """
     digest = hashlib.sha256()
 

@@ -157,7 +157,7 @@ class Store:
 
     @contextmanager
     def _deleting(self, *names: str) -> Iterator[None]:
-        """Deletes ``names`` at its end; what failed within is told before what fails then."""
+        """Deletes ``names`` at the end. An error of the block takes precedence over one of the deletion."""
         try:
             yield
         except TunecastError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from support.background import Server, running
 
 
 @dataclass
@@ -32,23 +33,12 @@ class AnsweringS3:
 def answering() -> Iterator[AnsweringS3]:
     server = _Server(("127.0.0.1", 0), _Handler)
     server.found = AnsweringS3(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server.found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(Server):
     found: AnsweringS3
-
-    def handle_error(self, *_: Any) -> None:
-        """Clients that are still sending are none of a test's business."""
 
 
 class _Handler(BaseHTTPRequestHandler):

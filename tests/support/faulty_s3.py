@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from support.background import running
 
 PIECE = 4096  # bytes
 ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>a fault of the test's</Message></Error>"
@@ -61,14 +62,8 @@ def faulty(upstream: str, choose: Choose = healthy, address: str = "127.0.0.1") 
     server = _Server((address, 0), _Handler)
     server.upstream = urlsplit(upstream).netloc
     server.found = FaultyS3(f"http://{address}:{server.server_port}", choose, Counter(), [])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server.found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from support.background import Server, running
 
 ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>of the test</Message></Error>"
 COPIED = "<?xml version='1.0'?><CopyObjectResult><ETag>{tag}</ETag></CopyObjectResult>"
@@ -35,19 +36,11 @@ class PlainS3:
 def serving() -> Iterator[PlainS3]:
     server = _Server(("127.0.0.1", 0), _Handler)
     server.found = PlainS3(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server.found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(Server):
     found: PlainS3
 
 

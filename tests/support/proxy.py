@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from support.background import Server, running
 
 
 @dataclass
@@ -26,23 +27,12 @@ def proxying(**hosts: str) -> Iterator[ConnectProxy]:
     """A proxy on loopback that connects a name of ``hosts`` to its address."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.found = ConnectProxy(f"http://127.0.0.1:{server.server_port}", hosts)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server.found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(Server):
     found: ConnectProxy
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that leave early are none of a test's business."""
 
 
 class _Handler(BaseHTTPRequestHandler):

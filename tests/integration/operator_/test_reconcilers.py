@@ -114,7 +114,7 @@ def test_events_read_like_a_log_without_repeats(driver: Driver) -> None:
 
 
 def describe(driver: Driver) -> str:
-    """All that a finished run leaves, without identities and moments."""
+    """All that a finished run leaves, without identities, moments and what a scheduler says of other tests' nodes."""
     kinds = (INFERENCE_DEPLOYMENT, KERNEL_CACHE, DEPLOYMENT, SERVICE, JOB)
     found = {kind.name: driver.plain.list(kind, driver.namespace) for kind in kinds}
     jobs = [{"name": job["metadata"]["name"], "spec": job["spec"]["completions"]} for job in found.pop("Job")]
@@ -125,6 +125,7 @@ def describe(driver: Driver) -> str:
     for cache in driver.caches():
         text = text.replace(cache["status"]["manifest"], "<digest>")
     text = re.sub(r"made [0-9TZ:-]+", "made <moment>", re.sub(r"qwen3-[0-9a-f]+-[0-9a-z]{5}", "<pod>", text))
+    text = re.sub(r"\d+/\d+ nodes are available: [^\"]*", "<unscheduled>", text)
     return text.replace(driver.namespace, "<namespace>")
 
 

@@ -7,10 +7,13 @@ for what bears that name, because other clusters may come and go on the machine 
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -134,6 +137,19 @@ def test_control_plane_has_an_api_server_a_bucket_and_an_audit_log(name: str) ->
     with pytest.raises(urllib.error.HTTPError, match="403") as refusal:
         urllib.request.urlopen(f"{values['TUNECAST_S3_ENDPOINT']}/{values['TUNECAST_BUCKET']}", timeout=5)
     refusal.value.close()
+    assert tls_version(values) == "TLSv1.3"
+
+
+def tls_version(values: dict[str, str]) -> str | None:
+    """Of the S3 server whose certificate the test authority signed, for a name that no name server knows."""
+    where = urllib.parse.urlsplit(values["TUNECAST_S3_TLS_ENDPOINT"])
+    trust = ssl.create_default_context(cafile=values["TUNECAST_S3_TLS_AUTHORITY"])
+    address = (values["TUNECAST_S3_TLS_ADDRESS"], where.port or 443)
+    with (
+        socket.create_connection(address, timeout=5) as plain,
+        trust.wrap_socket(plain, server_hostname=where.hostname) as secure,
+    ):
+        return secure.version()
 
 
 def test_down_leaves_nothing(name: str) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from testcluster.state import API_PORT, S3_PORT, S3_REGION, Cluster
+from testcluster.state import API_PORT, S3_PORT, S3_REGION, S3_TLS_PORT, Cluster
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def components(cluster: Cluster) -> list[Component]:
     return [
         Component("etcd", (str(program / "server"), *etcd)),
         Component("kube-apiserver", (str(program / "kube-apiserver"), *_apiserver(cluster))),
-        _s3(cluster),
+        *_s3(cluster),
         Component(
             "kube-controller-manager",
             (str(program / "kube-controller-manager"), *controllers),
@@ -90,17 +90,17 @@ def _apiserver(cluster: Cluster) -> tuple[str, ...]:
     )
 
 
-def _s3(cluster: Cluster) -> Component:
-    folder = cluster.state / "s3"
-    keys = json.loads((folder / "keys.json").read_text())
-    root = keys["owner"]
-    where = (
-        f"--port={cluster.network.node}:{S3_PORT}",
-        f"--region={S3_REGION}",
-        f"--iam-dir={folder}/iam",
-        "--quiet",
-    )
+def _s3(cluster: Cluster) -> list[Component]:
+    """Two servers on the same files: one as it is, one with TLS."""
+    folder, pki = cluster.state / "s3", cluster.state / "pki"
+    root = json.loads((folder / "keys.json").read_text())["owner"]
+    common = (f"--region={S3_REGION}", f"--iam-dir={folder}/iam", "--quiet")
+    tls = (f"--cert={pki}/node.crt", f"--key={pki}/node.key")
     store = ("posix", "--sidecar", f"{folder}/sidecar", f"{folder}/data")
     secret = (("ROOT_ACCESS_KEY", root["access"]), ("ROOT_SECRET_KEY", root["secret"]))
     program = str(Path(cluster.programs) / "versitygw")
-    return Component("versitygw", (program, *where, *store), environment=secret)
+    ports = {"versitygw": (S3_PORT, ()), "versitygw-tls": (S3_TLS_PORT, tls)}
+    return [
+        Component(name, (program, f"--port={cluster.network.node}:{port}", *common, *more, *store), environment=secret)
+        for name, (port, more) in ports.items()
+    ]

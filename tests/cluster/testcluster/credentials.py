@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from testcluster.shell import run
-from testcluster.state import Cluster
+from testcluster.state import S3_TLS_NAME, Cluster
 
 # kubectl's user, then Kubernetes's own: name -> (user, group)
 USERS = {
@@ -38,7 +38,7 @@ def _write_certificates(cluster: Cluster, folder: Path) -> None:
     request = ["-subj", "/O=system:masters/CN=tunecast", "-keyout", folder / "node.key"]
     run(["openssl", "req", "-new", *NEW_KEY, *request, "-out", folder / "node.csr"])
     names = ["localhost", cluster.name, "kubernetes", "kubernetes.default"]
-    names += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    names += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local", S3_TLS_NAME]
     addresses = ["127.0.0.1", cluster.network.node, cluster.network.kubernetes_service]
     alternatives = [f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses]
     extensions = f"subjectAltName={','.join(alternatives)}\nextendedKeyUsage=serverAuth,clientAuth\n"

@@ -165,7 +165,8 @@ def _kubelet(cluster: Cluster) -> dict[str, object]:
         "cgroupRoot": f"/{cluster.cgroup}",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "localStorageCapacityIsolation": False,
+        "localStorageCapacityIsolation": True,
+        "volumeStatsAggPeriod": "10s",  # how soon a pod that writes more than its limit is seen
         "oomScoreAdj": 0,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "evictionPressureTransitionPeriod": "10s",  # a disk that is emptied takes pods again

@@ -12,6 +12,8 @@ from testcluster.network import Network
 
 API_PORT = 6443
 S3_PORT = 9000
+S3_TLS_PORT = 9443
+S3_TLS_NAME = "s3.tunecast.test"  # no name server knows it: clients need a proxy that does
 S3_REGION = "us-east-1"
 BUCKET = "tunecast"
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -71,6 +73,11 @@ class Cluster:
     @property
     def s3_endpoint(self) -> str:
         return f"http://{self.network.node}:{S3_PORT}"
+
+    @property
+    def s3_tls_endpoint(self) -> str:
+        """The same buckets, with TLS by the cluster's own authority."""
+        return f"https://{S3_TLS_NAME}:{S3_TLS_PORT}"
 
     def write(self) -> None:
         (self.state / "cluster.json").write_text(json.dumps(asdict(self), indent=1))

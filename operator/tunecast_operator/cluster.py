@@ -110,12 +110,13 @@ class Cluster:
             return False
         return True
 
-    def apply(self, kind: Kind, item: Object) -> None:
-        """Server-side apply: the fields in ``item`` are ours, all others stay their owners'."""
-        self._call(
+    def apply(self, kind: Kind, item: Object) -> Object:
+        """Server-side apply: the fields in ``item`` are ours, all others stay their owners'. Returns the result."""
+        made = self._call(
             "PATCH", kind, item["metadata"]["namespace"], item["metadata"]["name"],
             body=item, query={"fieldManager": FIELD_MANAGER, "force": "true"}, content="application/apply-patch+yaml",
         )  # fmt: skip
+        return made or {}
 
     def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> None:
         """A merge patch: null removes a field, whoever owns it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
+from tunecast_operator.reconcile.settled import Settled
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
 from tunecast_operator.resources.quarantine import quarantine_in
@@ -68,7 +69,7 @@ class InferenceDeploymentReconciler:
         self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
         self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
-        self._hiccups = Hiccups()
+        self._hiccups, self._settled = Hiccups(), Settled()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
@@ -76,6 +77,7 @@ class InferenceDeploymentReconciler:
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
             self._hiccups.over(namespace, name)
+            self._settled.gone(namespace, name)
             return GONE
         try:
             spec = InferenceDeploymentSpec.model_validate(owner["spec"])
@@ -140,7 +142,7 @@ class InferenceDeploymentReconciler:
         if plan.create_cache:
             self._create_cache(namespace, *plan.create_cache)
         self._apply_where_it_differs(SERVICE, plan.service)
-        if plan.apply_deployment and not matches(plan.apply_deployment, seen.deployment):
+        if plan.apply_deployment and self._differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
             self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
@@ -151,7 +153,7 @@ class InferenceDeploymentReconciler:
         check_owner(DEPLOYMENT, desired, live)
         if patch := strategy_patch(desired, live):
             self._cluster.merge(DEPLOYMENT, live["metadata"]["namespace"], live["metadata"]["name"], patch)
-        self._cluster.apply(DEPLOYMENT, desired)
+        self._settled.applied(DEPLOYMENT, desired, self._cluster.apply(DEPLOYMENT, desired))
 
     def _trust(self, quarantined: tuple[str, ...]) -> Trust:
         deadline = self._installation.init_deadline_seconds
@@ -168,9 +170,13 @@ class InferenceDeploymentReconciler:
     def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
         metadata = desired["metadata"]
         live = self._cluster.get(kind, metadata["namespace"], metadata["name"])
-        if not matches(desired, live):
+        if self._differs(kind, desired, live):
             check_owner(kind, desired, live)
-            self._cluster.apply(kind, desired)
+            self._settled.applied(kind, desired, self._cluster.apply(kind, desired))
+
+    def _differs(self, kind: Kind, desired: dict[str, Any], live: Mapping[str, Any] | None) -> bool:
+        """Whether a write would change something, as far as is known of the policies that change what is written."""
+        return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
         before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")

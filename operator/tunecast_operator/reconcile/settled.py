@@ -1,0 +1,40 @@
+"""What the API server made of what was applied: a cluster's admission policies may change it, at every write alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from tunecast_cache.records import canonical
+from tunecast_operator.cluster import Kind
+
+
+class Settled:
+    """Objects that were applied, and what became of each. Two workers never hold the same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], tuple[str, str]] = {}
+
+    def holds(self, kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
+        """Whether ``live`` is still what the API server made of the same ``desired``: another write changes nothing."""
+        return live is not None and self._known.get(_name(kind, desired)) == (_digest(desired), _digest(live))
+
+    def applied(self, kind: Kind, desired: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Records the API server's answer to a write."""
+        self._known[_name(kind, desired)] = (_digest(desired), _digest(answer))
+
+    def gone(self, namespace: str, name: str) -> None:
+        """Forgets all objects of this name."""
+        self._known = {key: value for key, value in self._known.items() if key[1:] != (namespace, name)}
+
+
+def _name(kind: Kind, item: Mapping[str, Any]) -> tuple[str, str, str]:
+    return kind.name, item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def _digest(item: Mapping[str, Any]) -> str:
+    """Of what is asked for, without what the API server and controllers keep in an object."""
+    metadata = {field: item["metadata"].get(field) for field in ("uid", "labels", "annotations", "ownerReferences")}
+    rest = {field: value for field, value in item.items() if field not in {"metadata", "status"}}
+    return hashlib.sha256(canonical({**rest, "metadata": metadata})).hexdigest()

@@ -1,0 +1,55 @@
+"""What the API server made of an applied object is known until either side changes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tunecast_operator.cluster import DEPLOYMENT, SERVICE
+from tunecast_operator.reconcile.settled import Settled
+
+DESIRED: dict[str, Any] = {"metadata": {"namespace": "a", "name": "x"}, "spec": {"env": ["OURS"]}}
+LIVE: dict[str, Any] = {
+    "metadata": {"namespace": "a", "name": "x", "uid": "1", "resourceVersion": "7"},
+    "spec": {"env": ["OURS", "COMPANY"]},
+    "status": {"replicas": 0},
+}
+
+
+def changed(item: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(item), **fields}
+
+
+@pytest.fixture
+def settled() -> Settled:
+    found = Settled()
+    found.applied(DEPLOYMENT, DESIRED, LIVE)
+    return found
+
+
+def test_the_same_object_holds_whatever_its_status_and_version(settled: Settled) -> None:
+    newer = {**LIVE["metadata"], "resourceVersion": "8"}
+    assert settled.holds(DEPLOYMENT, DESIRED, changed(LIVE, metadata=newer, status={"replicas": 2}))
+
+
+@pytest.mark.parametrize(
+    ("desired", "live"),
+    [
+        (changed(DESIRED, spec={"env": ["OURS", "NEW"]}), LIVE),
+        (DESIRED, changed(LIVE, spec={"env": ["COMPANY"]})),
+        (DESIRED, changed(LIVE, metadata={**LIVE["metadata"], "labels": {"a": "b"}})),
+        (DESIRED, changed(LIVE, metadata={**LIVE["metadata"], "uid": "2"})),
+        (DESIRED, None),
+    ],
+    ids=["another wish", "a field taken away", "another label", "made anew", "deleted"],
+)
+def test_a_change_of_either_side_ends_it(settled: Settled, desired: dict[str, Any], live: dict[str, Any]) -> None:
+    assert not settled.holds(DEPLOYMENT, desired, live)
+
+
+def test_it_is_of_one_kind_and_forgotten_with_its_object(settled: Settled) -> None:
+    assert not settled.holds(SERVICE, DESIRED, LIVE)
+    settled.gone("a", "x")
+    assert not settled.holds(DEPLOYMENT, DESIRED, LIVE)

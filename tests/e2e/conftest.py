@@ -7,11 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.elsewhere import begin, install
 from e2e.tunings import begin_crashing, begin_restricted
 from e2e.upgrading import Served, serve
 from e2e.world import World
 from harness import deploy, release
 from harness.kubectl import Kubectl
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Other people's clusters come last: the same cluster is made into one."""
+    items.sort(key=lambda item: "elsewhere" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +48,19 @@ def previous(cluster: World) -> Served:
 
 
 @pytest.fixture(scope="session")
-def world(cluster: World, previous: Served) -> World:
-    """A cluster with Tunecast in it."""
-    assert previous.pods, "the release before this one serves"
+def world(cluster: World, request: pytest.FixtureRequest) -> World:
+    """A cluster with Tunecast in it. Where tests of the upgrade run, it is upgraded from the release before."""
+    if any("previous" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("previous")
     deploy.install(cluster.kubectl, deploy.values(cluster.environment))
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def elsewhere(cluster: World) -> World:
+    """The same cluster made like one of other people's; all its tunings have begun."""
+    install(cluster)
+    begin(cluster)
     return cluster
 
 

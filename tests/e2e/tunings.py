@@ -19,7 +19,7 @@ def one_layer() -> list[str]:
 def begin_restricted(world: World, namespace: str) -> None:
     """A namespace that enforces the restricted Pod Security profile; vLLM with its defaults, run by nobody known."""
     world.namespace(namespace, {"pod-security.kubernetes.io/enforce": "restricted"})
-    world.kubectl.apply(*engine_volume(namespace))
+    world.kubectl.apply(*engine_claim(namespace))
     pod = {
         "volumes": [{"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}],
         "volumeMounts": [{"name": "vllm", "mountPath": "/opt/vllm", "readOnly": True}],
@@ -46,13 +46,13 @@ def begin_crashing(world: World, namespace: str) -> None:
     world.kubectl.apply(found)
 
 
-def engine_volume(namespace: str) -> tuple[Object, Object]:
+def engine_claim(namespace: str) -> tuple[Object, Object]:
     """/opt/vllm as a claim: hostPath itself is forbidden there."""
     size, modes = {"storage": "10Gi"}, ["ReadOnlyMany"]
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": "vllm"},
+        "metadata": {"name": f"vllm-{namespace}"},
         "spec": {
             "capacity": size,
             "accessModes": modes,
@@ -65,6 +65,11 @@ def engine_volume(namespace: str) -> tuple[Object, Object]:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "vllm", "namespace": namespace},
-        "spec": {"accessModes": modes, "storageClassName": "", "volumeName": "vllm", "resources": {"requests": size}},
+        "spec": {
+            "accessModes": modes,
+            "storageClassName": "",
+            "volumeName": f"vllm-{namespace}",
+            "resources": {"requests": size},
+        },
     }
     return volume, claim

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from harness.deploy import ROOT
 from harness.kubectl import CommandError, Kubectl, Object, wait_for
 
@@ -14,7 +16,7 @@ UID_RANGE = {"openshift.io/sa.scc.uid-range": f"{UID}/10000"}
 def install(kubectl: Kubectl) -> None:
     """Applies the policies, and waits until the API server enforces them: it reads them a moment later."""
     kubectl("apply", "-f", str(FOLDER))
-    probe = "policies-are-enforced"
+    probe = f"policies-are-enforced-{secrets.token_hex(4)}"  # an earlier one's namespace may still be going
     kubectl.apply(random_uids(probe))
     wait_for(lambda: _refuses(kubectl, probe), "the API server enforces the policies", 30)
     kubectl("delete", "namespace", probe, "--wait=false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,20 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+class _Printing(_Handler):
+    """Prints who asked for what."""
+
+    def log_request(self, *_: object) -> None:
+        print(self.client_address[0], self.command, self.path, flush=True)
+
+
+def main(port: str, *hosts: str) -> None:
+    """Serves at all addresses for ever. ``hosts`` are NAME=ADDRESS."""
+    with _Server(("", int(port)), _Printing) as server:
+        server.found = ConnectProxy("", dict(host.split("=", 1) for host in hosts))
+        server.serve_forever()
+
+
 def _relay(one: socket.socket, other: socket.socket) -> None:
     """Until either end is done."""
     while True:
@@ -64,3 +79,7 @@ def _relay(one: socket.socket, other: socket.socket) -> None:
             if not data:
                 return
             (other if source is one else one).sendall(data)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,66 @@
+"""A namespace whose ResourceQuota asks for limits, and LimitRanges that allow little ephemeral storage."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.elsewhere import QUOTA, SHRINKING_DISKS, SMALL, SMALL_DISKS, limit_range, until_served
+from e2e.standin import script, standin
+from e2e.steps import cache_of, init_report, rank_pods, serving_pods, until_cache
+from e2e.world import World
+from harness.kubectl import Object
+
+pytestmark = pytest.mark.e2e
+
+
+def test_an_engine_without_limits_is_told_at_once_what_the_quota_wants(elsewhere: World) -> None:
+    elsewhere.kubectl.apply(script(QUOTA), standin("unlimited", QUOTA, replicas=1, tuning={"ranks": 1}))
+    found = until_cache(elsewhere.kubectl, "unlimited", QUOTA, {"PodsCannotStart"}, 60)
+    assert "must specify limits.cpu" in found["message"]
+
+
+def test_an_embedding_engine_with_limits_is_tuned_and_starts_warm(elsewhere: World) -> None:
+    kubectl = elsewhere.kubectl
+    until_served(elsewhere, "embeddings", QUOTA)
+    status = cache_of(kubectl, "embeddings", QUOTA)["status"]
+    assert (status["state"], status["proof"]["sweep"]["kind"]) == ("Ready", "Embedding")
+    [replica] = serving_pods(kubectl, "embeddings", QUOTA)
+    assert init_report(replica)["result"] == "Hit"
+
+
+def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -> None:
+    """The administrator's for the containers that Tunecast adds, and the user's for the engine."""
+    pods = [*rank_pods(elsewhere.kubectl, QUOTA), *serving_pods(elsewhere.kubectl, "embeddings", QUOTA)]
+    limits = {
+        container["name"]: container["resources"]["limits"]["cpu"]
+        for pod in pods
+        for container in (*pod["spec"]["containers"], *pod["spec"]["initContainers"])
+    }
+    assert limits == {"engine": "2", "tunecast-init": "1", "tunecast-tools": "1"}
+
+
+def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(elsewhere: World) -> None:
+    """Each attempt would be evicted as the first one was."""
+    found = until_cache(elsewhere.kubectl, "tiny", SMALL_DISKS, {"OutOfStorage", "TooManyDisruptions", "Published"})
+    assert found["reason"] == "OutOfStorage"
+    assert "limits.ephemeral-storage" in found["message"]
+    assert cache_of(elsewhere.kubectl, "tiny", SMALL_DISKS)["status"]["attempt"] == 1
+
+
+def test_a_replica_without_room_for_its_bundle_starts_cold_and_says_so(elsewhere: World) -> None:
+    """It would be evicted as it unpacks, and the next one in its place too."""
+    kubectl = elsewhere.kubectl
+    until_served(elsewhere, "tiny", SHRINKING_DISKS)
+    [first] = serving_pods(kubectl, "tiny", SHRINKING_DISKS)
+    assert init_report(first)["reason"] == "Installed"
+    kubectl.apply(limit_range(SHRINKING_DISKS, SMALL))
+    kubectl("delete", "pod", first["metadata"]["name"], "-n", SHRINKING_DISKS)
+    kubectl("rollout", "status", "deployment/tiny", "-n", SHRINKING_DISKS, "--timeout=90s")
+    [second] = [pod for pod in serving_pods(kubectl, "tiny", SHRINKING_DISKS) if not deleted(pod)]
+    report = init_report(second)
+    assert (report["result"], report["reason"]) == ("Cold", "NoRoom")
+    assert "30.0 MiB of ephemeral storage" in report["message"]
+
+
+def deleted(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]

@@ -56,6 +56,18 @@ def test_the_proof(served: World) -> None:
     assert proof["outputs"] == "Identical"
 
 
+def test_its_finished_job_stays_for_its_logs(served: World) -> None:
+    """Its pods run no sidecar: nothing but the Job's own end decides when they go."""
+    [job] = served.kubectl.items("jobs", "-n", NAMESPACE)
+    assert job["status"]["succeeded"] == 2
+    logs = [
+        served.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "engine")
+        for pod in rank_pods(served.kubectl, NAMESPACE)
+    ]
+    assert len(logs) == 2
+    assert all("tunecast rank" in log for log in logs)
+
+
 def test_the_columns_tell_the_story(served: World) -> None:
     columns = served.kubectl("get", "inferencedeployments", "-n", NAMESPACE).splitlines()
     assert columns[0].split() == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]

@@ -101,7 +101,7 @@ def scale(_world: World, user: User, chance: random.Random) -> str:
 def change(_world: World, user: User, chance: random.Random) -> str:
     """A new revision, with a key of its own."""
     user.change(chance.randrange(3, 6))
-    return f"the user changes arguments: {user.spec['engine']['args'][-1]}"
+    return f"the user changes arguments: {user.arguments[-1]}"
 
 
 def trust(world: World, user: User, chance: random.Random) -> str:

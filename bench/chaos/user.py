@@ -7,6 +7,7 @@ from typing import Any
 
 from chaos.world import World
 from e2e.standin import script, standin
+from e2e.steps import engine_of
 from harness import deploy
 from harness.kubectl import Object
 
@@ -26,6 +27,12 @@ class User:
         spec: dict[str, Any] = self.object["spec"]
         return spec
 
+    @property
+    def arguments(self) -> list[str]:
+        """The engine's, to be changed in place."""
+        arguments: list[str] = engine_of(self.object)["args"]
+        return arguments
+
     def begin(self) -> None:
         secret = deploy.s3_secret(self.namespace, self.world.environment)
         for found in (deploy.namespace(self.namespace), script(self.namespace), secret):
@@ -40,8 +47,8 @@ class User:
 
     def change(self, seconds: int) -> None:
         last = f"--compile-seconds={seconds}"
-        if self.spec["engine"]["args"][-1] != last:
-            self.spec["engine"]["args"][-1] = last
+        if self.arguments[-1] != last:
+            self.arguments[-1] = last
             self.revisions += 1
             self.apply()
 

@@ -22,7 +22,8 @@ _CLI = "vllm.entrypoints.cli.main"
 DEFAULT_PORT = 8000
 # Images whose ENTRYPOINT is known. vLLM's older images start the api_server module, which takes a model as --model
 # alone; `vllm serve --model` is the same engine.
-_VLLM_IMAGE = re.compile(r"(?:.*/)?(?:vllm-openai(?:-rocm|-cpu)?|vllm-cpu-release-repo)(?::v?(\d+)\.(\d+).*|[:@].*)?")
+WELL_KNOWN_IMAGE = r"(.*/)?(vllm-openai(-rocm|-cpu)?|vllm-cpu-release-repo)"
+_VLLM_IMAGE = re.compile(rf"{WELL_KNOWN_IMAGE}(?::v?(?P<major>\d+)\.(?P<minor>\d+).*|[:@].*)?")
 _SERVES_POSITIONAL = (0, 20)  # older images may start the module
 _PROGRAM = re.compile(r"vllm|python[\d.]*")
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh"}
@@ -175,7 +176,7 @@ def default_entrypoint(image: str, args: Sequence[str]) -> tuple[str, ...]:
     found = _VLLM_IMAGE.fullmatch(image)
     if not found:
         return ()
-    old = found[1] is not None and (int(found[1]), int(found[2])) < _SERVES_POSITIONAL
+    old = found["major"] is not None and (int(found["major"]), int(found["minor"])) < _SERVES_POSITIONAL
     if old and args and not args[0].startswith("-"):
         raise CommandLineError(
             f"the entrypoint of {image} may ignore {args[0]!r} and serve a model of its own: write --model={args[0]}"
@@ -228,6 +229,12 @@ def read(
         )
     words = [expand(word, environment) for word in [*(command or entrypoint), *args]]
     return _checked(_found(words, environment))
+
+
+def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> bool:
+    """Whether the words name an engine's program by themselves, whatever else is wrong about them."""
+    expanded = [expand(word, environment or {}) for word in words]
+    return _flags_begin(expanded) is not None or _script(expanded) is not None
 
 
 def _found(words: Sequence[str], environment: Mapping[str, str | None]) -> CommandLine:
@@ -319,16 +326,13 @@ def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]
     """Positional words, and flags with their values, as vLLM's parser takes them."""
     positionals: list[str] = []
     options: dict[str, tuple[str, ...]] = {}
-    dotted: dict[str, dict[str, Any]] = {}
+    words, dotted = _without_dotted(words)
     rest = _Words(words)
     for word in rest:
         if not _is_flag(word):
             positionals.append(_known("an argument", word))
             continue
         name, equals, given = word.partition("=")
-        if "." in name:
-            _merge(dotted, name, given if equals else rest.value(name))
-            continue
         flag, value = _resolved(name, given if equals else rest.value(name) if name == "-O" else None)
         if flag in LISTS:
             options[flag] = (value,) if value is not None else tuple(rest.values())
@@ -345,6 +349,20 @@ def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]
             options[flag] = (value,) if value is not None else tuple(rest.guessed(flag))
     options |= {flag: (json.dumps(fields, sort_keys=True),) for flag, fields in dotted.items()}
     return positionals, options
+
+
+def _without_dotted(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Takes parts of JSON out first, as vLLM does, so that a list of words goes on behind them."""
+    kept: list[str] = []
+    dotted: dict[str, dict[str, Any]] = {}
+    rest = _Words(words)
+    for word in rest:
+        name, equals, given = word.partition("=")
+        if _is_flag(word) and "." in name:
+            _merge(dotted, name, given if equals else rest.value(name))
+        else:
+            kept.append(word)
+    return kept, dotted
 
 
 class _Words:

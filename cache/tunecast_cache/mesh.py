@@ -43,5 +43,5 @@ def advice(mesh: Mesh, endpoint: str | None) -> str:
     return (
         f"this pod is in a mesh of {mesh.name}, and its CNI plugin sends all connections to a proxy that starts only "
         f"after the init containers, unless it is a native sidecar: have {mesh.name} inject native sidecars, or set "
-        f'{mesh.exclusion}: "{port}" in spec.pod.annotations'
+        f'{mesh.exclusion}: "{port}" in spec.template.metadata.annotations'
     )

@@ -20,6 +20,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[^\s\\'\"$`;&|<>()#]+|#")
 _OPENING = {"if", "while", "until", "for", "case", "select"}
 _CLOSING = {"fi", "done", "esac"}
+_SHOWN = re.compile(r"\$\([^()\n]*\)|\S{1,40}")  # of what can't be read
 _KEYWORDS = _OPENING | _CLOSING | {"then", "else", "elif", "do", "in", "!", "{", "}"}
 _UNREADABLE = {"eval", "function", "[[", "(("}
 
@@ -196,7 +197,8 @@ class _Reader:
         return match
 
     def _unreadable(self) -> CommandLineError:
-        return CommandLineError(f"only a shell can evaluate {self.text[self.at : self.at + 20]!r}: {_ADVICE}")
+        found = _SHOWN.match(self.text, self.at)
+        return CommandLineError(f"only a shell can evaluate {found[0] if found else ''!r}: {_ADVICE}")
 
     def _expanded(self, match: re.Match[str]) -> str:
         name, also_empty, default = match[1] or match[2], match[3], match[4]

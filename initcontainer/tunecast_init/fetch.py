@@ -87,14 +87,14 @@ def _check_room(settings: Settings, wanted: Sequence[Archive]) -> None:
     needed = sum(archive.size + archive.unpacked + archive.files * BLOCK for archive in wanted)
     if settings.storage_limit is not None and needed > settings.storage_limit:
         limit = f"the pod may use {_mebibytes(settings.storage_limit)} of ephemeral storage"
-        hint = "raise limits.ephemeral-storage in spec.resources, or exclude layers (spec.cache.layers.exclude)"
+        hint = "raise limits.ephemeral-storage of the engine's container, or exclude layers (spec.cache.layers.exclude)"
         raise RefusedError(report.NO_ROOM, f"the bundle needs {_mebibytes(needed)}, and {limit}: {hint}")
     free = shutil.disk_usage(settings.mount_path).free
     if needed > free:
         raise RefusedError(
             report.NO_ROOM,
             f"the bundle needs {_mebibytes(needed)}, and {_mebibytes(free)} are free on the node: "
-            "set requests.ephemeral-storage in spec.resources, so that pods go where there is room",
+            "set requests.ephemeral-storage of the engine's container, so that pods go where there is room",
         )
 
 

@@ -13,11 +13,13 @@ import kopf
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_CACHE
-from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, MANAGED_BY
+from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.workqueue import Item
 
 Mark = Callable[[Item], None]
-SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
+_OURS = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
+# Pods keep the labels of their users, who may say that another tool manages them.
+SELECTORS = {"deployments": _OURS, "jobs": _OURS, "configmaps": _OURS, "pods": KEY_LABEL}
 
 
 def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
@@ -77,5 +79,4 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # let only a few objects a second through. Handlers only enqueue, so workers cost next to nothing.
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.2
-    for plural in ("deployments", "jobs", "pods", "configmaps"):
-        settings.watching.label_selectors[plural] = SELECTOR
+    settings.watching.label_selectors.update(SELECTORS)

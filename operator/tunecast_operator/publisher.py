@@ -22,14 +22,16 @@ from tunecast_cache.signing import Signer, verify
 from tunecast_cache.store import Store
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.engine import Engine, engine_of
 from tunecast_operator.plan.tuning import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
+from tunecast_operator.resources.rank import secret_directories
+from tunecast_operator.secrets import secret_paths, secret_variables
 
 URL_SECONDS = 6 * 3600  # that upload URLs live, where the credentials that sign them live as long
 RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
 BUNDLE_LIMIT = 64 * 2**30
 FILES_LIMIT = 10**6
-SECRETS_STORE = "secrets-store.csi.k8s.io"  # the Secrets Store CSI driver
 
 
 class Publisher:
@@ -81,6 +83,8 @@ class Publisher:
         names = [PROGRESS, *(archive_object(layer.name) for layer in layers.LAYERS)]
         names += [result_object(rank) for rank in range(spec.ranks)]
         urls = self._store.presign_puts(namespace, spec.key, job, names, URL_SECONDS)
+        engine = _engine(spec)
+        volumes, mounts = spec.template["spec"].get("volumes") or (), engine.container.get("volumeMounts") or ()
         return JobSettings(
             job=job,
             key=spec.key,
@@ -91,11 +95,11 @@ class Publisher:
             mount_path=MOUNT_PATH,
             timeout_seconds=spec.timeout_seconds,
             excluded_layers=tuple(spec.exclude_layers),
-            secret_variables=tuple(secret_variables(spec.engine.env)),
+            secret_variables=tuple(secret_variables(engine.env)),
             sweep=sweep,
             uploads=urls,
             transport=self._store.transport,
-            secret_paths=tuple(secret_paths(spec.pod.volumes, spec.pod.volume_mounts)),
+            secret_paths=(*secret_paths(volumes, mounts), *secret_directories(engine)),
             join_seconds=join_seconds(spec),
             token=self._signer.token(job),
         )
@@ -149,7 +153,7 @@ class Publisher:
             key=spec.key,
             key_version=spec.key_version,
             job=job,
-            engine_image=spec.engine.image,
+            engine_image=str(_engine(spec).container.get("image", "")),
             created=times.text(now),
             archives=result.archives,
             environment=check_environment(result.environment, job),
@@ -175,6 +179,10 @@ class Publisher:
         for key, job in self._store.staged_jobs(namespace):
             if job.rpartition("-")[0] not in living:
                 self._store.delete_staged(namespace, key, job)
+
+
+def _engine(spec: KernelCacheSpec) -> Engine:
+    return engine_of(spec.template, spec.engine)
 
 
 def renewal_seconds(settings: JobSettings) -> float:
@@ -209,20 +217,3 @@ def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str
             f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken"
         )
     return dict(environment)
-
-
-def secret_variables(env: list[dict[str, Any]]) -> list[str]:
-    """Variables that come from Secrets. Ranks add those that are named like one: an image may set them too."""
-    return sorted(v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
-
-
-def secret_paths(volumes: list[dict[str, Any]], mounts: list[dict[str, Any]]) -> list[str]:
-    """Where the engine's container has files of Secrets, or of what stands for one."""
-    sources = {v["name"]: [v, *(v.get("projected") or {}).get("sources", ())] for v in volumes}
-    secret = {name for name, parts in sources.items() if any(map(_is_secret, parts))}
-    return sorted(mount["mountPath"] for mount in mounts if mount["name"] in secret)
-
-
-def _is_secret(source: Mapping[str, Any]) -> bool:
-    driver = (source.get("csi") or {}).get("driver")
-    return "secret" in source or "serviceAccountToken" in source or driver == SECRETS_STORE

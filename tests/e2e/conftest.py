@@ -1,4 +1,4 @@
-"""One real cluster for all end-to-end tests, with our images and our chart: upgraded from the release before it."""
+"""One real cluster for all end-to-end tests, with our images and our chart: upgraded from other images of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from e2e.elsewhere import begin, install
 from e2e.tunings import begin_crashing, begin_restricted
-from e2e.upgrading import Served, serve
+from e2e.upgrading import EARLIER, Served, serve
 from e2e.world import World
-from harness import deploy, release
+from harness import deploy
 from harness.kubectl import Kubectl
 
 
@@ -39,17 +39,16 @@ def cluster() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def previous(cluster: World) -> Served:
-    """What the release before this one tuned and serves."""
-    with release.sources() as source:
-        deploy.build_images(release.PREVIOUS, source)
-        deploy.load_images("--name", cluster.environment["TUNECAST_CLUSTER"], tag=release.PREVIOUS)
-        deploy.install(cluster.kubectl, deploy.values(cluster.environment, tag=release.PREVIOUS), source=source)
+    """What an operator of other images tuned and serves."""
+    deploy.build_images(EARLIER)
+    deploy.load_images("--name", cluster.environment["TUNECAST_CLUSTER"], tag=EARLIER)
+    deploy.install(cluster.kubectl, deploy.values(cluster.environment, tag=EARLIER))
     return serve(cluster)
 
 
 @pytest.fixture(scope="session")
 def world(cluster: World, request: pytest.FixtureRequest) -> World:
-    """A cluster with Tunecast in it. Where tests of the upgrade run, it is upgraded from the release before."""
+    """A cluster with Tunecast in it. Where tests of the upgrade run, it is upgraded from other images."""
     if any("previous" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("previous")
     deploy.install(cluster.kubectl, deploy.values(cluster.environment))

@@ -7,7 +7,7 @@ from typing import Any
 from e2e import private_store
 from e2e.engines import embedding, keyed
 from e2e.standin import script, standin
-from e2e.steps import tiny, until_cache, until_ready
+from e2e.steps import engine_of, tiny, until_cache, until_ready
 from e2e.tunings import ONE_LAYER, engine_claim
 from e2e.world import World
 from harness import deploy, policies
@@ -53,7 +53,7 @@ def begin_random_uids(world: World) -> None:
     world.kubectl.apply(deploy.s3_secret(UIDS, world.environment), *engine_claim(UIDS))
     secret, found = keyed("keyed", UIDS, tuning={"ranks": 2})
     claim = {"claimName": "vllm", "readOnly": True}
-    found["spec"]["pod"]["volumes"] = [{"name": "vllm", "persistentVolumeClaim": claim}]
+    found["spec"]["template"]["spec"]["volumes"] = [{"name": "vllm", "persistentVolumeClaim": claim}]
     world.kubectl.apply(secret, small(found))
 
 
@@ -73,7 +73,8 @@ def begin_quota(world: World) -> None:
         "requests": {"cpu": "100m", "memory": "2Gi", "ephemeral-storage": "64Mi"},
         "limits": {"cpu": "2", "memory": "6Gi", "ephemeral-storage": "4Gi"},
     }
-    model, found = embedding("embeddings", QUOTA, replicas=1, tuning={"ranks": 1}, resources=resources)
+    model, found = embedding("embeddings", QUOTA, replicas=1, tuning={"ranks": 1})
+    engine_of(found)["resources"] = resources
     world.kubectl.apply(model, small(found))
 
 
@@ -86,13 +87,13 @@ def begin_small_disks(world: World) -> None:
         world.namespace(namespace)
         world.kubectl.apply(limit_range(namespace, size), script(namespace))
         found = standin("tiny", namespace, replicas=1, tuning={"ranks": 1})
-        found["spec"]["engine"]["args"] += arguments
+        engine_of(found)["args"] += arguments
         world.kubectl.apply(found)
 
 
 def small(found: Object) -> Object:
     """vLLM for a machine that it shares: a model of one layer, and threads that no other engine's core is bound to."""
-    engine: dict[str, Any] = found["spec"]["engine"]
+    engine = engine_of(found)
     engine["args"].append(ONE_LAYER)
     engine["env"].append({"name": "VLLM_CPU_OMP_THREADS_BIND", "value": "nobind"})
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from e2e.steps import tiny
+from e2e.steps import engine_of, tiny
 from harness.kubectl import Object
 
 EMBEDDING = Path(__file__).resolve().parents[1] / "data" / "models" / "tiny-embedding"
@@ -19,13 +19,13 @@ def embedding(name: str, namespace: str, **changes: Any) -> list[Object]:
     files = {path.name: path.read_text() for path in sorted(EMBEDDING.iterdir())}
     metadata = {"name": "tiny-embedding", "namespace": namespace}
     found = tiny(name, namespace)
-    spec = found["spec"]
-    arguments = [argument for argument in spec["engine"]["args"] if argument != "--skip-tokenizer-init"]
-    spec["model"] = {"name": MODEL}
-    spec["engine"]["args"] = [*arguments, "--runner=pooling", "--convert=embed"]
-    spec["pod"]["volumes"].append({"name": "model", "configMap": {"name": "tiny-embedding"}})
-    spec["pod"]["volumeMounts"].append({"name": "model", "mountPath": MODEL, "readOnly": True})
-    found["spec"] = {**spec, **changes}
+    container, dropped = engine_of(found), {"--skip-tokenizer-init", "--model=/models/tiny"}
+    arguments = [argument for argument in container["args"] if argument not in dropped]
+    container["args"] = [f"--model={MODEL}", *arguments, "--runner=pooling", "--convert=embed"]
+    container["volumeMounts"].append({"name": "model", "mountPath": MODEL, "readOnly": True})
+    volume = {"name": "model", "configMap": {"name": "tiny-embedding"}}
+    found["spec"]["template"]["spec"]["volumes"].append(volume)
+    found["spec"] |= changes
     return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files}, found]
 
 
@@ -34,6 +34,6 @@ def keyed(name: str, namespace: str, **changes: Any) -> list[Object]:
     metadata = {"name": KEY_SECRET, "namespace": namespace}
     found = tiny(name, namespace)
     reference = {"secretKeyRef": {"name": KEY_SECRET, "key": "key"}}
-    found["spec"]["engine"]["env"].append({"name": "VLLM_API_KEY", "valueFrom": reference})
+    engine_of(found)["env"].append({"name": "VLLM_API_KEY", "valueFrom": reference})
     found["spec"] |= changes
     return [{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"key": API_KEY}}, found]

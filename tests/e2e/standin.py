@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from e2e.steps import tiny
+from e2e.steps import engine_of, tiny
 from harness.deploy import ROOT
 from harness.kubectl import Object
 
@@ -19,22 +19,16 @@ def script(namespace: str) -> Object:
 
 def standin(name: str, namespace: str, **changes: Any) -> Object:
     """An InferenceDeployment of it; ranks take torch from where the demo's engine is."""
-    found = tiny(name, namespace)
-    engine, pod = found["spec"]["engine"], found["spec"]["pod"]
-    found["spec"] |= {
-        "model": {"name": "stand-in"},
-        "engine": {
-            "image": engine["image"],
-            "command": ["python3", "/standin/standin.py", "vllm", "serve"],
-            "args": ["--host=0.0.0.0", "--port=8000", "--compile-seconds=3"],
-            "env": [{"name": "PATH", "value": "/opt/vllm/bin:/usr/local/bin:/usr/bin:/bin"}],
-            "port": 8000,
-        },
+    demo = tiny(name, namespace)
+    pod, engine = demo["spec"]["template"]["spec"], engine_of(demo)
+    container = {
+        "command": ["python3", "/standin/standin.py", "vllm", "serve", "stand-in"],
+        "args": ["--host=0.0.0.0", "--port=8000", "--compile-seconds=3"],
+        "env": [{"name": "PATH", "value": "/opt/vllm/bin:/usr/local/bin:/usr/bin:/bin"}],
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
-        "pod": {
-            "volumes": [*pod["volumes"], {"name": "standin", "configMap": {"name": "standin"}}],
-            "volumeMounts": [*pod["volumeMounts"], {"name": "standin", "mountPath": "/standin"}],
-        },
-        **changes,
+        "volumeMounts": [*engine["volumeMounts"], {"name": "standin", "mountPath": "/standin"}],
     }
+    volumes = [*pod["volumes"], {"name": "standin", "configMap": {"name": "standin"}}]
+    found = tiny(name, namespace, container, {"volumes": volumes})
+    found["spec"] |= changes
     return found

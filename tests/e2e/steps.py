@@ -12,11 +12,18 @@ EXAMPLE = ROOT / "examples" / "demo" / "tiny-qwen3.yaml"
 TUNE_SECONDS = 600.0
 
 
-def tiny(name: str, namespace: str, **changes: Any) -> Object:
-    """The demo's object under another name, with parts of its spec replaced; ``engine`` and ``tuning`` are merged."""
+def tiny(
+    name: str, namespace: str, container: Object | None = None, pod: Object | None = None, **changes: Any
+) -> Object:
+    """The demo's object under another name, with parts of its spec replaced; objects are merged.
+
+    ``container`` and ``pod`` are fields of the engine's container and of its pod.
+    """
     found: Object = json.loads(_as_json(EXAMPLE.read_text()))
     found["metadata"] = {"name": name, "namespace": namespace}
-    found["spec"]["resources"]["requests"]["cpu"] = "100m"  # tunings of several tests fit on a small node at once
+    found["spec"]["template"]["spec"] |= pod or {}
+    engine_of(found)["resources"]["requests"]["cpu"] = "100m"  # tunings of several tests fit on a small node at once
+    engine_of(found).update(container or {})
     for field, value in changes.items():
         old = found["spec"].get(field)
         found["spec"][field] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
@@ -29,8 +36,14 @@ def _as_json(text: str) -> str:
     return json.dumps(yaml.safe_load(text))
 
 
+def engine_of(found: Object) -> Object:
+    """The container of an InferenceDeployment that runs the engine."""
+    container: Object = found["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
 def environment_without(*names: str) -> list[Object]:
-    return [v for v in tiny("x", "x")["spec"]["engine"]["env"] if v["name"] not in names]
+    return [v for v in engine_of(tiny("x", "x"))["env"] if v["name"] not in names]
 
 
 def until_ready(kubectl: Kubectl, name: str, namespace: str, seconds: float = TUNE_SECONDS) -> Object:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from e2e.standin import script, standin
-from e2e.steps import cache_of, our_events, rank_pods, until_cache
+from e2e.steps import cache_of, engine_of, our_events, rank_pods, until_cache
 from e2e.world import World
 from harness.kubectl import wait_for
 
@@ -21,7 +21,7 @@ def replicas(world: World, name: str, namespace: str) -> int:
 
 def test_a_wrong_argument_is_not_retried(world: World) -> None:
     namespace = world.namespace("wrong-argument")
-    world.apply("tiny", namespace, engine={"args": ["--no-such-argument"]})
+    world.apply("tiny", namespace, container={"args": ["--model=/models/tiny", "--no-such-argument"]})
     found = until_cache(world.kubectl, "tiny", namespace, {"EngineRejectedArguments"}, 300)
     assert "--no-such-argument" in found["message"]
     assert len(world.kubectl.items("jobs", "-n", namespace)) == 1
@@ -34,7 +34,7 @@ def test_a_wrong_argument_is_not_retried(world: World) -> None:
 
 def test_an_image_that_can_not_be_pulled_is_said_within_two_minutes(world: World) -> None:
     namespace = world.namespace("no-image")
-    world.apply("tiny", namespace, engine={"image": "localhost/no-such-engine:1"})
+    world.apply("tiny", namespace, container={"image": "localhost/no-such-engine:1"})
     found = until_cache(world.kubectl, "tiny", namespace, {"PodsCannotStart"}, 120)
     assert re.search(r"no-such-engine|ImagePull", found["message"])
     world.kubectl("delete", "namespace", namespace, "--wait=false")
@@ -43,7 +43,7 @@ def test_an_image_that_can_not_be_pulled_is_said_within_two_minutes(world: World
 def test_without_capacity_replicas_start_cold_and_tuning_waits(world: World) -> None:
     namespace = world.namespace("no-capacity")
     resources = {"limits": {"nvidia.com/gpu": 1000}}
-    world.apply("tiny", namespace, resources=resources, tuning={"queueTimeout": "15s"})
+    world.apply("tiny", namespace, container={"resources": resources}, tuning={"queueTimeout": "15s"})
     found = until_cache(world.kubectl, "tiny", namespace, {"QueueTimeout"}, 90)
     assert "Insufficient nvidia.com/gpu" in found["message"]
     wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas are let go", 30)
@@ -55,7 +55,7 @@ def test_without_capacity_replicas_start_cold_and_tuning_waits(world: World) -> 
 def test_a_rank_that_is_killed_ends_the_attempt_and_the_next_begins(world: World, rank: int) -> None:
     namespace = world.namespace(f"killed-rank-{rank}")
     slow = standin("tiny", namespace, tuning={"ranks": 2})
-    slow["spec"]["engine"]["args"].append("--start-seconds=60")
+    engine_of(slow)["args"].append("--start-seconds=60")
     world.kubectl.apply(script(namespace), slow)
     wait_for(lambda: running(world, namespace) == 2, "both ranks run", 120)
     victim = next(

@@ -94,7 +94,7 @@ def test_the_replica_started_warm(served: World) -> None:
 
 
 def own_init_seconds(world: World, pod: Object) -> float:
-    log = world.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "engine")
+    log = world.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "vllm")
     found = re.search(r"init engine \(.*\) took ([0-9.]+) s", log)
     assert found, log[-2000:]
     return float(found[1])

@@ -36,7 +36,7 @@ def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -
         for pod in pods
         for container in (*pod["spec"]["containers"], *pod["spec"]["initContainers"])
     }
-    assert limits == {"engine": "2", "tunecast-init": "1", "tunecast-tools": "1"}
+    assert limits == {"vllm": "2", "tunecast-init": "1", "tunecast-tools": "1"}
 
 
 def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(elsewhere: World) -> None:

@@ -50,7 +50,7 @@ def test_every_container_runs_as_the_namespace_s_uid(served: World) -> None:
 def test_the_engine_really_has_no_name_and_no_home(served: World) -> None:
     """What the policy is worth: neither the image nor the runtime knows this user."""
     [replica] = serving_pods(served.kubectl, "keyed", UIDS)
-    where = ("-n", UIDS, replica["metadata"]["name"], "-c", "engine")
+    where = ("-n", UIDS, replica["metadata"]["name"], "-c", "vllm")
     assert served.kubectl("exec", *where, "--", "id", "-u").strip() == str(UID)
     passwd = served.kubectl("exec", *where, "--", "cat", "/etc/passwd")
     assert str(UID) not in passwd
@@ -67,7 +67,7 @@ def test_the_sweep_had_the_engine_s_api_key(served: World) -> None:
 def test_the_engine_refuses_who_does_not_know_the_key_which_is_said_nowhere(served: World) -> None:
     [replica] = serving_pods(served.kubectl, "keyed", UIDS)
     ask = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v1/models')"
-    where = ("-n", UIDS, replica["metadata"]["name"], "-c", "engine")
+    where = ("-n", UIDS, replica["metadata"]["name"], "-c", "vllm")
     denied = served.kubectl("exec", *where, "--", "sh", "-c", f'python3 -c "{ask}" 2>&1 || true')
     assert "401" in denied
     ours = ("inferencedeployments,kernelcaches,jobs,events,configmaps", "-n", UIDS, "-o", "json")

@@ -37,7 +37,7 @@ def test_a_replica_with_a_sidecar_starts_warm(elsewhere: World, namespace: str) 
 def test_ranks_opt_out(elsewhere: World, namespace: str) -> None:
     """By themselves, where the injector lets them."""
     if namespace == INJECTED:
-        assert [containers(pod) for pod in rank_pods(elsewhere.kubectl, INJECTED)] == [["engine"]] * 2
+        assert [containers(pod) for pod in rank_pods(elsewhere.kubectl, INJECTED)] == [["vllm"]] * 2
 
 
 def test_ranks_whose_sidecar_would_run_for_ever_are_gone(elsewhere: World, namespace: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e2e.standin import script, standin
-from e2e.steps import environment_without, tiny
+from e2e.steps import engine_of, environment_without, tiny
 from e2e.world import World
 from harness.kubectl import Object
 
@@ -13,7 +13,7 @@ HEADER = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 
 def one_layer() -> list[str]:
     """The demo's arguments, for a model of one layer."""
-    return [*tiny("x", "x")["spec"]["engine"]["args"], ONE_LAYER]
+    return [*engine_of(tiny("x", "x"))["args"], ONE_LAYER]
 
 
 def begin_restricted(world: World, namespace: str) -> None:
@@ -22,10 +22,9 @@ def begin_restricted(world: World, namespace: str) -> None:
     world.kubectl.apply(*engine_claim(namespace))
     pod = {
         "volumes": [{"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}],
-        "volumeMounts": [{"name": "vllm", "mountPath": "/opt/vllm", "readOnly": True}],
         "securityContext": {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}},
     }
-    engine = {
+    container = {
         "args": one_layer(),
         "env": [
             *environment_without("VLLM_USE_AOT_COMPILE", HEADER),
@@ -34,7 +33,7 @@ def begin_restricted(world: World, namespace: str) -> None:
         ],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    world.apply("tiny", namespace, pod=pod, engine=engine, tuning={"ranks": 1})
+    world.apply("tiny", namespace, pod=pod, container=container, tuning={"ranks": 1})
 
 
 def begin_crashing(world: World, namespace: str) -> None:
@@ -42,7 +41,7 @@ def begin_crashing(world: World, namespace: str) -> None:
     world.namespace(namespace)
     world.kubectl.apply(script(namespace))
     found = standin("tiny", namespace, replicas=2, tuning={"ranks": 1})
-    found["spec"]["engine"]["args"].append("--crash-as-replica")
+    engine_of(found)["args"].append("--crash-as-replica")
     world.kubectl.apply(found)
 
 

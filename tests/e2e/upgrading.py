@@ -10,6 +10,7 @@ from e2e.steps import serving_pods, until_ready
 from e2e.world import World
 
 NAMESPACE, NAME = "upgrade", "old"
+EARLIER = "earlier"  # tag of the images that are there before
 
 
 @dataclass(frozen=True)

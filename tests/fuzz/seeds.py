@@ -17,8 +17,8 @@ from tunecast_cache.report import InitReport
 from tunecast_cache.seal import seal
 from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings, Trust
-from tunecast_operator.resources.deployment import Revision
 from tunecast_operator.resources.quarantine import Case, Failure
+from tunecast_operator.resources.revision import Revision
 from tunecast_operator.resources.trust import trust_config_map
 from tunecast_tuner.heartbeat import Ending
 from tunecast_tuner.interpreter import Interpreter
@@ -46,7 +46,7 @@ def seeds() -> dict[str, list[bytes]]:
     said = InitReport("Cold", "Quarantined", "words", KEY, "m" * 64, 5, {"total": 1.0}, ("Triton",))
     case = {"m" * 64: Case("words", (Failure(139),), (Failure(1, "e" * 16),))}
     banned = trust_config_map(NAMESPACE, Trust(store, TRUST.keys, ("m" * 64,)), case)["data"]
-    rendered = Revision("spec", KEY, 1, "init:1", "Always", {"PYTHONPATH": "/m"}, held=False)
+    rendered = Revision("spec", KEY, 1, "init:1", "Always", {"PYTHONPATH": "/m"}, held=False, port=8000)
     ended = {"engine": {"exitCode": 139, "message": "ValueError: no"}, "init": {"message": canonical(said).decode()}}
     command = ["sh", "-c", "export A=b; exec vllm serve $(MODEL) --port=8000 --max-model-len 8k -tp 2"]
     return {

@@ -37,10 +37,10 @@ def build() -> None:
         rest.result()
 
 
-def build_images(tag: str = "dev", source: Path = ROOT) -> None:
-    """Ours, of the tree or of a release's sources."""
+def build_images(tag: str = "dev") -> None:
+    """Builds both of our images."""
     for target, image in (("operator", OPERATOR_IMAGE), ("init", INIT_IMAGE)):
-        cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", "--build-arg", BASE, str(source))
+        cluster("image", "build", "--target", target, "--tag", f"{image}:{tag}", "--build-arg", BASE, str(ROOT))
 
 
 def load_images(*name: str, tag: str = "dev") -> None:
@@ -64,10 +64,10 @@ def values(environment: dict[str, str], tag: str = "dev", **more: Any) -> Object
     }
 
 
-def install(kubectl: Kubectl, chart_values: Object, release: str = "tunecast", source: Path = ROOT) -> None:
+def install(kubectl: Kubectl, chart_values: Object, release: str = "tunecast") -> None:
     """``helm upgrade --install``, and waits until the operator is ready."""
     command = [
-        "upgrade", "--install", release, str(source / "charts" / "tunecast"), "--namespace", SYSTEM_NAMESPACE,
+        "upgrade", "--install", release, str(ROOT / "charts" / "tunecast"), "--namespace", SYSTEM_NAMESPACE,
         "--values", "/dev/stdin", "--wait", "--timeout", "2m",
     ]  # fmt: skip
     kubectl.command("helm", *command, stdin=json.dumps(chart_values))

@@ -21,10 +21,10 @@ CACHE = "/var/cache/tunecast"
 def inference_deployment(name: str = "qwen3", **fields: Any) -> Object:
     """A small one; ``fields`` are paths with __ for dots."""
     found: Object = {
-        "apiVersion": "tunecast.io/v1alpha1",
+        "apiVersion": "tunecast.io/v1alpha2",
         "kind": "InferenceDeployment",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"model": {"name": "Qwen/Qwen3-8B"}, "engine": {"image": "vllm/vllm-openai:v0.26.0"}},
+        "spec": {"template": {"spec": {"containers": [container()]}}},
     }
     for path, value in fields.items():
         *parents, last = path.split("__")
@@ -35,18 +35,32 @@ def inference_deployment(name: str = "qwen3", **fields: Any) -> Object:
     return found
 
 
+def container(name: str = "vllm", **fields: Any) -> Object:
+    return {"name": name, "image": "vllm/vllm-openai:v0.26.0", "args": ["--model=Qwen/Qwen3-8B"], **fields}
+
+
+def with_container(**fields: Any) -> Object:
+    return inference_deployment(template__spec__containers=[container(**fields)])
+
+
+def with_containers(*containers: Object, **fields: Any) -> Object:
+    return inference_deployment(template__spec__containers=list(containers), **fields)
+
+
 def kernel_cache(name: str = "qwen3-8b-0123456789") -> Object:
-    spec = copy.deepcopy(inference_deployment()["spec"])
+    template = copy.deepcopy(inference_deployment()["spec"]["template"])
     return {
-        "apiVersion": "tunecast.io/v1alpha1",
+        "apiVersion": "tunecast.io/v1alpha2",
         "kind": "KernelCache",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {**spec, "key": "a" * 52, "keyVersion": 1},
+        "spec": {"template": template, "model": "Qwen/Qwen3-8B", "key": "a" * 52, "keyVersion": 1},
     }
 
 
 def accepted(kubectl: Kubectl, found: Object) -> Object:
-    return kubectl.create(found, "--dry-run=server")
+    text = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(found))
+    result: Object = json.loads(text)
+    return result
 
 
 def refusal(kubectl: Kubectl, found: Object) -> str:
@@ -56,35 +70,30 @@ def refusal(kubectl: Kubectl, found: Object) -> str:
 
 
 def args(*arguments: str, **more: Any) -> Object:
-    return inference_deployment(engine__args=list(arguments), **more)
+    return with_container(args=["--model=m", *arguments], **more)
 
 
-def mounted(path: str, volume: str = "w") -> Object:
-    mount = {"name": volume, "mountPath": path}
-    return inference_deployment(pod__volumes=[{"name": "w", "emptyDir": {}}], pod__volumeMounts=[mount])
+def mounted(path: str) -> Object:
+    return inference_deployment(
+        template__spec__volumes=[{"name": "w", "emptyDir": {}}],
+        template__spec__containers=[container(volumeMounts=[{"name": "w", "mountPath": path}])],
+    )
 
 
 def affine(required: Any) -> Object:
     return inference_deployment(
-        pod__affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+        template__spec__affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
     )
 
 
+GPU = {"limits": {"nvidia.com/gpu": 1}}
 BAD = [
     # names
     (inference_deployment("a" * 41), "at most 40 characters"),
     (inference_deployment("3b"), "starts with a letter"),
     (inference_deployment("a.b"), "must be a DNS label"),
-    (inference_deployment(model__name=""), "spec.model.name"),
-    (inference_deployment(model__name="a b"), "spec.model.name"),
-    (inference_deployment(engine__image=""), "spec.engine.image"),
     # numbers and words
     (inference_deployment(replicas=-1), "spec.replicas"),
-    (inference_deployment(engine__port=0), "spec.engine.port"),
-    (inference_deployment(engine__port=65536), "spec.engine.port"),
-    (inference_deployment(engine__command=[]), "spec.engine.command"),
-    (inference_deployment(parallelism__tensor=0), "spec.parallelism.tensor"),
-    (inference_deployment(parallelism__nodes=2), "set parallelism.nodes to 1"),
     (inference_deployment(tuning__ranks=0), "spec.tuning.ranks"),
     (inference_deployment(tuning__ranks=65), "spec.tuning.ranks"),
     (inference_deployment(tuning__attempts=11), "spec.tuning.attempts"),
@@ -99,53 +108,32 @@ BAD = [
     (inference_deployment(cache__layers__exclude=["Tritone"]), 'Unsupported value: "Tritone"'),
     (inference_deployment(cache__layers__exclude=["Triton", "Triton"]), "Duplicate value"),
     (inference_deployment(cache__onFailure="Crash"), '"ServeCold", "Block"'),
-    (inference_deployment(resources__limits={"memory": "six"}), "spec.resources.limits.memory"),
-    # arguments against fields
-    (args("--port=9000"), "engine.args contradict engine.port: leave --port out of them, and set engine.port"),
-    (args("--port", "9000"), "engine.args contradict engine.port"),
-    (args("--port=http"), "engine.args contradict engine.port"),
-    (args("--port"), "engine.args contradict engine.port"),
-    (args("--port=8000", "--port", "1"), "engine.args contradict engine.port"),
-    (inference_deployment(engine__command=["serve", "--port=9000"]), "engine.args contradict engine.port"),
-    (args("--revision=v2"), "engine.args contradict model.revision"),
-    (args("--model=other"), "engine.args contradict model.name"),
-    (args("--model", "other"), "engine.args contradict model.name"),
-    (args("--tensor-parallel-size=2"), "leave --tensor-parallel-size and -tp out of them, and set parallelism.tensor"),
-    (args("--tensor-parallel-size", "2"), "engine.args contradict parallelism.tensor"),
-    (args("-tp=2", parallelism__tensor=4), "engine.args contradict parallelism.tensor"),
-    (args("-tp", "2", parallelism__tensor=4), "engine.args contradict parallelism.tensor"),
-    (args("-tp", "2", "--tensor-parallel-size=4", parallelism__tensor=4), "engine.args contradict parallelism.tensor"),
-    (args("-pp", "2"), "engine.args contradict parallelism.pipeline"),
-    (args("--pipeline-parallel-size=2"), "engine.args contradict parallelism.pipeline"),
-    (args("-dp=2"), "engine.args contradict parallelism.data"),
-    (args("--data-parallel-size", "2"), "engine.args contradict parallelism.data"),
-    (args("--tensor_parallel_size=2"), "engine.args contradict parallelism.tensor"),
-    # where nobody reaches the engine
-    (args("--host=127.0.0.1"), "leave out --host, or set it to 0.0.0.0, :: or the pod's own address"),
-    (args("--host", "localhost"), "engine that listens on a loopback address"),
-    (args("--host", "::1"), "engine that listens on a loopback address"),
-    (inference_deployment(engine__command=["serve", "--host=127.8.0.1"]), "engine that listens on a loopback address"),
-    (args("--uds=/run/engine.sock"), "leave out --uds"),
-    (args("--uds", "/run/engine.sock"), "leave out --uds"),
-    (args("--ssl-certfile=/c", "--ssl-cert-reqs", "2"), "leave out --ssl-cert-reqs"),
-    (args("--ssl_certfile=/c", "--ssl_cert_reqs=2"), "probes have no client certificate"),
-    # environment
-    (
-        inference_deployment(engine__env=[{"name": "A", "value": "1"}, {"name": "A"}]),
-        "engine.env sets a variable twice",
-    ),
-    (inference_deployment(engine__env=[{"name": "VLLM_CACHE_ROOT", "value": "/c"}]), "VLLM_CACHE_ROOT"),
-    (inference_deployment(engine__env=[{"name": "PYTHONPYCACHEPREFIX"}]), "a variable of Tunecast's own"),
-    (inference_deployment(engine__env=[{"name": "HUMMING_CACHE_DIR", "value": "/c"}]), "a variable of Tunecast's own"),
-    (
-        inference_deployment(engine__env=[{"name": "JOB_COMPLETION_INDEX"}]),
-        "a variable of Tunecast's own",
-    ),
-    (inference_deployment(engine__env=[{"value": "1"}]), "spec.engine.env[0].name: Required value"),
-    (inference_deployment(engine__env=[{"name": "A", "value": 1}]), "spec.engine.env[0].value"),
-    # pod
-    (inference_deployment(pod__volumes=[{"name": "tunecast-cache"}]), "begin with tunecast- are Tunecast's own"),
-    (inference_deployment(pod__volumes=[{"name": "w"}, {"name": "w"}]), "two volumes of one name"),
+    (with_container(resources={"limits": {"memory": "six"}}), "containers[0].resources.limits.memory"),
+    (with_container(imagePullPolicy="Sometimes"), "containers[0].imagePullPolicy"),
+    (with_container(ports=[{"containerPort": 8000}, {"containerPort": 8000}]), "Duplicate value"),
+    # the engine
+    ({**inference_deployment(), "spec": {}}, "spec.template: Required value"),
+    (inference_deployment(template={"spec": {}}), "spec.template.spec.containers: Required value"),
+    (inference_deployment(engine__container="engine"), "engine.container names no container"),
+    (with_containers(container(), container("b")), "name the one that runs vLLM in engine.container"),
+    (with_containers(container(resources=GPU), container("b", resources=GPU)), "name the one that runs vLLM"),
+    (with_container(image="registry.example/vllm:1"), "set engine.entrypoint to it"),
+    (inference_deployment(engine__entrypoint=[]), "spec.engine.entrypoint"),
+    (args("--uds=/run/vllm.sock"), "leave --uds out"),
+    (args("--uds", "/run/vllm.sock"), "leave --uds out"),
+    (args("--config=/c.yaml"), "write its settings as flags"),
+    (args("--host=127.0.0.1"), "leave --host out, or add a startupProbe with exec"),
+    (args("--host=::1"), "leave --host out"),
+    # the pod
+    (inference_deployment(template__spec__restartPolicy="Never"), "restartPolicy must be Always"),
+    (inference_deployment(template__spec__volumes=[{"name": "tunecast-cache"}]), "begin with tunecast- are Tunecast's"),
+    (inference_deployment(template__spec__volumes=[{"name": "w"}, {"name": "w"}]), "Duplicate value"),
+    (with_container(name="tunecast-init"), "container names that begin with tunecast- are Tunecast's own"),
+    (inference_deployment(template__spec__initContainers=[{"name": "tunecast-init"}]), "container names that begin"),
+    (with_container(env=[{"name": "JOB_COMPLETION_INDEX"}]), "give the variable another name"),
+    (with_container(env=[{"name": "A", "value": "1"}, {"name": "A"}]), "Duplicate value"),
+    (with_container(env=[{"value": "1"}]), "env[0].name: Required value"),
+    (with_container(env=[{"name": "A", "value": 1}]), "env[0].value"),
     (mounted(CACHE), "mount it elsewhere"),
     (mounted(f"{CACHE}/"), "mount it elsewhere"),
     (mounted(f"{CACHE}/vllm"), "mount it elsewhere"),
@@ -154,28 +142,16 @@ BAD = [
     (mounted("/var/cache/./tunecast"), "write it without"),
     (mounted("/run/x/../tunecast/job"), "write it without"),
     (mounted("/run/.."), "write it without"),
-    (mounted("/x", volume="tunecast-job"), "add it to pod.volumes"),
-    (inference_deployment(pod__volumeMounts=[{"name": "w", "mountPath": "/w"}]), "names a volume that isn't there"),
-    (
-        inference_deployment(pod__volumes=[{"name": "w"}], pod__volumeMounts=[{"name": "w", "mountPath": "/w"}] * 2),
-        "two volumes at one path",
-    ),
-    (inference_deployment(pod__affinity={"nodeAffinity": "x"}), "spec.pod.affinity.nodeAffinity"),
+    (inference_deployment(template__spec__affinity={"nodeAffinity": "x"}), "spec.template.spec.affinity.nodeAffinity"),
     (affine("x"), "requiredDuringSchedulingIgnoredDuringExecution"),
     (affine({"nodeSelectorTerms": "x"}), "nodeSelectorTerms"),
     (affine({"nodeSelectorTerms": ["x"]}), "nodeSelectorTerms[0]"),
     (affine({"nodeSelectorTerms": [{"matchExpressions": "x"}]}), "nodeSelectorTerms[0].matchExpressions"),
-    (inference_deployment(pod__volumes=[{"name": "w", "projected": "x"}]), "spec.pod.volumes[0].projected"),
-    (inference_deployment(pod__volumes=[{"name": "w", "projected": {"sources": [1]}}]), "projected.sources[0]"),
-    (inference_deployment(pod__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
-    (inference_deployment(pod__labels={"app.kubernetes.io/managed-by": "x"}), "Tunecast's own: rename it"),
-    (inference_deployment(pod__labels={"team": "not a label"}), "spec.pod.labels.team"),
+    (inference_deployment(template__spec__volumes=[{"name": "w", "projected": "x"}]), "volumes[0].projected"),
+    (inference_deployment(template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
+    (inference_deployment(template__metadata__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
-    (
-        inference_deployment(tuning__template__metadata__annotations={"tunecast.io/key": "x"}),
-        "Tunecast's own: rename it",
-    ),
-    (inference_deployment(pod__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
+    (inference_deployment(tuning__template__metadata__labels={"a": "not a label"}), "template.metadata.labels.a"),
     (kernel_cache("database"), "made and named by Tunecast"),
     ({**kernel_cache(), "spec": {**kernel_cache()["spec"], "key": "short"}}, "spec.key"),
 ]
@@ -186,41 +162,39 @@ def test_a_mistake_is_refused_with_a_message(kubernetes: Kubectl, found: Object,
     assert message in refusal(kubernetes, found)
 
 
+PROXY = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "ports": [{"containerPort": 8000}]}
 GOOD = [
     inference_deployment(),
     inference_deployment("a" * 40),
     inference_deployment("a"),
-    args("--port=8000", "--max-model-len=8192"),
-    args("--port", "9000", engine__port=9000),
-    args("-tp", "4", "--pipeline-parallel-size=2", parallelism__tensor=4, parallelism__pipeline=2),
-    args("--tensor-parallel-size-of-another-flag=7", "--portable=1"),
-    args("--served-model-name", "--port-of-call"),
+    args("--port=9000", "--max-model-len=8192"),
+    args("--udster=1", "--configure", "--hostile=127.0.0.1"),
+    args("--host=127.0.0.1", readinessProbe={"exec": {"command": ["true"]}}),
     args("--host=0.0.0.0", "--host", "::", "--ssl-keyfile=/k", "--ssl-certfile=/c", "--ssl-cert-reqs=1"),
-    args("--host=$(POD_IP)", "--hostess=localhost", "--udsx"),
-    args("--model", "$(MODEL)"),
-    args("--revision=v2", model__revision="v2"),
-    inference_deployment(
-        engine__command=["python3", "-m", "server", "--model", "$(MODEL)"], model__name="/models/tiny"
-    ),
+    with_container(command=["python3", "-m", "server"], image="registry.example/vllm:1"),
+    with_container(image="registry.example/mirror/vllm-openai@sha256:00"),
+    with_container(image="nvcr.io/nvidia/vllm:26.05", args=["vllm", "serve", "m"]),
+    inference_deployment(engine__entrypoint=["vllm", "serve"]),
+    with_containers(container(resources=GPU), container("b")),
+    with_containers(container(resources={"claims": [{"name": "g"}]}), container("b")),
+    with_containers(container(), container("b"), engine__container="b"),
     inference_deployment(tuning__workload="Operators"),
     inference_deployment(tuning__timeout="1h30m", tuning__queueTimeout="90s"),
-    inference_deployment(resources={"limits": {"nvidia.com/gpu": 1, "memory": "64Gi"}, "requests": {"cpu": "500m"}}),
     inference_deployment(
-        engine__env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, {"name": "B"}]
+        tuning__template__spec={"priorityClassName": "batch", "tolerations": [{"operator": "Exists"}]}
     ),
+    with_container(resources={"limits": {"nvidia.com/gpu": 1, "memory": "64Gi"}, "requests": {"cpu": "500m"}}),
+    with_container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, {"name": "B"}]),
+    with_container(env=[{"name": "VLLM_CACHE_ROOT", "value": "/c"}]),
+    with_container(lifecycle={"preStop": {"sleep": {"seconds": 5}}}, resizePolicy=[]),
+    inference_deployment(template__spec__initContainers=[PROXY], template__spec__hostNetwork=True),
     mounted("/var/cache/tunecast-of-mine"),
     mounted("/root/.cache/..data/.x/"),
-    inference_deployment(pod__labels={"team": "search"}, pod__affinity={"nodeAffinity": {}}),
+    inference_deployment(template__metadata__labels={"app.kubernetes.io/managed-by": "Helm"}),
     inference_deployment(cache__layers__exclude=["Triton", "CUDA"]),
-    inference_deployment(
-        tuning__template__metadata={
-            "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
-            "annotations": {"linkerd.io/inject": "enabled"},
-        }
-    ),
-    kernel_cache(),
     embedding("embedding", "default")[-1],
     keyed("keyed", "default")[-1],
+    kernel_cache(),
 ]
 
 
@@ -233,25 +207,28 @@ def missing(wanted: Any, kept: Any, path: str = "spec") -> list[str]:
     """Paths of ``wanted`` that aren't in ``kept``, or differ."""
     if isinstance(wanted, dict) and isinstance(kept, dict):
         return [p for k, v in wanted.items() for p in missing(v, kept.get(k), f"{path}.{k}")]
+    if isinstance(wanted, list) and isinstance(kept, list) and len(wanted) == len(kept):
+        return [p for i, item in enumerate(wanted) for p in missing(item, kept[i], f"{path}[{i}]")]
     return [] if wanted == kept else [path]
 
 
 def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
     spec = accepted(kubernetes, inference_deployment())["spec"]
     assert "replicas" not in spec
-    assert not {"affinity", "resources"} & {*spec["pod"], *spec}, "which are Kubernetes' own"
-    assert spec["engine"] | {"image": ""} == {"image": "", "command": ["vllm", "serve"], "args": [], "port": 8000}
-    assert spec["model"]["revision"] == "main"
-    assert spec["parallelism"] == {"tensor": 1, "pipeline": 1, "data": 1, "nodes": 1}
+    assert spec["template"] == inference_deployment()["spec"]["template"], "which is Kubernetes' own"
+    assert spec["engine"] == {}
     words = {"policy": "TuneFirst", "workload": "Engine", "timeout": "60m", "queueTimeout": "10m"}
-    assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3, "template": {"metadata": {}}}
+    ranks: Object = {"metadata": {}, "spec": {}}
+    assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3, "template": ranks}
     assert spec["cache"] == {"layers": {}, "onFailure": "ServeCold"}
 
 
 def test_unknown_fields_are_refused_by_name(kubernetes: Kubectl) -> None:
     assert 'unknown field "spec.tuning.polcy"' in refusal(kubernetes, inference_deployment(tuning__polcy="Never"))
-    misspelt = inference_deployment(pod__tolerations=[{"key": "gpu", "operater": "Exists"}])
-    assert 'unknown field "spec.pod.tolerations[0].operater"' in refusal(kubernetes, misspelt)
+    misspelt = inference_deployment(template__spec__tolerations=[{"key": "gpu", "operater": "Exists"}])
+    assert 'unknown field "spec.template.spec.tolerations[0].operater"' in refusal(kubernetes, misspelt)
+    former = inference_deployment(model={"name": "Qwen/Qwen3-8B"})
+    assert 'unknown field "spec.model"' in refusal(kubernetes, former)
 
 
 def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
@@ -263,7 +240,7 @@ def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
 
 def test_a_kernel_cache_never_changes(kubernetes: Kubectl) -> None:
     kubernetes.apply(kernel_cache("frozen-0123456789"))
-    for change in ({"attempts": 4}, {"model": {"name": "other"}}, {"pod": {"annotations": {"a": "b"}}}):
+    for change in ({"attempts": 4}, {"model": "other"}, {"template": {"metadata": {"labels": {"a": "b"}}}}):
         with pytest.raises(CommandError, match="a KernelCache never changes: raise"):
             kubernetes("patch", "kc", "frozen-0123456789", "--type=merge", "-p", json.dumps({"spec": change}))
 
@@ -276,7 +253,7 @@ def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
     kubernetes(
         "patch", "inferencedeployment", "scaled", "--subresource=status", "--type=merge", "-p", json.dumps(status)
     )
-    path = "/apis/tunecast.io/v1alpha1/namespaces/default/inferencedeployments/scaled/scale"
+    path = "/apis/tunecast.io/v1alpha2/namespaces/default/inferencedeployments/scaled/scale"
     scale = json.loads(kubernetes("get", "--raw", path))
     assert (scale["spec"], scale["status"]) == ({"replicas": 3}, status["status"])
 
@@ -284,7 +261,7 @@ def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
 def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: Kubectl) -> None:
     """Autoscalers read the scale first, which the API server can't make of a field that is absent."""
     kubernetes.apply(inference_deployment("unscaled"))
-    path = "/apis/tunecast.io/v1alpha1/namespaces/default/inferencedeployments/unscaled/scale"
+    path = "/apis/tunecast.io/v1alpha2/namespaces/default/inferencedeployments/unscaled/scale"
     with pytest.raises(CommandError, match=r'field "\.spec\.replicas" does not exist'):
         kubernetes("get", "--raw", path)
     kubernetes("scale", "inferencedeployment", "unscaled", "--replicas=2")
@@ -304,7 +281,8 @@ def test_every_field_is_explained(kubernetes: Kubectl) -> None:
     assert "queueTimeout\t<string>" in text
     assert "raise it to tune again" in kubernetes("explain", "inferencedeployments.spec.tuning.generation")
     assert "TuneFirst: replicas wait for the cache." in kubernetes("explain", "infd.spec.tuning.policy")
-    assert "Key is the taint key" in kubernetes("explain", "infd.spec.pod.tolerations.key")
+    assert "Key is the taint key" in kubernetes("explain", "infd.spec.template.spec.tolerations.key")
+    assert "List of containers belonging to the pod." in kubernetes("explain", "infd.spec.template.spec.containers")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.name for path in EXAMPLES])

@@ -13,15 +13,16 @@ import yaml
 from harness import deploy
 from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, render
-from support.objects import spec_of
+from support.objects import engine_in, key_in, snapshot_of, spec_of
 from tunecast_cache.records import decode, from_json
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.engine import engine_of
 from tunecast_operator.installation import from_environment
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
-from tunecast_operator.resources.deployment import Revision, serving_pod
 from tunecast_operator.resources.init_container import ContainerSettings
-from tunecast_operator.resources.job import rank_pod
+from tunecast_operator.resources.rank import rank_pod
+from tunecast_operator.resources.replica import replica_template
+from tunecast_operator.resources.revision import Revision
 
 ROOT = Path(__file__).resolve().parents[2]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -393,14 +394,14 @@ def test_replicas_and_ranks_can_be_restricted(installed: Kubectl, chosen: Object
     documents = yaml.safe_load_all((ROOT / "examples" / "restricted-namespace.yaml").read_text())
     owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
     spec = spec_of(owner)
-    key = key_of(spec, 1)
+    engine = engine_in(owner)
     revision = Revision(
-        "digest", key, 1, "tunecast/init:0.2.0", "IfNotPresent", {}, held=False, init_container=settings
-    )
-    admit(installed, serving_pod(spec, revision), "wide")
-    cache = {"metadata": {"name": "kc", "namespace": "wide", "uid": "u"}}
-    snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key, 1))
-    admit(installed, {"restartPolicy": "Never", **rank_pod(cache, snapshot, 1, revision.init)}, "wide")
+        "digest", key_in(owner), 1, "tunecast/init:0.2.0", "IfNotPresent", {},
+        held=False, port=8000, init_container=settings,
+    )  # fmt: skip
+    admit(installed, replica_template("r", spec, engine, revision)["spec"], "wide")
+    snapshot = KernelCacheSpec.model_validate(snapshot_of(owner))
+    admit(installed, rank_pod(snapshot, engine_of(snapshot.template, snapshot.engine), "s", "r", revision.init), "wide")
 
 
 def admit(kubectl: Kubectl, pod: Object, namespace: str) -> None:

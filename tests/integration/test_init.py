@@ -114,7 +114,8 @@ def test_a_mesh_that_lets_nobody_through_is_named(pod: Pod) -> None:
     store = StoreSettings("bundles", endpoint="http://127.0.0.1:9")
     ended = pod.run({"TUNECAST_MESH_ISTIO": '{"containers": ["istio-proxy"]}'}, store=store)
     cold(ended, "BlockedByMesh")
-    assert 'set traffic.sidecar.istio.io/excludeOutboundPorts: "9" in spec.pod.annotations' in ended.report.message
+    wanted = 'set traffic.sidecar.istio.io/excludeOutboundPorts: "9" in spec.template.metadata.annotations'
+    assert wanted in ended.report.message
     assert ended.seconds < 12
 
 
@@ -126,7 +127,7 @@ def test_a_bundle_that_would_have_the_pod_evicted_is_not_fetched(pod: Pod) -> No
     ended = pod.run(limits)
     cold(ended, "NoRoom")
     assert ended.report.bytes == 0
-    assert "raise limits.ephemeral-storage in spec.resources" in ended.report.message
+    assert "raise limits.ephemeral-storage of the engine's container" in ended.report.message
     assert pod.run({**limits, "TUNECAST_ENGINE_STORAGE_LIMIT": str(needed)}).report.reason == "Installed"
 
 

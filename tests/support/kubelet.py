@@ -22,7 +22,8 @@ from tunecast_cache.seal import seal
 from tunecast_operator.cluster import JOB, NODE, POD, SECRET, Cluster
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL
 from tunecast_operator.plan.outcome import rank_of
-from tunecast_operator.resources.job import SETTINGS_VOLUME
+from tunecast_operator.pods import engine_name
+from tunecast_operator.resources.rank import SETTINGS_VOLUME
 
 FILE = entry("vllm/torch_compile_cache/model", b"compiled")
 BYTES = packed([FILE], plain(FILE, b"compiled") + END)
@@ -103,7 +104,7 @@ class Kubelet:
         )  # fmt: skip
 
     def _set(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
-        statuses = [_container("engine", state)]
+        statuses = [_container(engine_name(pod), state)]
         if self.sidecars:
             phase, statuses = "Running", [*statuses, _container("istio-proxy", {"running": {}})]
         known = [c for c in pod["status"].get("conditions", ()) if c["status"] == "True"]

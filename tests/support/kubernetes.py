@@ -32,12 +32,12 @@ def control_plane(prefix: str = "it") -> Iterator[Kubectl]:
 
 def install_crds(kubectl: Kubectl) -> None:
     """Applies the CRDs and waits until they are served."""
-    kubectl("apply", "-f", str(CRDS))
+    kubectl("apply", "--server-side", "-f", str(CRDS))  # larger than what an annotation can hold
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
-    wait_for(lambda: _listed(kubectl), "the kinds are served", 30)
-    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 30)
+    wait_for(lambda: _listed(kubectl), "the kinds are served", 120)
+    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 120)
     path = f"apis/{GROUP}/{VERSION}"
-    wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 30)
+    wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 120)
 
 
 def _listed(kubectl: Kubectl) -> bool:

@@ -9,22 +9,55 @@ from tunecast_cache.manifest import Archive, LayerProof, Manifest, Proof, Proven
 from tunecast_cache.records import canonical
 from tunecast_cache.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.engine import Engine, engine_of
+from tunecast_operator.identity import CONTAINER_ANNOTATION, key_of
+from tunecast_operator.snapshot import cache_spec
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)
+
+
+ENGINE = "engine"  # the container's name
+MODEL = "Qwen/Qwen3-8B"
+
+
+def pod_template(
+    *args: str,
+    model: str = MODEL,
+    metadata: dict[str, Any] | None = None,
+    pod: dict[str, Any] | None = None,
+    **engine: Any,
+) -> dict[str, Any]:
+    """A pod template whose engine serves ``model``; ``pod`` and ``engine`` are fields of the pod and its container."""
+    container = {"name": ENGINE, "image": "vllm:v1", "command": ["vllm", "serve", model], "args": list(args), **engine}
+    return {**({"metadata": metadata} if metadata else {}), "spec": {"containers": [container], **(pod or {})}}
 
 
 def inference_deployment(**spec: Any) -> dict[str, Any]:
     """An InferenceDeployment of a model in an image, as the API server keeps it."""
     return {
-        "apiVersion": "tunecast.io/v1alpha1",
+        "apiVersion": "tunecast.io/v1alpha2",
         "kind": "InferenceDeployment",
         "metadata": {"name": "qwen3", "namespace": "models", "uid": "id-uid", "generation": 1, "resourceVersion": "7"},
-        "spec": {"model": {"name": "Qwen/Qwen3-8B"}, "engine": {"image": "vllm:v1"}, **spec},
+        "spec": {"template": pod_template(), **spec},
     }
 
 
 def spec_of(owner: dict[str, Any]) -> InferenceDeploymentSpec:
     return InferenceDeploymentSpec.model_validate(owner["spec"])
+
+
+def engine_in(owner: dict[str, Any]) -> Engine:
+    spec = spec_of(owner)
+    return engine_of(spec.template, spec.engine)
+
+
+def key_in(owner: dict[str, Any]) -> str:
+    return key_of(spec_of(owner), engine_in(owner), 1)
+
+
+def snapshot_of(owner: dict[str, Any]) -> dict[str, Any]:
+    """The spec of its KernelCache."""
+    return cache_spec(spec_of(owner), engine_in(owner), key_in(owner), 1)
 
 
 def proof(cold: float = 60.0, warm: float = 20.0, verdict: Any = "Hit", reason: str = "") -> Proof:
@@ -72,7 +105,12 @@ def serving_pod(
         {"type": kind, "status": "False", "lastTransitionTime": moved} for kind in ("Ready", "ContainersReady")
     ]
     return {
-        "metadata": {"name": name, "namespace": "models", "uid": f"uid-{name}"},
+        "metadata": {
+            "name": name,
+            "namespace": "models",
+            "uid": f"uid-{name}",
+            "annotations": {CONTAINER_ANNOTATION: ENGINE},
+        },
         "status": {
             "conditions": conditions,
             "initContainerStatuses": [{**container, "name": "tunecast-init", "state": {"terminated": installed}}],

@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from support.objects import NOW, inference_deployment, proof, spec_of
+from support.objects import ENGINE, NOW, inference_deployment, key_in, proof, snapshot_of
 from tunecast_cache.errors import StoreUnavailableError
 from tunecast_cache.job import RankResult
 from tunecast_operator import times
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.conditions import Condition
-from tunecast_operator.identity import cache_spec, key_of
+from tunecast_operator.identity import CONTAINER_ANNOTATION
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     DeleteService,
@@ -21,10 +21,10 @@ from tunecast_operator.plan.tuning import (  # fmt: skip
 OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
 
 
-KEY = key_of(spec_of(OWNER), 1)
+KEY = key_in(OWNER)
 
 
-SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(OWNER), KEY, 1))
+SPEC = KernelCacheSpec.model_validate(snapshot_of(OWNER))
 
 
 RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
@@ -32,7 +32,7 @@ RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof(
 
 def seen(status: dict[str, Any] | None = None, **changes: Any) -> Observed:
     cache = {
-        "apiVersion": "tunecast.io/v1alpha1",
+        "apiVersion": "tunecast.io/v1alpha2",
         "kind": "KernelCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
         "status": status or {},
@@ -52,7 +52,8 @@ def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
 
 def pod(state: str = "running", phase: str = "Running", **status: Any) -> dict[str, Any]:
     statuses = [{"name": "engine", "state": {state: {}}}]
-    return {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": phase, "containerStatuses": statuses, **status}}
+    metadata = {"name": "kc-1-0-x", "annotations": {CONTAINER_ANNOTATION: ENGINE}}
+    return {"metadata": metadata, "status": {"phase": phase, "containerStatuses": statuses, **status}}
 
 
 RUNNING = [pod(), pod()]

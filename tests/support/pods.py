@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.objects import inference_deployment, spec_of
+from support.objects import engine_in, inference_deployment, key_in, snapshot_of, spec_of
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.identity import cache_spec, key_of
-from tunecast_operator.resources.deployment import Revision, deployment
+from tunecast_operator.engine import engine_of
+from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.resources.job import job
+from tunecast_operator.resources.revision import Revision
 
 CACHE = {
-    "apiVersion": "tunecast.io/v1alpha1",
+    "apiVersion": "tunecast.io/v1alpha2",
     "kind": "KernelCache",
     "metadata": {"name": "qwen3-8b-0123456789", "namespace": "models", "uid": "kc-uid"},
 }
@@ -21,9 +22,12 @@ CACHE = {
 def pods(settings: ContainerSettings | None = None, **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pod template of a replica and that of a rank; ``settings`` are the administrator's."""
     owner = inference_deployment(**spec)
-    key = key_of(spec_of(owner), 1)
     init = settings or ContainerSettings()
-    revision = Revision("digest", key, 1, "init:1", "IfNotPresent", {}, held=False, init_container=init)
-    serving = deployment(owner, spec_of(owner), revision, 1)["spec"]["template"]
-    snapshot = KernelCacheSpec.model_validate(cache_spec(spec_of(owner), key, 1))
-    return serving, job(CACHE, snapshot, 1, revision.init)["spec"]["template"]
+    revision = Revision(
+        "digest", key_in(owner), 1, "init:1", "IfNotPresent", {}, held=False, port=8000, init_container=init
+    )
+    serving = deployment(owner, spec_of(owner), engine_in(owner), revision, 1)["spec"]["template"]
+    snapshot = KernelCacheSpec.model_validate(snapshot_of(owner))
+    return serving, job(CACHE, snapshot, engine_of(snapshot.template, snapshot.engine), 1, revision.init)["spec"][
+        "template"
+    ]

@@ -24,7 +24,7 @@ from kubernetes.client import ApiClient
 
 from support.driver import CountedCluster, CountedStore, Driver, Killed, Writes
 from support.faulty_s3 import Fault, FaultyS3, healthy
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from tunecast_cache import bundle, layout
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.manifest import Manifest
@@ -197,7 +197,7 @@ class Play:
         if self.wanted:
             name = self.chance.choice(sorted(self.wanted))
             self.revisions[name] += 1
-            self.apply(name, engine={"image": "vllm:v1", "args": [f"--max-model-len={self.chance.randrange(1, 4)}"]})
+            self.apply(name, template=pod_template(f"--max-model-len={self.chance.randrange(1, 4)}"))
 
     def delete(self) -> None:
         if len(self.wanted) > 1:

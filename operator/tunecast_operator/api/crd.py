@@ -140,7 +140,6 @@ def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: 
     }
 
 
-_MODEL = column("Model", ".spec.model.name")
 _SECONDS = [column("Cold", ".status.cold"), column("Warm", ".status.warm")]
 _SCALE = {
     "specReplicasPath": ".spec.replicas",
@@ -153,7 +152,7 @@ def inference_deployments() -> Schema:
     """The CRD of InferenceDeployment."""
     names = {"kind": "InferenceDeployment", "plural": "inferencedeployments", "shortNames": ["infd"]}
     columns = [
-        _MODEL,
+        column("Model", ".status.model"),
         column("Ready", ".status.readyReplicas", "integer"),
         column("Desired", ".status.desiredReplicas", "integer"),
         column("Cache", ".status.cache"),
@@ -168,8 +167,8 @@ def kernel_caches() -> Schema:
     """The CRD of KernelCache."""
     names = {"kind": "KernelCache", "plural": "kernelcaches", "shortNames": ["kc"]}
     columns = [
-        _MODEL,
-        column("GPU", ".spec.accelerator"),
+        column("Model", ".spec.model"),
+        column("GPU", ".status.madeWith.gpu"),
         column("State", ".status.state"),
         column("Size", ".status.size"),
         *_SECONDS,

@@ -1,4 +1,4 @@
 """Names of the API."""
 
 GROUP = "tunecast.io"
-VERSION = "v1alpha1"
+VERSION = "v1alpha2"

@@ -7,16 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tunecast_cache.layers import LAYERS
-from tunecast_operator.api.engine import (
-    EngineSettings,
-    ModelReference,
-    Parallelism,
-    agrees,
-    reachable,
-    same_number,
-    same_text,
-)
-from tunecast_operator.api.kubernetes_types import of
+from tunecast_operator.api.engine import EngineSettings
+from tunecast_operator.api.kubernetes_types import list_of, of
 from tunecast_operator.api.model import (
     NAME,
     Duration,
@@ -26,7 +18,7 @@ from tunecast_operator.api.model import (
     ruled,
     rules,
 )
-from tunecast_operator.api.pod import OWN_NAMES, RESOURCES, AnnotationValue, PodSettings
+from tunecast_operator.api.pod_template import ENGINE_RULES, OWN_NAMES, TEMPLATE
 
 LayerName = Annotated[str, Field(json_schema_extra={"enum": [layer.name for layer in LAYERS]})]
 
@@ -46,20 +38,39 @@ class RankMetadata(Model):
     labels: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=64,
-        description="Labels of ranks and of their Job, such as the name of a Kueue queue.",
+        description="Labels of ranks and of their Job, such as kueue.x-k8s.io/queue-name. Ranks have no labels of the "
+        "pod template, so that no Service, autoscaler or disruption budget counts them.",
         json_schema_extra=OWN_NAMES,
     )
-    annotations: dict[str, AnnotationValue] = Field(
+    annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
         default_factory=dict,
         max_length=64,
-        description="Annotations of ranks. They win over pod.annotations, and over Tunecast's defaults, which keep "
-        "meshes from injecting their proxies into ranks, and autoscalers from disrupting them.",
+        description="Annotations of ranks. They win over those of the pod template, and over Tunecast's defaults. The "
+        "defaults keep meshes from injecting their proxies into ranks, and autoscalers from disrupting them.",
         json_schema_extra=OWN_NAMES,
+    )
+
+
+class RankPod(Model):
+    node_selector: dict[str, LabelValue] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Labels of nodes that ranks run on, which are added to those of the pod template.",
+    )
+    tolerations: list[Object] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Tolerations of ranks, which are added to those of the pod template.",
+        json_schema_extra=list_of("Toleration", {}),
+    )
+    priority_class_name: str | None = Field(
+        default=None, max_length=253, description="Priority class of ranks, in place of that of the pod template."
     )
 
 
 class RankTemplate(Model):
-    metadata: RankMetadata = Field(default_factory=RankMetadata, description="Labels and annotations.")
+    metadata: RankMetadata = Field(default_factory=RankMetadata, description="Labels and annotations of ranks.")
+    spec: RankPod = Field(default_factory=RankPod, description="How ranks are scheduled.")
 
 
 class Tuning(Model):
@@ -96,11 +107,12 @@ class Tuning(Model):
     attempts: int = Field(
         default=3, ge=1, le=10, description="Crashes after which tuning gives up. Disruptions aren't counted."
     )
-    template: RankTemplate = Field(
-        default_factory=RankTemplate, description="What the pods of ranks alone have. It is not part of the key."
-    )
     sweep: SweepReference | None = Field(
         default=None, description="Extra requests to send to the engine before its caches are captured."
+    )
+    template: RankTemplate = Field(
+        default_factory=RankTemplate,
+        description="What ranks, the pods of the tuning Job, have otherwise than the pod template says.",
     )
 
 
@@ -130,22 +142,10 @@ class CacheSettings(Model):
     )
 
 
-_AGREE = rules(
-    agrees("engine.port", same_number("self.engine.port"), "--port"),
-    agrees("model.revision", same_text("self.model.revision"), "--revision"),
-    agrees("model.name", same_text("'$(MODEL)'"), "--model"),
-    agrees("parallelism.tensor", same_number("self.parallelism.tensor"), "--tensor-parallel-size", "-tp"),
-    agrees("parallelism.pipeline", same_number("self.parallelism.pipeline"), "--pipeline-parallel-size", "-pp"),
-    agrees("parallelism.data", same_number("self.parallelism.data"), "--data-parallel-size", "-dp"),
-    *reachable(),
-    field=".engine.args",
-)
-
-
 class InferenceDeploymentSpec(Model):
-    """A fleet of replicas of one model that start warm."""
+    """A fleet of replicas of one vLLM pod that start warm."""
 
-    model_config = ruled(_AGREE)
+    model_config = ruled(ENGINE_RULES)
     replicas: int | None = Field(
         default=None,
         ge=0,
@@ -153,30 +153,24 @@ class InferenceDeploymentSpec(Model):
         description="Serving pods. Absent: the Deployment's own value is kept, so that it can be scaled itself. An "
         "autoscaler of this object needs a number to begin with.",
     )
-    model: ModelReference = Field(description="What is served.")
-    engine: EngineSettings = Field(description="How it is served.")
-    accelerator: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=63,
-        description="The GPU, as in the node label nvidia.com/gpu.product. Part of the key, and a node affinity of "
-        "replicas and ranks.",
+    template: Object = Field(
+        description="The pod of a replica, as in a Deployment's spec.template. Replicas get it unchanged, but for an "
+        "init container, the cache's volumes and variables, and a startup probe where it has none.",
+        json_schema_extra=TEMPLATE,
     )
-    parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: Object = Field(
-        default_factory=dict, description="The engine container's requests and limits.", json_schema_extra=RESOURCES
+    engine: EngineSettings = Field(
+        default_factory=EngineSettings, description="What the pod template can't tell of its engine."
     )
-    pod: PodSettings = Field(default_factory=PodSettings, description="What else the pods of replicas and ranks need.")
     strategy: Object = Field(
         default_factory=dict,
         description="How the Deployment replaces replicas.",
-        json_schema_extra=of("V1DeploymentStrategy"),
+        json_schema_extra=of("DeploymentStrategy"),
     )
     tuning: Tuning = Field(default_factory=Tuning, description="How the cache is made.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="How replicas get it.")
 
 
 __all__ = [
-    "CacheSettings", "EngineSettings", "InferenceDeploymentSpec", "LayerName", "ModelReference", "Parallelism",
-    "PodSettings", "RankTemplate", "SweepReference", "Tuning",
+    "CacheSettings", "EngineSettings", "InferenceDeploymentSpec", "LayerName", "RankTemplate", "SweepReference",
+    "Tuning",
 ]  # fmt: skip

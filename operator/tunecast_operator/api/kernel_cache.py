@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from tunecast_operator.api.engine import EngineSettings, ModelReference, Parallelism
-from tunecast_operator.api.inference_deployment import LayerName, RankTemplate, SweepReference
+from tunecast_operator.api.engine import EngineSettings
+from tunecast_operator.api.inference_deployment import LayerName, SweepReference
+from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import (
     Duration,
     Model,
@@ -16,7 +17,6 @@ from tunecast_operator.api.model import (
     rules,
     seconds,
 )
-from tunecast_operator.api.pod import RESOURCES, PodSettings
 
 
 class KernelCacheSpec(Model):
@@ -29,21 +29,20 @@ class KernelCacheSpec(Model):
         pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod."
     )
     key_version: int = Field(ge=1, description="Which meaning of the key it was computed with.")
-    model: ModelReference = Field(description="What is served.")
-    engine: EngineSettings = Field(description="How it is served.")
-    accelerator: str | None = Field(default=None, max_length=63, description="The GPU it is tuned on.")
-    parallelism: Parallelism = Field(default_factory=Parallelism, description="How one replica is spread over GPUs.")
-    resources: Object = Field(
-        default_factory=dict, description="A rank's requests and limits.", json_schema_extra=RESOURCES
+    model: str = Field(min_length=1, max_length=4096, description="Model that the engine serves.")
+    template: Object = Field(
+        description="Pod of a rank, before Tunecast adds its entry point, tools and volumes.",
+        json_schema_extra=of("PodTemplateSpec"),
     )
-    pod: PodSettings = Field(default_factory=PodSettings, description="What else a rank's pod needs.")
+    engine: EngineSettings = Field(
+        default_factory=EngineSettings, description="What the pod template can't tell of its engine."
+    )
     workload: Literal["Engine", "Operators"] = Field(default="Engine", description="What a rank runs.")
     ranks: int = Field(default=1, ge=1, le=64, description="Pods of the Job.")
     generation: int = Field(default=1, ge=1, description="Of the tuning.")
     timeout: Duration = Field(default="60m", description="Of all attempts together, from when ranks first run.")
     queue_timeout: Duration = Field(default="10m", description="Of waiting for capacity before replicas start cold.")
     attempts: int = Field(default=3, ge=1, le=10, description="Crashes after which tuning gives up.")
-    template: RankTemplate = Field(default_factory=RankTemplate, description="What ranks alone have.")
     sweep: SweepReference | None = Field(default=None, description="Extra requests.")
     exclude_layers: list[LayerName] = Field(
         default_factory=list, max_length=32, description="Layers that are left out."

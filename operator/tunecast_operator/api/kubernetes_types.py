@@ -1,69 +1,76 @@
-"""Schemas of Kubernetes' own types, as its client library describes them; made only where CRDs are generated."""
+"""Schemas of Kubernetes' own types, from its OpenAPI document; made only where CRDs are generated."""
 
 from __future__ import annotations
 
-import inspect
-import re
+import functools
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubernetes.client import models
-
+from tunecast_operator.api.kubernetes_openapi import FILE
 from tunecast_operator.api.model import Object
 
 Extend = Callable[[Object], None]
 MARK = "x-tunecast-type"  # of a schema that isn't ours, until the CRD is written
 INT_OR_STRING: Object = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
-QUANTITY = {**INT_OR_STRING, "pattern": r"^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?$"}
-_PLAIN = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
-_QUANTITIES = {"divisor", "limits", "requests", "size_limit"}  # the library calls them strings
-_REQUIRED = re.compile(r"Invalid value for `(\w+)`, must not be `None`")  # what its constructors raise
-# Of what a pod has made for it: all else is the API server's.
-_METADATA = (("annotations", "Its annotations."), ("labels", "Its labels."))
+_DECIMAL = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+QUANTITY = {**INT_OR_STRING, "pattern": rf"^[-+]?{_DECIMAL}([KMGTPE]i|[numkMGTPE]|[eE][-+]?{_DECIMAL})?$"}
+_SCALARS: Mapping[str, Object] = {
+    "IntOrString": INT_OR_STRING,
+    "Quantity": QUANTITY,
+    "Time": {"type": "string", "format": "date-time"},
+}
 
 
-def of(kind: str, /, **properties: Object) -> Extend:
-    """For ``json_schema_extra``: an object of type ``kind``, such as V1Affinity, with ``properties`` of ours."""
-    return lambda schema: schema.update(schema_of(kind, properties))
+def of(kind: str, /, **changes: Object) -> Extend:
+    """For ``json_schema_extra``: an object of type ``kind``, such as Affinity.
+
+    ``changes`` are merged into the schemas of fields by path, with __ for dots and for a list's items: what we demand
+    beyond what Kubernetes does.
+    """
+    return lambda schema: schema.update(schema_of(kind, changes))
 
 
-def list_of(kind: str, more: Mapping[str, Any], /, **properties: Object) -> Extend:
+def list_of(kind: str, more: Mapping[str, Any], /) -> Extend:
     """The same for a list of them; ``more`` is of the list."""
-    return lambda schema: schema.update({"items": schema_of(kind, properties), **more})
+    return lambda schema: schema.update({"type": "array", "items": schema_of(kind), **more})
 
 
-def schema_of(name: str, properties: Mapping[str, Object] | None = None) -> Object:
+def schema_of(name: str, changes: Mapping[str, Object] | None = None) -> Object:
     """Structural: what isn't in it isn't kept, so that nothing nests deeper than the type does."""
-    if name == "V1ObjectMeta":
-        return _object(
-            name, {field: {**_kind(field, "dict[str, str]"), "description": text} for field, text in _METADATA}, set()
-        )
-    model = getattr(models, name)
-    fields = {model.attribute_map[field]: _field(model, field, kind) for field, kind in model.openapi_types.items()}
-    required = {model.attribute_map[field] for field in _REQUIRED.findall(inspect.getsource(model))}
-    return _object(name, {**fields, **(properties or {})}, required)
+    schema = _inlined({"$ref": name})
+    for path, change in (changes or {}).items():
+        _at(schema, path.split("__")).update(change)
+    return schema
 
 
-def _object(name: str, properties: Mapping[str, Object], required: set[str]) -> Object:
-    more = {"required": sorted(required)} if required else {}
-    return {"type": "object", "properties": dict(properties), MARK: name, **more}
+def _at(schema: Object, path: list[str]) -> Object:
+    for field in path:
+        properties = schema.get("properties") or schema["items"]["properties"]
+        schema = properties[field]
+    return schema
 
 
-def _field(model: type, field: str, kind: str) -> Object:
-    text = (inspect.getdoc(getattr(model, field).fget) or "").split("\n\n")[1]
-    if text.startswith(":return"):  # the library lost the words of fields that are objects
-        text = f"{field.replace('_', ' ').capitalize()}, as in a pod."
-    return {**_kind(field, kind), "description": " ".join(text.replace("# noqa: E501", "").split())}
+@functools.cache
+def _definitions() -> Object:
+    found: Object = json.loads(FILE.read_text())
+    return found
 
 
-def _kind(field: str, kind: str) -> Object:
-    """Of a type as the library writes it."""
-    if inner := re.fullmatch(r"list\[(.*)\]", kind):
-        return {"type": "array", "items": _kind("", inner[1])}
-    if inner := re.fullmatch(r"dict\[str, (.*)\]", kind):
-        return {"type": "object", "additionalProperties": _kind(field, inner[1])}
-    if kind == "str" and field in _QUANTITIES:
-        return QUANTITY
-    if kind == "object":  # maxSurge and its like
-        return INT_OR_STRING
-    return {"type": _PLAIN[kind]} if kind in _PLAIN else schema_of(kind)
+def _inlined(node: Object) -> Object:
+    if "$ref" in node:
+        name = node["$ref"]
+        more = {field: value for field, value in node.items() if field != "$ref"}
+        kind = dict(_SCALARS[name]) if name in _SCALARS else {**_inlined(_definitions()[name]), MARK: name}
+        return {**kind, **more}
+    found = {field: value for field, value in node.items() if field != "default"}
+    if "properties" in node:
+        found["properties"] = {field: _inlined(schema) for field, schema in node["properties"].items()}
+    for inner in ("items", "additionalProperties"):
+        if isinstance(node.get(inner), dict):
+            found[inner] = _inlined(node[inner])
+    if "x-kubernetes-list-map-keys" in node:  # each is required, or has a default
+        own = _definitions()[node["items"]["$ref"]]
+        for key in set(node["x-kubernetes-list-map-keys"]) - {*own.get("required", ())}:
+            found["items"]["properties"][key]["default"] = own["properties"][key]["default"]
+    return found

@@ -72,6 +72,11 @@ class InferenceDeploymentStatus(CommonStatus):
         default=None, description="How replicas start now."
     )
     key: str | None = Field(default=None, description="The key of this spec.")
+    model: str | None = Field(default=None, description="Model that the engine serves, as its command line names it.")
+    notes: list[str] = Field(
+        default_factory=list,
+        description="What Tunecast changes in the pod template or ignores of it, such as a variable that it replaces.",
+    )
     kernel_cache: str | None = Field(default=None, description="The KernelCache of that key.")
     cold: str | None = Field(default=None, description="Seconds of a cold start, as the tuning Job measured it.")
     warm: str | None = Field(default=None, description="Seconds of a warm start, likewise.")

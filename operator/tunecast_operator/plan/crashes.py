@@ -10,10 +10,10 @@ from typing import Any
 
 from tunecast_cache import report
 from tunecast_operator import times
-from tunecast_operator.plan.reports import Pod, init_runs, over
-from tunecast_operator.resources.deployment import INIT
-from tunecast_operator.resources.pod import ENGINE
+from tunecast_operator.plan.reports import init_runs, over
+from tunecast_operator.pods import Pod, engine_status
 from tunecast_operator.resources.quarantine import Failure
+from tunecast_operator.resources.replica import INIT
 
 KILLED = {137, 143}  # by SIGKILL and SIGTERM: memory, a probe, a drain
 NOT_ITS_OWN = {"OOMKilled", "ContainerStatusUnknown"}
@@ -48,7 +48,7 @@ def _crash(pod: Pod) -> Crash | None:
         return None
     installed, said = run
     cold = said.result == "Cold" and said.reason == report.QUARANTINED
-    engine = _status(pod, "containerStatuses", ENGINE)
+    engine = engine_status(pod)
     if not said.manifest or not (said.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
         return None
     ended = _terminations(engine, installed)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunecast_operator import conditions as c
-from tunecast_operator.plan.reports import Pod
-from tunecast_operator.resources.pod import ENGINE, GPU_PRODUCT_LABEL
+from tunecast_operator.pods import Pod, engine_status
+from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 OLD_DRIVER_LABELS = tuple(f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev"))
@@ -70,8 +70,7 @@ def _differences(made: Mapping[str, Any], pod: Pod, nodes: Mapping[str, Labels])
 
 def image_id(pod: Pod) -> str:
     """What the kubelet says of the engine's image; empty before it runs."""
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return next((str(s.get("imageID", "")) for s in statuses if s["name"] == ENGINE), "")
+    return str(engine_status(pod).get("imageID", ""))
 
 
 def _comparable(one: str, other: str) -> bool:

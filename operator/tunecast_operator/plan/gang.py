@@ -10,8 +10,8 @@ from tunecast_operator import times
 from tunecast_operator.plan.blocked import Blocked
 from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome, engine_started
 from tunecast_operator.plan.tuning import Observed
+from tunecast_operator.pods import engine_status
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
-from tunecast_operator.resources.pod import ENGINE
 
 JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some seconds, but torch may load slowly
 
@@ -73,6 +73,4 @@ def _unjoined(seen: Observed) -> Outcome | None:
 
 def _running_since(pod: Mapping[str, Any]) -> str:
     """When a rank's engine container started, in RFC 3339; empty where it doesn't run."""
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    states = (s.get("state", {}) for s in statuses if s["name"] == ENGINE)
-    return next((str(state.get("running", {}).get("startedAt", "")) for state in states), "")
+    return str(engine_status(pod).get("state", {}).get("running", {}).get("startedAt", ""))

@@ -11,20 +11,23 @@ from typing import Any
 from tunecast_cache.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.api.command_line import listening
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.conditions import Condition
-from tunecast_operator.identity import KEY_LABEL, cache_name, cache_spec, key_of, template_digest
+from tunecast_operator.engine import Engine
+from tunecast_operator.identity import KEY_LABEL, key_of, template_digest
 from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.plan.reports import over
-from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of, selector
+from tunecast_operator.pods import engine_name, engine_status
+from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import InitContainer
-from tunecast_operator.resources.pod import ENGINE
 from tunecast_operator.resources.quarantine import Quarantine
+from tunecast_operator.resources.replica import selector
+from tunecast_operator.resources.revision import RENDERER, Revision, revision_of
 from tunecast_operator.resources.service import serving_service
+from tunecast_operator.snapshot import cache_name, cache_spec
 
 # KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
@@ -38,6 +41,7 @@ _SERVES = float("inf")
 class Observed:
     owner: Mapping[str, Any]  # the InferenceDeployment
     spec: InferenceDeploymentSpec
+    engine: Engine
     deployment: Mapping[str, Any] | None
     caches: Sequence[Mapping[str, Any]]  # of its namespace
     pods: Sequence[Mapping[str, Any]]  # its serving pods
@@ -92,8 +96,7 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     held = waiting and (seen.deployment is None or (live is not None and live.held))
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
-    serves = _live_port(seen) if keeps_old else (seen.spec.engine.port, listening(seen.spec).tls)
-    service = serving_service(dict(seen.owner), *serves)
+    service = _live_service(seen, live) if keeps_old and live else _service(seen)
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     found = _drift(seen, wanted)
@@ -139,15 +142,19 @@ def _patience(seen: Observed) -> float:
 
 
 def _restarted(pod: Mapping[str, Any]) -> bool:
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return any(s["name"] == ENGINE and int(s.get("restartCount", 0)) for s in statuses)
+    return int(engine_status(pod).get("restartCount", 0)) > 0
 
 
-def _live_port(seen: Observed) -> tuple[int, bool]:
-    """Where the old revision, which goes on serving, serves, and whether it is asked over TLS."""
-    container = (seen.deployment or {})["spec"]["template"]["spec"]["containers"][0]
-    probe = container.get("readinessProbe", {}).get("httpGet", {})
-    return int(container["ports"][0]["containerPort"]), probe.get("scheme") == "HTTPS"
+def _service(seen: Observed) -> dict[str, Any]:
+    line = seen.engine.line
+    return serving_service(dict(seen.owner), seen.engine.container, line.port, tls=line.scheme == "https")
+
+
+def _live_service(seen: Observed, live: Revision) -> dict[str, Any]:
+    """In front of the old revision, which goes on serving."""
+    template = (seen.deployment or {})["spec"]["template"]
+    containers = [c for c in template["spec"]["containers"] if c["name"] == engine_name(template)]
+    return serving_service(dict(seen.owner), containers[0] if containers else {}, live.port, tls=live.tls)
 
 
 def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
@@ -155,13 +162,14 @@ def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
     live = _live(seen)
     if live and live.spec == spec_digest:
         init, key_version = live.init, live.key_version
-    key = key_of(seen.spec, key_version)
-    snapshot = cache_spec(seen.spec, key, key_version)
+    key = key_of(seen.spec, seen.engine, key_version)
+    snapshot = cache_spec(seen.spec, seen.engine, key, key_version)
     cache = _choose(seen.caches, key, cache_name(snapshot))
     name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
+    line = seen.engine.line
     revision = Revision(
         spec_digest, key, key_version, init.image, init.pull_policy,
-        environment={}, held=False, init_container=init.settings,
+        environment={}, held=False, port=line.port, tls=line.scheme == "https", init_container=init.settings,
     )  # fmt: skip
     return Wanted(revision, snapshot, name, cache)
 
@@ -200,7 +208,7 @@ def _deployment(seen: Observed, revision: Revision, live: Revision | None, *, he
     replicas = 0 if held else _replicas(seen, live)
     if same and live is not None and live.renderer != RENDERER:
         return None
-    return deployment(dict(seen.owner), seen.spec, revision, replicas)
+    return deployment(dict(seen.owner), seen.spec, seen.engine, revision, replicas)
 
 
 def _replicas(seen: Observed, live: Revision | None) -> int | None:
@@ -239,6 +247,7 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
         "selector": ",".join(f"{name}={value}" for name, value in selector(seen.name).items()),
         "cache": _column(seen, wanted, tunes=tunes),
         "key": wanted.revision.key,
+        "model": seen.engine.line.model,
         "rendered": {
             "key": shown.key,
             "keyVersion": shown.key_version,
@@ -249,6 +258,8 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
     }
     if tunes:
         status["kernelCache"] = wanted.cache_name
+    if seen.engine.notes:
+        status["notes"] = list(seen.engine.notes)
     status |= {name: cached[name] for name in ("cold", "warm") if cached.get(name)}
     return status | _init_reports(seen.reports)
 

@@ -11,7 +11,7 @@ from tunecast_cache import job as reasons
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.job import RankResult
 from tunecast_cache.records import decode
-from tunecast_operator.resources.pod import ENGINE
+from tunecast_operator.pods import engine_name, engine_status
 
 # Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a crash.
 # Unscheduled: not all ranks ever ran, so the attempt is queued again, and isn't counted at all.
@@ -65,8 +65,9 @@ def held_by_sidecars(pods: Iterable[Mapping[str, Any]]) -> bool:
 
 def _others_go_on(pod: Mapping[str, Any]) -> bool:
     """A native sidecar, which is an init container, doesn't count: the kubelet ends it after the engine."""
+    engine = engine_name(pod)
     statuses = pod.get("status", {}).get("containerStatuses", ())
-    return any(s["name"] != ENGINE and "terminated" not in s.get("state", {}) for s in statuses)
+    return any(s["name"] != engine and "terminated" not in s.get("state", {}) for s in statuses)
 
 
 def rank_ended(pod: Mapping[str, Any]) -> bool:
@@ -190,10 +191,10 @@ def _disruption(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
 def _out_of_storage(why: str, rank: int) -> Outcome | None:
     """An eviction for ephemeral storage, in the kubelet's words: another attempt on such a node would end alike."""
     if "exceed" in why and ("ephemeral" in why or "EmptyDir" in why):
-        hint = "raise limits.ephemeral-storage in spec.resources, or the limit that a LimitRange or a policy sets"
+        hint = "raise limits.ephemeral-storage of its container, or the limit that a LimitRange or a policy sets"
         return Outcome("Rejected", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
     if "low on resource: ephemeral-storage" in why:
-        hint = "set requests.ephemeral-storage in spec.resources, so that ranks go where there is room"
+        hint = "set requests.ephemeral-storage of its container, so that ranks go where there is room"
         return Outcome("Crashed", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
     return None
 
@@ -215,7 +216,7 @@ def _killed(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
     for pod in sorted(pods, key=rank_of):
         ended, rank = _termination(pod), rank_of(pod)
         if ended.get("reason") == "OOMKilled":
-            text = f"rank {rank} ran out of memory: raise the memory limit in spec.resources"
+            text = f"rank {rank} ran out of memory: raise the memory limit of its container"
             return Outcome("Crashed", reasons.ENGINE_OUT_OF_MEMORY, text, rank)
         if ended.get("exitCode", 0) > 128 and not str(ended.get("message", "")).startswith("{"):  # noqa: PLR2004
             return Outcome("Disrupted", RANK_DIED, f"rank {rank} was killed by signal {ended['exitCode'] - 128}", rank)
@@ -242,5 +243,5 @@ def _termination(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _engine_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return next((s.get("state", {}) for s in statuses if s["name"] == ENGINE), {})
+    state: Mapping[str, Any] = engine_status(pod).get("state", {})
+    return state

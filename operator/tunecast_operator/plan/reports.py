@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.records import decode
 from tunecast_cache.report import InitReport
-from tunecast_operator.resources.deployment import INIT
-
-Pod = Mapping[str, Any]
+from tunecast_operator.pods import Pod
+from tunecast_operator.resources.replica import INIT
 
 
 def over(pod: Pod) -> bool:

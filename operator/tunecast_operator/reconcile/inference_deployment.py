@@ -13,7 +13,6 @@ from tunecast_cache.key import KEY_VERSION
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_cache.trust import Trust
 from tunecast_operator import conditions as c
-from tunecast_operator.api.command_line import listening
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.cluster import (
@@ -31,6 +30,7 @@ from tunecast_operator.cluster import (
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
 from tunecast_operator.controller import GONE
+from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.installation import Installation
 from tunecast_operator.matching import matches
@@ -86,10 +86,13 @@ class InferenceDeploymentReconciler:
             text = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
             self._write_stalled(owner, c.INVALID_SPEC, text)
             return None
-        if why := listening(spec).refusal():
-            self._write_stalled(owner, c.INVALID_SPEC, f"spec.engine: {why}")
+        try:
+            engine = engine_of(spec.template, spec.engine)
+            check_probes(engine)
+        except SpecError as error:
+            self._write_stalled(owner, error.reason, str(error))
             return None
-        seen = self._observe(owner, spec)
+        seen = self._observe(owner, spec, engine)
         plan = plans.decide(seen, self._installation.init, KEY_VERSION)
         try:
             self._apply(seen, plan)
@@ -106,7 +109,7 @@ class InferenceDeploymentReconciler:
         self._write(owner, seen, plan)
         return plan.requeue_seconds
 
-    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec) -> plans.Observed:
+    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
         caches = self._cluster.list(KERNEL_CACHE, namespace)
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
@@ -115,6 +118,7 @@ class InferenceDeploymentReconciler:
         return plans.Observed(
             owner=owner,
             spec=spec,
+            engine=engine,
             deployment=self._cluster.get(DEPLOYMENT, namespace, name),
             caches=caches,
             pods=pods,

@@ -28,6 +28,7 @@ from tunecast_operator.cluster import (
     ConflictError,
 )  # fmt: skip
 from tunecast_operator.conditions import Condition
+from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
@@ -194,7 +195,7 @@ class KernelCacheReconciler:
         if not self._cluster.create(SERVICE, service):
             check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))
         done = self._apply_settings(cache, spec, attempt, now)
-        made = job(cache, spec, attempt, self._installation.init)
+        made = job(cache, spec, engine_of(spec.template, spec.engine), attempt, self._installation.init)
         if not self._cluster.create(JOB, made):  # one of ours would have been seen
             raise taken(JOB, f"{namespace}/{attempt_name(cache, attempt)}")
         return done

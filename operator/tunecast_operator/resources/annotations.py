@@ -25,6 +25,11 @@ def rank_labels(own: Mapping[str, str]) -> dict[str, str]:
     return {**NO_MESH_LABELS, **own}
 
 
+def job_labels(of_ranks: Mapping[str, str]) -> dict[str, str]:
+    """Labels of a Job: those of its ranks without what concerns pods alone."""
+    return {name: value for name, value in of_ranks.items() if NO_MESH_LABELS.get(name) != value}
+
+
 def rank_annotations(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """Annotations of ranks: those ``shared`` with replicas, but for what concerns replicas alone; their ``own`` win."""
     return {**NO_AGENT, **shared, **NO_MESH, **NO_SIDECAR_OF_VAULT, **NO_DISRUPTION, **own}

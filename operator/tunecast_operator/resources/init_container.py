@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunecast_cache.mesh import MESHES
-from tunecast_operator.resources.pod import ENGINE
 
 OWN_UID = 65532  # of the image's user
 VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds: a user's volumes can't have it
@@ -72,22 +71,22 @@ def _not_root(context: Mapping[str, Any], pod_context: Mapping[str, Any]) -> dic
     return {**({"runAsUser": OWN_UID} if root else {}), **context}
 
 
-def told_by_pod(*, engine_limited: bool) -> list[dict[str, Any]]:
+def told_by_pod(limited: str | None) -> list[dict[str, Any]]:
     """What a replica's init container learns of its pod, also of what admission added to it.
 
     Ephemeral storage is limited for the whole pod: by the largest of its init containers' limits and the sum of its
     containers'. A limit that is set sets the request too; one that isn't is told as all of the node's.
 
     Args:
-        engine_limited: whether the engine's container has a limit of its own.
+        limited: the engine's container, where it has a limit of its own.
     """
     marks = [(mesh.variable, {"fieldRef": {"fieldPath": f"metadata.annotations['{mesh.mark}']"}}) for mesh in MESHES]
     fields = [
         ("TUNECAST_STORAGE_LIMIT", {"resource": "limits.ephemeral-storage"}),
         ("TUNECAST_STORAGE_REQUEST", {"resource": "requests.ephemeral-storage"}),
     ]
-    if engine_limited:
-        limit = {"containerName": ENGINE, "resource": "limits.ephemeral-storage"}
+    if limited:
+        limit = {"containerName": limited, "resource": "limits.ephemeral-storage"}
         fields.append(("TUNECAST_ENGINE_STORAGE_LIMIT", limit))
     storage = [(name, {"resourceFieldRef": field}) for name, field in fields]
     return [{"name": name, "valueFrom": source} for name, source in (*marks, *storage)]

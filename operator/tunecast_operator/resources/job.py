@@ -5,21 +5,17 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from tunecast_cache.job import SETTINGS_DIRECTORY, SETTINGS_FILE, TEMPORARY_DIRECTORY, JobSettings
+from tunecast_cache.job import SETTINGS_FILE, JobSettings
 from tunecast_cache.records import canonical
-from tunecast_operator.api.command_line import command_line
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL, MANAGED_BY
-from tunecast_operator.resources.annotations import rank_annotations, rank_labels
-from tunecast_operator.resources.deployment import owner_reference
-from tunecast_operator.resources.init_container import InitContainer, init_container
-from tunecast_operator.resources.pod import pod_spec
+from tunecast_operator.engine import Engine
+from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, CONTAINER_ANNOTATION, KEY_LABEL, MANAGED_BY
+from tunecast_operator.resources.annotations import job_labels
+from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.resources.owner import owner_reference
+from tunecast_operator.resources.rank import rank_pod
 
 RENDEZVOUS_PORT = 29400
-TOOLS_DIRECTORY = "/run/tunecast/tools"
-TOOLS_VOLUME = "tunecast-tools"
-SETTINGS_VOLUME = "tunecast-job"
-TEMPORARY_VOLUME = "tunecast-tmp"
 KEEP_SECONDS = 24 * 3600  # a finished Job stays this long: for its logs, and for an operator that was away
 
 
@@ -42,23 +38,25 @@ def rendezvous_host(cache: dict[str, Any], attempt: int) -> str:
     return f"{attempt_name(cache, attempt)}-0.{cache['metadata']['name']}"
 
 
-def job(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitContainer) -> dict[str, Any]:
+def job(
+    cache: dict[str, Any], spec: KernelCacheSpec, engine: Engine, attempt: int, init: InitContainer
+) -> dict[str, Any]:
     """Ranks live and die together: no pod is ever started again, and a disruption fails the whole attempt."""
-    name = attempt_name(cache, attempt)
+    name, subdomain = attempt_name(cache, attempt), cache["metadata"]["name"]
+    metadata = spec.template.get("metadata") or {}
     labels = {
-        **MANAGED_BY,
         CACHE_LABEL: cache["metadata"]["name"],
         KEY_LABEL: spec.key,
         ATTEMPT_LABEL: str(attempt),
     }
-    of_ranks = spec.template.metadata
+    annotations = {**(metadata.get("annotations") or {}), CONTAINER_ANNOTATION: engine.name}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": name,
             "namespace": cache["metadata"]["namespace"],
-            "labels": {**of_ranks.labels, **labels},  # where Kueue looks for its queue
+            "labels": {**MANAGED_BY, **job_labels(metadata.get("labels") or {}), **labels},  # Kueue's queue is there
             "ownerReferences": [owner_reference(cache)],
         },
         "spec": {
@@ -76,49 +74,10 @@ def job(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitCo
                 ]
             },
             "template": {
-                "metadata": {
-                    "labels": {**rank_labels(of_ranks.labels), **labels},
-                    "annotations": rank_annotations(spec.pod.annotations, of_ranks.annotations),
-                },
-                "spec": rank_pod(cache, spec, attempt, init),
+                "metadata": {"labels": {**(metadata.get("labels") or {}), **labels}, "annotations": annotations},
+                "spec": rank_pod(spec, engine, settings_name(cache, attempt), subdomain, init),
             },
         },
-    }
-
-
-def rank_pod(cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, init: InitContainer) -> dict[str, Any]:
-    """The serving pod with another entry point, its tools, its settings, and no Kubernetes credentials.
-
-    The tools' container has the administrator's resources and security context, and no environment: it only copies.
-    """
-    pod = pod_spec(
-        spec.engine, spec.pod, spec.resources, spec.accelerator,
-        command=["python3", "-B", TOOLS_DIRECTORY, "--", *command_line(spec)], extra_environment={},
-    )  # fmt: skip
-    engine = pod["containers"][0]
-    engine["volumeMounts"] += [
-        {"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY, "readOnly": True},
-        {"name": SETTINGS_VOLUME, "mountPath": SETTINGS_DIRECTORY, "readOnly": True},
-        {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_DIRECTORY},
-    ]
-    pod["volumes"] += [
-        {"name": TOOLS_VOLUME, "emptyDir": {}},
-        {"name": TEMPORARY_VOLUME, "emptyDir": {}},
-        {"name": SETTINGS_VOLUME, "secret": {"secretName": settings_name(cache, attempt)}},
-    ]
-    pod["initContainers"] = [
-        {
-            **init_container("tunecast-tools", init, spec.pod.security_context),
-            "args": ["tools", TOOLS_DIRECTORY],
-            "volumeMounts": [{"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY}],
-        }
-    ]
-    return {
-        **pod,
-        "automountServiceAccountToken": False,
-        "restartPolicy": "Never",
-        "subdomain": cache["metadata"]["name"],
-        "terminationGracePeriodSeconds": 30,
     }
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tunecast_operator.identity import CACHE_LABEL, MANAGED_BY
-from tunecast_operator.resources.deployment import owner_reference, selector
+from tunecast_operator.resources.owner import owner_reference
+from tunecast_operator.resources.replica import selector
 
 
-def serving_service(owner: dict[str, Any], port: int, tls: bool = False) -> dict[str, Any]:
-    """The engine's own port, in front of the ready replicas; while a rollout changes it, each pod's own is meant.
+def serving_service(
+    owner: dict[str, Any], container: Mapping[str, Any], port: int, *, tls: bool = False
+) -> dict[str, Any]:
+    """The engine's own port, in front of the ready replicas.
 
-    The port's name stays the same, since others refer to it; gateways and meshes go by ``appProtocol``.
+    Where the container names that port, the Service does too: while a rollout changes it, each pod's own is meant.
+    The Service's own name of it stays the same, since others refer to it; gateways and meshes go by ``appProtocol``.
     """
     metadata = owner["metadata"]
-    protocol = "https" if tls else None
-    ports = [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP", "appProtocol": protocol}]
+    named = [p["name"] for p in container.get("ports") or () if p.get("containerPort") == port and p.get("name")]
+    target, protocol = named[0] if named else port, "https" if tls else None
+    ports = [{"name": "http", "port": port, "targetPort": target, "protocol": "TCP", "appProtocol": protocol}]
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -31,6 +31,7 @@ def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
     keys = s3.read_keys(cluster)
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
+        "KUBECACHEDIR": str(cluster.state / "kubectl"),  # another cluster of this address had other kinds
         "TUNECAST_CLUSTER": cluster.name,
         "TUNECAST_S3_ENDPOINT": cluster.s3_endpoint,
         "TUNECAST_S3_ENDPOINT_IN_CLUSTER": cluster.s3_endpoint,

@@ -11,7 +11,7 @@ import pytest
 
 from harness.kubectl import CommandError, Kubectl
 from support.driver import Driver
-from support.objects import inference_deployment, proof, spec_of
+from support.objects import ENGINE, inference_deployment, key_in, pod_template, proof, snapshot_of
 from support.s3 import S3
 from tunecast_cache.manifest import Start
 from tunecast_cache.records import decode
@@ -29,15 +29,15 @@ from tunecast_operator.cluster import (
     Object,
 )
 from tunecast_operator.conditions import find
-from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.publisher import RESULT_LIMIT
+from tunecast_operator.snapshot import cache_name
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
 SPEC: Object = {"replicas": 2, "tuning": {"ranks": 2}}
 OWNER = inference_deployment(**SPEC)
-KEY = key_of(spec_of(OWNER), 1)
-CACHE = cache_name(cache_spec(spec_of(OWNER), KEY, 1))  # names are known before anything is made
+KEY = key_in(OWNER)
+CACHE = cache_name(snapshot_of(OWNER))  # names are known before anything is made
 TEMPLATE = {"containers": [{"name": "x", "image": "theirs"}]}
 
 
@@ -101,7 +101,7 @@ def test_a_name_of_the_ranks_that_is_taken_is_told_and_holds_no_replica_for_ever
 def test_a_kernel_cache_that_is_called_like_others_objects_touches_none_of_them(driver: Driver) -> None:
     a_service(driver, "database-0123456789")
     put(driver, SECRET, "database-0123456789-1", type="tunecast.io/job", data={"job.json": "e30="})
-    put(driver, KERNEL_CACHE, "database-0123456789", spec=cache_spec(spec_of(OWNER), KEY, 1))
+    put(driver, KERNEL_CACHE, "database-0123456789", spec=snapshot_of(OWNER))
     driver.plain.update_status(KERNEL_CACHE, {**driver.caches()[0], "status": {"state": "Pending"}})
     driver.until(lambda: driver.caches()[0]["status"].get("unwantedSince"), "nobody wants it, so that it is tidied up")
     create(driver)
@@ -111,18 +111,18 @@ def test_a_kernel_cache_that_is_called_like_others_objects_touches_none_of_them(
 
 
 def test_a_kernel_cache_of_another_key_that_has_the_name_is_told(driver: Driver) -> None:
-    other = cache_spec(spec_of(inference_deployment(engine={"image": "theirs"})), "a" * 52, 1)
+    other = snapshot_of(inference_deployment(template=pod_template(image="theirs")))
     put(driver, KERNEL_CACHE, CACHE, spec=other)
     create(driver)
     driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
-    assert driver.caches()[0]["spec"]["engine"]["image"] == "theirs"
+    assert driver.caches()[0]["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs"
 
 
 def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     """Nor do their words count: a pod that says that it was rank 0 and that arguments were rejected."""
-    labels = {"tunecast.io/kernel-cache": CACHE, "tunecast.io/attempt": "1", "app.kubernetes.io/managed-by": "tunecast"}
+    labels = {"tunecast.io/kernel-cache": CACHE, "tunecast.io/attempt": "1", "tunecast.io/key": KEY}
     a_job(driver, "theirs", {**labels, "tunecast.io/attempt": "x"})
-    annotations = {"batch.kubernetes.io/job-completion-index": "no number"}
+    annotations = {"batch.kubernetes.io/job-completion-index": "no number", "tunecast.io/container": ENGINE}
     metadata = {"name": "theirs", "namespace": driver.namespace, "labels": labels, "annotations": annotations}
     driver.plain.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": TEMPLATE})
     said = json.dumps({"rank": 0, "succeeded": False, "reason": "EngineRejectedArguments", "message": "no"})

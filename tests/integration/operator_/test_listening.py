@@ -9,13 +9,12 @@ import pytest
 
 from harness.kubectl import Kubectl
 from support.driver import Driver
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from support.s3 import S3
 from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, SERVICE
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
-PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 TLS = ["--ssl-keyfile=/tls/tls.key", "--ssl_certfile", "/tls/tls.crt"]
 
 
@@ -27,7 +26,7 @@ def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
 
 
 def apply(driver: Driver, **engine: Any) -> None:
-    owner = inference_deployment(engine={"image": "vllm:v1", **engine}, tuning={"policy": "Never"}, replicas=1)
+    owner = inference_deployment(template=pod_template(**engine), tuning={"policy": "Never"}, replicas=1)
     owner["metadata"] = {"name": "qwen3", "namespace": driver.namespace}
     driver.plain.apply(INFERENCE_DEPLOYMENT, owner)
 
@@ -35,7 +34,7 @@ def apply(driver: Driver, **engine: Any) -> None:
 def schemes(driver: Driver) -> set[str]:
     found = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
     containers = found["spec"]["template"]["spec"]["containers"] if found else []
-    return {container[probe]["httpGet"]["scheme"] for container in containers for probe in PROBES}
+    return {container["startupProbe"]["httpGet"]["scheme"] for container in containers}
 
 
 def protocol(driver: Driver) -> str | None:
@@ -59,7 +58,7 @@ def test_probes_and_service_of_an_engine_with_tls(driver: Driver) -> None:
             {"args": ["--host=$(HOST)"], "env": [{"name": "HOST", "value": "localhost"}]},
             "leave out --host, or set it to 0.0.0.0, :: or the pod's own address",
         ),
-        ({"command": ["sh", "-c", "exec vllm serve $(MODEL) --uds /run/e.sock"]}, "leave out --uds"),
+        ({"command": ["sh", "-c", "exec vllm serve m --uds /run/e.sock"]}, "leave out --uds"),
         ({"args": [*TLS, "--ssl-cert-req=2"]}, "the engine demands a client certificate"),
         ({"args": ["--headless"]}, "the engine serves no HTTP"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from harness import deploy, policies
 from harness.kubectl import Kubectl, Object
 from support.driver import Driver
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from support.s3 import S3
 from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT
 
@@ -60,7 +60,8 @@ def test_what_a_policy_adds_stays_and_is_no_reason_to_write(driver: Driver) -> N
 
 
 def test_what_a_user_changes_is_applied(driver: Driver) -> None:
-    driver.plain.apply(INFERENCE_DEPLOYMENT, owner(driver.namespace, pod={"annotations": {"new": "one"}}))
+    annotated = pod_template(metadata={"annotations": {"new": "one"}})
+    driver.plain.apply(INFERENCE_DEPLOYMENT, owner(driver.namespace, template=annotated))
     driver.until(lambda: template(driver)["metadata"]["annotations"].get("new") == "one", "the template has it")
     assert "COMPANY" in variables(driver)
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.kubectl import Kubectl, wait_for
 from support.driver import Driver, Writes
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from support.s3 import S3
 from tunecast_operator import conditions as c
 from tunecast_operator.cluster import INFERENCE_DEPLOYMENT
@@ -37,7 +37,7 @@ def ready(driver: Driver) -> tuple[str, str]:
 
 
 def test_a_quota_on_cpu_limits_is_told_in_its_own_words_and_met_by_settings(driver: Driver) -> None:
-    owner = inference_deployment(replicas=1, resources={"limits": {"cpu": "2"}})
+    owner = inference_deployment(replicas=1, template=pod_template(resources={"limits": {"cpu": "2"}}))
     owner["metadata"] = {"name": "qwen3", "namespace": NAMESPACE}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)
     driver.step()

@@ -13,7 +13,7 @@ import pytest
 from harness.kubectl import Kubectl
 from support.driver import Driver, Killed, Writes
 from support.kubelet import as_text
-from support.objects import inference_deployment, proof, serving_pod
+from support.objects import inference_deployment, pod_template, proof, serving_pod
 from support.s3 import S3
 from tunecast_cache import signing
 from tunecast_cache.layout import staging_prefix
@@ -191,24 +191,24 @@ def test_replicas_and_labels_tune_nothing_and_an_argument_does_while_the_old_ser
     create(driver)
     driver.until(lambda: warm(driver), "replicas are let go")
     driver.until(lambda: driver.deployment_status().get("readyReplicas") == 2, "they are ready")
-    change(driver, replicas=3, pod={"labels": {"team": "a"}})
+    change(driver, replicas=3, template=pod_template(metadata={"labels": {"team": "a"}}))
     driver.until(lambda: replicas(driver) == 3, "three replicas")
     assert len(driver.caches()) == 1
     driver.kubelet.running_only = True
-    change(driver, replicas=4, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    change(driver, replicas=4, template=pod_template("--max-model-len=8192"))
     driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")
     driver.until(lambda: replicas(driver) == 4, "the old revision scales")
     live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
     assert live
-    assert "--max-model-len=8192" not in live["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert arguments(driver) == []
     driver.kubelet.running_only = False
     driver.until(lambda: len(driver.caches("Ready")) == 2, "the new cache is ready")
-    driver.until(lambda: "--max-model-len=8192" in command(driver), "the new revision rolls out")
+    driver.until(lambda: "--max-model-len=8192" in arguments(driver), "the new revision rolls out")
 
 
-def command(driver: Driver) -> list[str]:
+def arguments(driver: Driver) -> list[str]:
     live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
-    found: list[str] = (live or {})["spec"]["template"]["spec"]["containers"][0]["command"]
+    found: list[str] = (live or {})["spec"]["template"]["spec"]["containers"][0].get("args", [])
     return found
 
 
@@ -259,9 +259,9 @@ def test_a_hot_fix_of_a_revision_that_does_not_serve_is_not_withheld(driver: Dri
     create(driver)
     driver.until(lambda: warm(driver), "replicas are let go")
     driver.kubelet.running_only = True
-    change(driver, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    change(driver, template=pod_template("--max-model-len=8192"))
     driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")
-    driver.until(lambda: "--max-model-len=8192" in command(driver), "the fix rolls out all the same")
+    driver.until(lambda: "--max-model-len=8192" in arguments(driver), "the fix rolls out all the same")
     assert driver.caches("Tuning")
 
 

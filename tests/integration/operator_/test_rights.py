@@ -14,7 +14,7 @@ from harness.deploy import ROOT
 from harness.kubectl import Kubectl, Object
 from support.driver import CountedCluster, CountedStore, Driver
 from support.kubelet import bind
-from support.objects import inference_deployment, serving_pod
+from support.objects import inference_deployment, pod_template, serving_pod
 from support.s3 import S3
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, POD, Kind
@@ -111,7 +111,7 @@ def tune_from_a_sweep(driver: Driver) -> None:
 def scale_the_old_revision_while_another_is_tuned(driver: Driver) -> None:
     driver.kubelet.serves = driver.kubelet.running_only = True
     driver.until(lambda: driver.deployment_status().get("readyReplicas") == 2, "the old revision serves")
-    changed = {"engine": {"image": "vllm:v1", "args": ["--max-model-len=8192"]}}
+    changed = {"template": pod_template("--max-model-len=8192")}
     apply(driver, **changed)
     driver.until(lambda: driver.caches("Tuning"), "another key is tuned")
     apply(driver, **changed, replicas=1)

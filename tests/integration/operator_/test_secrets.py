@@ -26,7 +26,7 @@ from harness.kubectl import Kubectl
 from ranks.attempt import STANDIN, free_port, tools
 from support.driver import Driver
 from support.kubelet import Kubelet
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from support.s3 import S3
 from tunecast_cache.job import SETTINGS_FILE, JobSettings
 from tunecast_cache.records import canonical
@@ -115,13 +115,14 @@ def test_a_secrets_value_gets_nowhere(
     kubernetes("create", "secret", "generic", MORE, "-n", namespace, f"--from-literal=token={MOUNTED_CANARY}")
     driver = Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
     node = driver.kubelet = Node(driver.plain, namespace, tmp_path, s3_credentials)
-    command = [sys.executable, str(STANDIN), "vllm", "serve", "$(MODEL)", f"--port={port}", f"--api-key=$({NAME})"]
+    command = [sys.executable, str(STANDIN), "vllm", "serve", "Qwen/Qwen3-8B", f"--port={port}", f"--api-key=$({NAME})"]
     command += [f"--hub-token={MOUNTED}/token", "--compile-seconds=2", "--max-num-seqs=1"]  # so that warm is faster
     pod = {"volumes": [{"name": "hub", "secret": {"secretName": MORE}}]}
-    pod["volumeMounts"] = [{"name": "hub", "mountPath": MOUNTED}]
+    mounts = [{"name": "hub", "mountPath": MOUNTED}]
     variable = {"name": NAME, "valueFrom": {"secretKeyRef": {"name": THEIRS, "key": "key"}}}
-    engine = {"image": "x", "port": port, "env": [variable], "args": ["--refuses-key"] if refuses else []}
-    owner = inference_deployment(engine={**engine, "command": command}, tuning={"attempts": 1}, pod=pod)
+    flags = ["--refuses-key"] if refuses else []
+    template = pod_template(*flags, pod=pod, command=command, env=[variable], volumeMounts=mounts)
+    owner = inference_deployment(template=template, tuning={"attempts": 1})
     owner["metadata"] = {"name": "qwen3", "namespace": namespace}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)
     driver.until(lambda: driver.caches("Failed" if refuses else "Ready"), "tuning ends")

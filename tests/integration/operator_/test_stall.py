@@ -11,7 +11,7 @@ import pytest
 
 from harness.kubectl import Kubectl
 from support.faulty_s3 import Fault, FaultyS3, faulty
-from support.objects import inference_deployment
+from support.objects import inference_deployment, pod_template
 from support.operator_process import environment, operator
 from support.s3 import S3
 from tunecast_cache.trust import StoreSettings
@@ -38,8 +38,8 @@ def cluster(kubernetes: Kubectl) -> Cluster:
 
 def apply(cluster: Cluster, name: str, replicas: int) -> None:
     """Each has a key of its own, and serves while it is tuned."""
-    engine = {"image": "vllm:v1", "args": [f"--seed={name}"]}
-    owner = inference_deployment(replicas=replicas, engine=engine, tuning={"policy": "ServeWhileTuning"})
+    template = pod_template(f"--revision={name}")
+    owner = inference_deployment(replicas=replicas, template=template, tuning={"policy": "ServeWhileTuning"})
     owner["metadata"] = {"name": name, "namespace": NAMESPACE}
     cluster.apply(INFERENCE_DEPLOYMENT, owner)
 

@@ -5,22 +5,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from support.objects import NOW, inference_deployment, manifest, spec_of
+from support.objects import NOW, engine_in, inference_deployment, key_in, manifest, snapshot_of, spec_of
 from tunecast_cache.job import Progress
 from tunecast_cache.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.api.model import seconds
 from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
-from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.plan import inference_deployment as deployment_plan
 from tunecast_operator.plan import kernel_cache as cache_plan
 from tunecast_operator.plan import tuning
 from tunecast_operator.resources.init_container import InitContainer
 
-OWNER = inference_deployment(replicas=2, accelerator="NVIDIA-H100-80GB-HBM3", tuning={"sweep": {"name": "more"}})
+OWNER = inference_deployment(replicas=2, tuning={"sweep": {"name": "more"}})
 SPEC = spec_of(OWNER)
-KEY = key_of(SPEC, 1)
+KEY = key_in(OWNER)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("60m", 3600), ("1h30m", 5400), ("90s", 90), ("1h0m5s", 3605)])
@@ -42,11 +41,9 @@ def test_fields_of_a_later_release_are_ignored() -> None:
 
 
 def test_a_snapshot_is_read_as_it_was_written() -> None:
-    snapshot = cache_spec(SPEC, KEY, 1)
+    snapshot = snapshot_of(OWNER)
     again = KernelCacheSpec.model_validate(snapshot).model_dump(mode="json", by_alias=True, exclude_none=True)
-    assert {name: again[name] for name in snapshot if name != "pod"} == {
-        k: v for k, v in snapshot.items() if k != "pod"
-    }
+    assert {name: again[name] for name in snapshot} == snapshot
 
 
 def undeclared(model: Any, value: Any, path: str = "status") -> list[str]:
@@ -68,18 +65,18 @@ def _missing(value: Any, kept: Any, path: str) -> list[str]:
 
 def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> tuning.Observed:
     cache = {
-        "apiVersion": "tunecast.io/v1alpha1",
+        "apiVersion": "tunecast.io/v1alpha2",
         "kind": "KernelCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
         "status": status or {},
     }
-    spec = KernelCacheSpec.model_validate(cache_spec(SPEC, KEY, 1))
+    spec = KernelCacheSpec.model_validate(snapshot_of(OWNER))
     return tuning.Observed(cache, spec, ["qwen3"], NOW, **changes)
 
 
 JOB = {"metadata": {"name": "kc-1", "uid": "u", "labels": {"tunecast.io/attempt": "1"}}, "status": {"conditions": []}}
 POD = {
-    "metadata": {"name": "kc-1-0-x"},
+    "metadata": {"name": "kc-1-0-x", "annotations": {"tunecast.io/container": "engine"}},
     "status": {"phase": "Running", "containerStatuses": [{"name": "engine", "state": {"running": {}}}]},
 }
 FAILED = {**JOB, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
@@ -106,7 +103,7 @@ def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:
         "status": {"state": "Ready", "cold": "60s", "warm": "20s"},
     }
     reports = [(KEY, InitReport("Cold", "StoreUnavailable", "no answer", KEY))]
-    seen = deployment_plan.Observed(OWNER, SPEC, None, [cache], [], reports, NOW)
+    seen = deployment_plan.Observed(OWNER, SPEC, engine_in(OWNER), None, [cache], [], reports, NOW)
     status = deployment_plan.decide(seen, InitContainer("init:1"), 1).status
     assert {"cold", "warm", "initReports", "rendered"} <= status.keys()
     assert undeclared(InferenceDeploymentStatus, status) == []

@@ -126,6 +126,10 @@ def test_what_flags_say(flags: list[str], name: str, value: object) -> None:
             ["--speculative-config.method", "ngram", "--speculative-config.num_speculative_tokens=3"],
             {"--speculative-config": ('{"method": "ngram", "num_speculative_tokens": 3}',)},
         ),
+        (
+            ["--api-key", "a", "-cc.level=3", "b"],
+            {"--api-key": ("a", "b"), "--compilation-config": ('{"level": 3}',)},
+        ),
         (["-cc.custom_ops+", "all,none"], {"--compilation-config": ('{"custom_ops": ["all", "none"]}',)}),
     ],
     ids=str,

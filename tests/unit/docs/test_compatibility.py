@@ -8,7 +8,8 @@ import pytest
 
 from support.docs import missing_tests, named_tests, tables
 
-ROWS = [row for rows in tables("compatibility.md").values() for row in rows]
+# integration/test_pods.py holds the table of pods to what becomes of them.
+ROWS = [row for title, rows in tables("compatibility.md").items() if title != "Pods" for row in rows]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0][:40] for row in ROWS])

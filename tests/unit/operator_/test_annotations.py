@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from support.objects import inference_deployment, spec_of
+from support.objects import inference_deployment, key_in, pod_template, snapshot_of, spec_of
 from support.pods import CACHE, pods
 from tunecast_cache.mesh import MESHES
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.identity import cache_name, cache_spec, key_of, template_digest
+from tunecast_operator.engine import engine_of
+from tunecast_operator.identity import template_digest
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.job import job
+from tunecast_operator.snapshot import cache_name
 
 ISTIO, LINKERD = "sidecar.istio.io/inject", "linkerd.io/inject"
 QUEUE = {"kueue.x-k8s.io/queue-name": "gpus"}
@@ -30,7 +32,9 @@ def of_ranks(**values: Any) -> dict[str, Any]:
 
 
 def test_no_mesh_injects_its_proxy_into_ranks() -> None:
-    replica, rank = metadata(pod={"annotations": {ISTIO: "true", LINKERD: "enabled", "team": "a"}})
+    replica, rank = metadata(
+        template=pod_template(metadata={"annotations": {ISTIO: "true", LINKERD: "enabled", "team": "a"}})
+    )
     assert rank["labels"].items() >= {ISTIO: "false", "kuma.io/sidecar-injection": "disabled"}.items()
     wanted = {ISTIO: "false", LINKERD: "disabled", "consul.hashicorp.com/connect-inject": "false", "team": "a"}
     assert rank["annotations"].items() >= wanted.items()
@@ -40,14 +44,14 @@ def test_no_mesh_injects_its_proxy_into_ranks() -> None:
 
 @pytest.mark.parametrize(("shared", "inject"), [({}, "false"), ({"vault.hashicorp.com/agent-inject": "true"}, "true")])
 def test_vault_brings_secrets_to_ranks_without_a_sidecar(shared: dict[str, str], inject: str) -> None:
-    _, rank = metadata(pod={"annotations": shared})
+    _, rank = metadata(template=pod_template(metadata={"annotations": shared}))
     assert rank["annotations"]["vault.hashicorp.com/agent-inject"] == inject
     assert rank["annotations"]["vault.hashicorp.com/agent-pre-populate-only"] == "true"
 
 
 def test_no_autoscaler_disrupts_ranks() -> None:
     evict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-    replica, rank = metadata(pod={"annotations": {evict: "true"}})
+    replica, rank = metadata(template=pod_template(metadata={"annotations": {evict: "true"}}))
     assert rank["annotations"].items() >= {evict: "false", "karpenter.sh/do-not-disrupt": "true"}.items()
     assert replica["annotations"][evict] == "true"
     assert "karpenter.sh/do-not-disrupt" not in replica["annotations"]
@@ -55,18 +59,18 @@ def test_no_autoscaler_disrupts_ranks() -> None:
 
 def test_what_ranks_are_given_of_their_own_wins_over_all_but_tunecasts_names() -> None:
     own = of_ranks(labels={**QUEUE, ISTIO: "true"}, annotations={ISTIO: "true", "team": "b"})
-    replica, rank = metadata(pod={"annotations": {"team": "a"}}, **own)
+    replica, rank = metadata(template=pod_template(metadata={"annotations": {"team": "a"}}), **own)
     assert rank["labels"].items() >= {**QUEUE, ISTIO: "true"}.items()
     assert rank["annotations"].items() >= {ISTIO: "true", "team": "b"}.items()
-    assert rank["labels"]["app.kubernetes.io/managed-by"] == "tunecast"
+    assert rank["labels"]["tunecast.io/kernel-cache"] == "qwen3-8b-0123456789"
     assert not QUEUE.keys() & replica["labels"].keys()
     assert replica["annotations"]["team"] == "a"
 
 
 def test_the_job_has_the_labels_of_its_ranks_for_queues_and_none_of_a_mesh() -> None:
-    spec = spec_of(inference_deployment(**of_ranks(labels=QUEUE)))
-    snapshot = KernelCacheSpec.model_validate(cache_spec(spec, key_of(spec, 1), 1))
-    labels = job(CACHE, snapshot, 1, InitContainer("init:1"))["metadata"]["labels"]
+    snapshot = KernelCacheSpec.model_validate(snapshot_of(inference_deployment(**of_ranks(labels=QUEUE))))
+    engine = engine_of(snapshot.template, snapshot.engine)
+    labels = job(CACHE, snapshot, engine, 1, InitContainer("init:1"))["metadata"]["labels"]
     assert labels.items() >= QUEUE.items()
     assert ISTIO not in labels
 
@@ -74,23 +78,25 @@ def test_the_job_has_the_labels_of_its_ranks_for_queues_and_none_of_a_mesh() -> 
 def test_emptydirs_of_replicas_pin_no_node() -> None:
     replica, _ = pods()
     volumes = [volume["name"] for volume in replica["spec"]["volumes"] if "emptyDir" in volume]
-    assert replica["metadata"]["annotations"] == {LOCAL_VOLUMES: ",".join(volumes)}
+    assert replica["metadata"]["annotations"][LOCAL_VOLUMES] == ",".join(volumes)
     assert set(volumes) == {"tunecast-cache", "tunecast-shm", "tunecast-init-tmp"}
 
 
 def test_a_users_list_of_volumes_is_added_to() -> None:
     volumes = [{"name": "scratch", "emptyDir": {}}, {"name": "mine", "emptyDir": {}}]
-    replica, _ = metadata(pod={"annotations": {LOCAL_VOLUMES: "scratch, tunecast-cache"}, "volumes": volumes})
+    replica, _ = metadata(
+        template=pod_template(
+            metadata={"annotations": {LOCAL_VOLUMES: "scratch, tunecast-cache"}}, pod={"volumes": volumes}
+        )
+    )
     assert replica["annotations"][LOCAL_VOLUMES] == "scratch,tunecast-cache,tunecast-shm,tunecast-init-tmp"
 
 
 def test_what_ranks_have_of_their_own_makes_another_job_of_the_same_key_and_rolls_nothing() -> None:
-    before, after = (spec_of(inference_deployment(**spec)) for spec in ({}, of_ranks(labels=QUEUE)))
-    assert key_of(before, 1) == key_of(after, 1)
-    assert template_digest(before) == template_digest(after)
-    snapshots = [cache_spec(spec, key_of(spec, 1), 1) for spec in (before, after)]
-    assert "template" not in snapshots[0]
-    assert cache_name(snapshots[0]) != cache_name(snapshots[1])
+    before, after = (inference_deployment(**spec) for spec in ({}, of_ranks(labels=QUEUE)))
+    assert key_in(before) == key_in(after)
+    assert template_digest(spec_of(before)) == template_digest(spec_of(after))
+    assert cache_name(snapshot_of(before)) != cache_name(snapshot_of(after))
 
 
 def test_init_containers_of_replicas_are_told_of_the_mesh_that_their_pod_is_in() -> None:

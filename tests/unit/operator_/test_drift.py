@@ -15,7 +15,12 @@ OLD = {"nvidia.com/cuda.driver.major": "580", "nvidia.com/cuda.driver.minor": "1
 
 
 def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
-    return {"spec": {"nodeName": node}, "status": {"containerStatuses": [{"name": "engine", "imageID": image}]}}
+    metadata = {"annotations": {"tunecast.io/container": "engine"}}
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": node},
+        "status": {"containerStatuses": [{"name": "engine", "imageID": image}]},
+    }
 
 
 @pytest.mark.parametrize(

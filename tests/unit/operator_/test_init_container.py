@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.objects import NOW, inference_deployment, spec_of
+from support.objects import NOW, engine_in, inference_deployment, key_in, pod_template, spec_of
 from support.pods import pods
-from tunecast_operator.identity import key_of
 from tunecast_operator.plan.inference_deployment import Observed, decide
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
@@ -39,13 +38,14 @@ def test_no_container_of_tunecast_names_a_user() -> None:
 
 def test_in_a_pod_that_runs_as_root_they_run_as_their_images_user() -> None:
     """The kubelet would start no container that inherits root and must not run as root."""
-    for template in pods(pod={"securityContext": {"runAsUser": 0}}):
+    for template in pods(template=pod_template(pod={"securityContext": {"runAsUser": 0}})):
         assert added(template)["securityContext"]["runAsUser"] == 65532
     for template in pods(
-        ContainerSettings(security_context={"runAsUser": 0}), pod={"securityContext": {"runAsUser": 0}}
+        ContainerSettings(security_context={"runAsUser": 0}),
+        template=pod_template(pod={"securityContext": {"runAsUser": 0}}),
     ):
         assert added(template)["securityContext"] == {"runAsUser": 0}
-    for template in pods(pod={"securityContext": {"runAsUser": 1000}}):
+    for template in pods(template=pod_template(pod={"securityContext": {"runAsUser": 1000}})):
         assert "runAsUser" not in added(template)["securityContext"]
 
 
@@ -65,7 +65,9 @@ def test_replicas_have_the_extra_environment_and_tenants_credentials_come_last()
 
 def test_extra_volumes_cannot_clash_with_a_users() -> None:
     volume = {"name": "ca", "emptyDir": {}}
-    replica, _ = pods(EXTRA, pod={"volumes": [volume], "volumeMounts": [{"name": "ca", "mountPath": "/mine"}]})
+    replica, _ = pods(
+        EXTRA, template=pod_template(pod={"volumes": [volume]}, volumeMounts=[{"name": "ca", "mountPath": "/mine"}])
+    )
     volumes = {v["name"]: v for v in replica["spec"]["volumes"]}
     assert len(volumes) == len(replica["spec"]["volumes"])
     assert volumes["tunecast-extra-ca"] == {**EXTRA.extra_volumes[0], "name": "tunecast-extra-ca"}
@@ -85,8 +87,8 @@ def test_the_tools_of_ranks_get_no_environment_and_no_volume() -> None:
 @pytest.mark.parametrize("settings", [ContainerSettings(), EXTRA])
 def test_settings_are_not_part_of_the_key(settings: ContainerSettings) -> None:
     owner = inference_deployment()
-    seen = Observed(owner, spec_of(owner), None, [], [], [], NOW)
-    assert decide(seen, InitContainer("init:1", settings=settings), 1).status["key"] == key_of(spec_of(owner), 1)
+    seen = Observed(owner, spec_of(owner), engine_in(owner), None, [], [], [], NOW)
+    assert decide(seen, InitContainer("init:1", settings=settings), 1).status["key"] == key_in(owner)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_settings_are_not_part_of_the_key(settings: ContainerSettings) -> None:
 def test_init_containers_of_replicas_are_told_how_much_storage_the_pod_may_use(
     limits: dict[str, str], engine: str | None
 ) -> None:
-    replica, _ = pods(resources={"limits": limits})
+    replica, _ = pods(template=pod_template(resources={"limits": limits}))
     env = {v["name"]: v.get("valueFrom", {}).get("resourceFieldRef", {}) for v in added(replica)["env"]}
     assert env["TUNECAST_STORAGE_LIMIT"] == {"resource": "limits.ephemeral-storage"}
     assert env["TUNECAST_STORAGE_REQUEST"] == {"resource": "requests.ephemeral-storage"}

@@ -26,7 +26,10 @@ def result(rank: int, reason: str, lost: int | None = None, proof: Proof | None 
 def pod(rank: int, *, message: str = "", code: int = 1, reason: str = "Error", **status: Any) -> dict[str, Any]:
     ended = {"name": "engine", "state": {"terminated": {"exitCode": code, "reason": reason, "message": message}}}
     return {
-        "metadata": {"name": f"p-{rank}", "annotations": {"batch.kubernetes.io/job-completion-index": str(rank)}},
+        "metadata": {
+            "name": f"p-{rank}",
+            "annotations": {"batch.kubernetes.io/job-completion-index": str(rank), "tunecast.io/container": "engine"},
+        },
         "status": {"containerStatuses": [ended], **status},
     }
 

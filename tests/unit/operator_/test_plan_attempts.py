@@ -74,7 +74,7 @@ def test_what_is_published_of_an_attempt_that_status_never_knew_of_is_cleaned_up
 def test_what_is_published_names_rank_0s_image_by_digest() -> None:
     made = replace(RESULT, provenance=Provenance("3.12"))
     ended = pod("terminated", "Succeeded")
-    ended["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": "0"}
+    ended["metadata"]["annotations"] |= {"batch.kubernetes.io/job-completion-index": "0"}
     ended["status"]["containerStatuses"][0]["imageID"] = "vllm@sha256:x"
     results = {0: made, 1: RankResult(1, succeeded=True, reason="Proved", message="")}
     plan = decide(seen(UNDER_WAY, job=job(end="Complete"), pods=[ended], results=results))

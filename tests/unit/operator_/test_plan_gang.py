@@ -29,7 +29,10 @@ def rank(number: int, state: dict[str, Any], *, bound: str = EARLIER, **status: 
     return {
         "metadata": {
             "name": f"kc-1-{number}",
-            "annotations": {"batch.kubernetes.io/job-completion-index": str(number)},
+            "annotations": {
+                "batch.kubernetes.io/job-completion-index": str(number),
+                "tunecast.io/container": "engine",
+            },
         },
         "spec": {"nodeName": "gpu-0"},
         "status": {"phase": "Running", "containerStatuses": statuses, "conditions": [scheduled], **status},

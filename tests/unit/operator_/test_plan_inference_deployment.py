@@ -3,16 +3,25 @@ from typing import Any
 
 import pytest
 
-from support.objects import NOW, inference_deployment, serving_pod, spec_of
+from support.objects import (
+    NOW,
+    engine_in,
+    inference_deployment,
+    key_in,
+    pod_template,
+    serving_pod,
+    snapshot_of,
+    spec_of,
+)
 from tunecast_cache.report import InitReport
 from tunecast_operator import times
-from tunecast_operator.identity import cache_name, cache_spec, key_of
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.inference_deployment import Observed, Plan, decide
 from tunecast_operator.plan.reports import init_report
-from tunecast_operator.resources.deployment import revision_of
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
+from tunecast_operator.resources.revision import revision_of
+from tunecast_operator.snapshot import cache_name
 
 INIT = InitContainer("init:1")
 PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
@@ -21,8 +30,7 @@ PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 def kernel_cache(
     owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any
 ) -> dict[str, Any]:
-    spec = spec_of(owner)
-    snapshot = cache_spec(spec, key_of(spec, 1), 1)
+    snapshot = snapshot_of(owner)
     ready = {"type": "Ready", "status": "True" if state == "Ready" else "False", "reason": reason, "message": "words"}
     return {
         "metadata": {"name": cache_name(snapshot), "namespace": "models"},
@@ -39,7 +47,7 @@ def plan(
     init: InitContainer = INIT,
     pods: Any = (),
 ) -> Plan:
-    return decide(Observed(owner, spec_of(owner), live, caches, pods, reports, NOW), init, 1)
+    return decide(Observed(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
 
 
 def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
@@ -100,7 +108,7 @@ def serving(owner: dict[str, Any] = OWNER, **environment: str) -> dict[str, Any]
 
 
 def test_a_change_of_replicas_or_of_a_label_tunes_nothing() -> None:
-    for change in ({"replicas": 3}, {"replicas": 2, "pod": {"labels": {"team": "a"}}}):
+    for change in ({"replicas": 3}, {"replicas": 2, "template": pod_template(metadata={"labels": {"team": "a"}})}):
         changed = inference_deployment(**change)
         after = plan(changed, kernel_cache(OWNER, "Ready", "Published"), live=serving())
         assert after.create_cache is None
@@ -108,7 +116,7 @@ def test_a_change_of_replicas_or_of_a_label_tunes_nothing() -> None:
         assert after.apply_deployment["spec"]["replicas"] == change["replicas"]
 
 
-CHANGED = inference_deployment(replicas=3, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+CHANGED = inference_deployment(replicas=3, template=pod_template("--max-model-len=8192"))
 
 
 def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() -> None:
@@ -154,7 +162,7 @@ def test_an_operator_upgrade_or_other_chart_values_change_no_template_and_no_key
     upgraded = plan(OWNER, cache, live=serving(), init=LATER)
     assert upgraded.apply_deployment is not None
     assert upgraded.apply_deployment["spec"] == serving()["spec"]
-    edited = inference_deployment(replicas=2, pod={"labels": {"team": "a"}})
+    edited = inference_deployment(replicas=2, template=pod_template(metadata={"labels": {"team": "a"}}))
     revision = revision_of(plan(edited, cache, live=serving(), init=LATER).apply_deployment)
     assert revision is not None
     assert revision.init == LATER
@@ -202,7 +210,7 @@ def test_never_makes_no_cache() -> None:
 
 
 def test_what_init_containers_said_is_counted() -> None:
-    key = key_of(spec_of(OWNER), 1)
+    key = key_in(OWNER)
     hit = InitReport("Hit", "Installed", "", key)
     cold = InitReport("Cold", "StoreUnavailable", "no answer", key)
     cache = kernel_cache(OWNER, "Ready", "Published")
@@ -254,7 +262,7 @@ BLOCKED = serving_pod("qwen3-a", "m", {"state": {"waiting": {"reason": "ImagePul
 def test_an_old_revision_is_kept_only_while_it_serves(
     status: dict[str, Any], pod: dict[str, Any], kept: bool, again: float | None
 ) -> None:
-    fixed = inference_deployment(replicas=2, engine={"image": "vllm:v1", "args": ["--max-model-len=8192"]})
+    fixed = inference_deployment(replicas=2, template=pod_template("--max-model-len=8192"))
     during = plan(fixed, live={**serving(), "status": status}, pods=[pod])
     assert (during.apply_deployment is None, during.requeue_seconds) == (kept, again)
 
@@ -275,17 +283,18 @@ def test_a_held_deployment_that_an_administrator_scaled_keeps_its_replicas_and_i
 
 
 def test_a_held_deployment_that_an_administrator_scaled_serves_while_another_key_is_tuned() -> None:
-    changed = inference_deployment(engine={"image": "vllm:v2"})
+    changed = inference_deployment(template=pod_template(image="vllm:v2"))
     assert plan(changed, live=lived(plan(inference_deployment()), 3)).apply_deployment is None
 
 
 def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:
-    moved = inference_deployment(replicas=2, engine={"image": "vllm:v1", "port": 9000})
+    ports = [{"name": "api", "containerPort": 9000}]
+    moved = inference_deployment(replicas=2, template=pod_template("--port=9000", "--dtype=half", ports=ports))
     during = plan(moved, live=serving())
     assert during.apply_deployment is None
     assert during.service["spec"]["ports"][0]["port"] == 8000
     after = plan(moved, kernel_cache(moved, "Ready", "Published"), live=serving())
-    assert [(p["port"], p["targetPort"]) for p in after.service["spec"]["ports"]] == [(9000, "http")]
+    assert [(p["port"], p["targetPort"]) for p in after.service["spec"]["ports"]] == [(9000, "api")]
 
 
 @pytest.mark.parametrize("size", [0, 3])
@@ -301,7 +310,7 @@ def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
 def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
     """Else kubectl wait would return right after kubectl apply."""
     cache = kernel_cache(OWNER, "Ready", "Published")
-    edited = inference_deployment(replicas=2, pod={"annotations": {"team": "a"}})
+    edited = inference_deployment(replicas=2, template=pod_template(metadata={"annotations": {"team": "a"}}))
     before = plan(edited, cache, live=serving())
     assert [condition(before, kind).status for kind in ("Ready", "Reconciling")] == ["False", "True"]
     after = plan(edited, cache, live=lived(before, 2))
@@ -319,11 +328,13 @@ MANIFEST = "m" * 64
 def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER, **changes: Any) -> Plan:
     """The plan for ``pods``, where ``others`` are of the same key and of other InferenceDeployments."""
     for pod in (*pods, *others):
-        pod["metadata"]["labels"] = {"tunecast.io/key": key_of(spec_of(owner), 1)}
-    reports = [(key_of(spec_of(owner), 1), report) for pod in pods if (report := init_report(pod))]
+        pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
+    reports = [(key_in(owner), report) for pod in pods if (report := init_report(pod))]
     caches = [cache] if cache else []
     found = crashes([*pods, *others])
-    seen_ = Observed(owner, spec_of(owner), serving(**PYCACHE), caches, pods, reports, NOW, found, **changes)
+    seen_ = Observed(
+        owner, spec_of(owner), engine_in(owner), serving(**PYCACHE), caches, pods, reports, NOW, found, **changes
+    )
     return decide(seen_, INIT, 1)
 
 
@@ -393,13 +404,13 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     cache = kernel_cache(OWNER, "Ready", "Published", madeWith=image)
     pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
     for found in pods:
-        found["metadata"]["labels"] = {"tunecast.io/key": key_of(spec_of(OWNER), 1)}
-    after = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
+        found["metadata"]["labels"] = {"tunecast.io/key": key_in(OWNER)}
+    after = decide(Observed(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
     assert after.status["drift"] == [
         {"what": "Image", "expected": "sha256:old", "found": "sha256:new", "replicas": 2},
     ]
     assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
-    calm = decide(Observed(OWNER, spec_of(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
+    calm = decide(Observed(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
     assert "drift" not in calm.status
     assert "Drifted" not in {found.type for found in calm.conditions}
 

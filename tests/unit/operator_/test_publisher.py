@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from support.archives import entry, packed, plain, special
 from support.authority import Authority
 from support.kubelet import ARCHIVE, BYTES, FILE
-from support.objects import NOW, inference_deployment, manifest, proof, spec_of
+from support.objects import NOW, inference_deployment, key_in, manifest, proof, snapshot_of
 from tunecast_cache import layout, signing
 from tunecast_cache.archive import END
 from tunecast_cache.errors import (  # fmt: skip
@@ -35,12 +35,13 @@ from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.__main__ import log_at
 from tunecast_operator.api.kernel_cache import KernelCacheSpec
-from tunecast_operator.identity import cache_spec, digest, key_of
-from tunecast_operator.publisher import RESULT_LIMIT, Publisher, secret_paths
+from tunecast_operator.identity import digest
+from tunecast_operator.publisher import RESULT_LIMIT, Publisher
+from tunecast_operator.secrets import secret_paths
 
 CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}
-KEY = key_of(spec_of(inference_deployment()), 1)
-SPEC = KernelCacheSpec.model_validate(cache_spec(spec_of(inference_deployment()), KEY, 1))
+KEY = key_in(inference_deployment())
+SPEC = KernelCacheSpec.model_validate(snapshot_of(inference_deployment()))
 JOB = "kc-uid-1"
 OLD = b"o" * 32
 STAGED = layout.staging_prefix("", "models", KEY, JOB)

@@ -11,7 +11,7 @@ from kubernetes.client import ApiClient, Configuration
 from prometheus_client import generate_latest
 
 from support.docs import tables
-from support.objects import NOW, inference_deployment, spec_of
+from support.objects import NOW, inference_deployment, snapshot_of
 from tunecast_cache import errors
 from tunecast_cache.report import InitReport
 from tunecast_cache.trust import StoreSettings
@@ -19,7 +19,6 @@ from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, Kind, Object
 from tunecast_operator.conditions import Condition
-from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import OTHER, Metrics
 from tunecast_operator.publisher import Publisher
@@ -31,7 +30,7 @@ PAGE = tables("troubleshooting.md")
 QUIET = {c.ROLLING_OUT, c.IDLE}  # nothing to act on: Ready says it, and is told
 NEVER_SHOWN = {"Conflict"}
 OWNER = inference_deployment()
-CACHE_SPEC = cache_spec(spec_of(OWNER), key_of(spec_of(OWNER), 1), 1)
+CACHE_SPEC = snapshot_of(OWNER)
 STORE_ERRORS = [errors.StoreError, *errors.StoreError.__subclasses__()]
 
 
@@ -124,7 +123,7 @@ class Broken:
 @pytest.mark.parametrize("error", STORE_ERRORS, ids=lambda error: error.reason)
 def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[errors.StoreError]) -> None:
     metadata = {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1, "resourceVersion": "1"}
-    cache = {"apiVersion": "tunecast.io/v1alpha1", "kind": "KernelCache", "metadata": metadata, "spec": CACHE_SPEC}
+    cache = {"apiVersion": "tunecast.io/v1alpha2", "kind": "KernelCache", "metadata": metadata, "spec": CACHE_SPEC}
     cluster, metrics = Recorded(cache), Metrics(NOW)
     installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
     publisher = cast("Publisher", Broken(error("words")))

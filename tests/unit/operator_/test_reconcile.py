@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from support.objects import NOW, inference_deployment, spec_of
+from support.objects import NOW, inference_deployment, snapshot_of
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.cluster import (
     DEPLOYMENT,
@@ -21,7 +21,6 @@ from tunecast_operator.cluster import (
     Object,
 )
 from tunecast_operator.conditions import find
-from tunecast_operator.identity import cache_spec, key_of
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan.attempts import RETRY_SECONDS
@@ -47,9 +46,8 @@ class Answers(Cluster):
 
 def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     """Else the end of an old attempt would be taken for that of the new cache, deleted to try again."""
-    spec = spec_of(inference_deployment())
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
-    cache = {"kind": "KernelCache", "metadata": metadata, "spec": cache_spec(spec, key_of(spec, 1), 1)}
+    cache = {"kind": "KernelCache", "metadata": metadata, "spec": snapshot_of(inference_deployment())}
     old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": OLD}}
     reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ConflictError, match="kc-3"):
@@ -86,10 +84,9 @@ class EmptyStore:
 
 
 def test_a_write_that_the_api_server_fails_is_shown_from_the_second_time_on() -> None:
-    spec = spec_of(inference_deployment())
     metadata = {"name": "kc", "namespace": "models", "uid": "new", "generation": 1, "resourceVersion": "1"}
-    named = {"apiVersion": "tunecast.io/v1alpha1", "kind": "KernelCache", "metadata": metadata}
-    cluster = FullRange({**named, "spec": cache_spec(spec, key_of(spec, 1), 1)})
+    named = {"apiVersion": "tunecast.io/v1alpha2", "kind": "KernelCache", "metadata": metadata}
+    cluster = FullRange({**named, "spec": snapshot_of(inference_deployment())})
     publisher = cast("Publisher", EmptyStore())
     reconciler = KernelCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ClusterError):

@@ -1,62 +1,229 @@
-"""The pods that the builders make: what replicas and ranks share, and where they differ."""
+"""The pods that the builders make: what replicas keep and get, and what ranks leave out."""
+
+from __future__ import annotations
 
 import json
 from typing import Any
 
 import pytest
 
-from support.objects import inference_deployment, spec_of
+from support.objects import ENGINE, engine_in, inference_deployment, key_in, pod_template, snapshot_of, spec_of
 from support.pods import pods
-from tunecast_operator.identity import cache_name, cache_spec, key_of
-from tunecast_operator.resources.deployment import RENDERER, Revision, deployment, revision_of
+from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import ContainerSettings
+from tunecast_operator.resources.revision import Revision, revision_of
+from tunecast_operator.snapshot import cache_name
+
+HTTP = {"httpGet": {"path": "/v1/models", "port": 8000}}
+FETCH = {"name": "fetch", "image": "fetch:1", "volumeMounts": [{"name": "models", "mountPath": "/models"}]}
+PROXY = {
+    "name": "proxy",
+    "image": "proxy:1",
+    "restartPolicy": "Always",
+    "volumeMounts": [{"name": "p", "mountPath": "/p"}],
+}
+WHOLE = pod_template(
+    "--max-model-len=8192",
+    metadata={
+        "labels": {"app.kubernetes.io/managed-by": "Helm", "app": "chat"},
+        "annotations": {"prometheus.io/scrape": "true"},
+    },
+    pod={
+        "initContainers": [PROXY, FETCH],
+        "volumes": [{"name": "models", "emptyDir": {}}, {"name": "p", "secret": {"secretName": "p"}}],
+        "hostNetwork": True,
+        "hostIPC": True,
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+        "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}],
+        "terminationGracePeriodSeconds": 300,
+        "nodeSelector": {"pool": "h100"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "serviceAccountName": "reader",
+        "affinity": {"nodeAffinity": {"n": 1}, "podAntiAffinity": {"a": 1}},
+        "subdomain": "theirs",
+    },
+    envFrom=[{"secretRef": {"name": "engine-secrets"}}, {"configMapRef": {"name": "settings"}}],
+    env=[{"name": "A", "value": "1"}],
+    imagePullPolicy="Always",
+    lifecycle={"preStop": {"sleep": {"seconds": 5}}},
+    livenessProbe={**HTTP, "periodSeconds": 30},
+    readinessProbe=HTTP,
+    ports=[{"name": "metrics", "containerPort": 8000}, {"name": "nixl", "containerPort": 5600}],
+    resources={"claims": [{"name": "gpu"}], "limits": {"nvidia.com/gpu": 2}},
+    volumeMounts=[{"name": "models", "mountPath": "/models"}],
+)
+WHOLE["spec"]["containers"].append({"name": "adapters", "image": "adapters:1"})
+BOTH: dict[str, Any] = {"template": WHOLE, "engine": {"container": ENGINE}}
 
 
-def test_ranks_have_the_replicas_container_but_for_its_entry_point() -> None:
-    resources = {"limits": {"nvidia.com/gpu": 2}}
-    serving, rank = pods(resources=resources, pod={"nodeSelector": {"pool": "h100"}})
-    replica, engine = serving["spec"]["containers"][0], rank["spec"]["containers"][0]
-    for field in ("name", "image", "env", "resources"):
-        assert engine[field] == replica[field]
-    assert rank["spec"]["nodeSelector"] == serving["spec"]["nodeSelector"]
-    assert engine["volumeMounts"][: len(replica["volumeMounts"])] == replica["volumeMounts"]
-    assert not {"startupProbe", "readinessProbe", "livenessProbe", "ports"} & engine.keys()
+def container(template: dict[str, Any], name: str = ENGINE) -> dict[str, Any]:
+    (found,) = (c for c in template["spec"]["containers"] if c["name"] == name)
+    return dict(found)
 
 
-def test_labels_of_replicas_and_ranks_are_disjoint() -> None:
-    serving, rank = pods(pod={"labels": {"app": "chat"}})
-    shared = serving["metadata"]["labels"].items() & rank["metadata"]["labels"].items()
-    assert {name for name, _ in shared} == {"app.kubernetes.io/managed-by", "tunecast.io/key"}
+def names(items: Any) -> list[str]:
+    return [item["name"] for item in items]
 
 
-def test_ranks_hold_no_credentials() -> None:
-    _, rank = pods(cache={"credentialsSecret": {"name": "s3"}}, pod={"serviceAccountName": "reader"})
+def test_a_replica_keeps_the_pod_as_it_was_written() -> None:
+    replica, _ = pods(**BOTH)
+    before, after = WHOLE["spec"], replica["spec"]
+    for field in before.keys() - {"containers", "initContainers", "volumes"}:
+        assert after[field] == before[field], field
+    assert container(replica, "adapters") == container(WHOLE, "adapters")
+    engine, written = container(replica), container(WHOLE)
+    for field in written.keys() - {"env", "volumeMounts"}:
+        assert engine[field] == written[field], field
+    assert engine.keys() - written.keys() == {"startupProbe"}
+    assert written["env"][0] in engine["env"]
+    assert after["initContainers"][:2] == before["initContainers"]
+    assert after["volumes"][:2] == before["volumes"]
+    assert replica["metadata"]["labels"].items() >= WHOLE["metadata"]["labels"].items()
+    assert replica["metadata"]["annotations"].items() >= WHOLE["metadata"]["annotations"].items()
+
+
+def test_a_replica_gets_the_cache_and_nothing_else() -> None:
+    replica, _ = pods(**BOTH)
+    ours = replica["spec"]["initContainers"][2:]  # behind sidecars, so that a mesh's proxy has the network up
+    assert names(ours) == ["tunecast-init"]
+    assert names(replica["spec"]["volumes"][2:]) == ["tunecast-cache", "tunecast-trust", "tunecast-init-tmp"]
+    engine = container(replica)
+    assert engine["volumeMounts"][1:] == [{"name": "tunecast-cache", "mountPath": "/var/cache/tunecast"}]
+    placed = {v["name"]: v.get("value", "") for v in engine["env"]} | {"A": "/var/cache/tunecast/"}
+    assert all(value.startswith("/var/cache/tunecast/") for value in placed.values())
+    added = replica["metadata"]["labels"].keys() - WHOLE["metadata"]["labels"].keys()
+    assert added == {"tunecast.io/inference-deployment", "tunecast.io/key"}
+    assert replica["metadata"]["annotations"]["tunecast.io/container"] == ENGINE
+    assert replica["spec"]["enableServiceLinks"] is False
+    asked = {**WHOLE["spec"], "enableServiceLinks": True}
+    assert pods(**{**BOTH, "template": {**WHOLE, "spec": asked}})[0]["spec"]["enableServiceLinks"] is True
+
+
+@pytest.mark.parametrize(
+    ("engine", "probe"),
+    [
+        ({}, {"httpGet": {"path": "/health", "port": 8000}}),
+        ({"args": ["--port=9000"]}, {"httpGet": {"path": "/health", "port": 9000}}),
+        ({"args": ["--root-path=/qwen"]}, {"httpGet": {"path": "/health", "port": 8000}}),
+        ({"args": ["--ssl-certfile=c"]}, {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTPS"}}),
+        (
+            {"args": ["--host=127.0.0.1"], "readinessProbe": {"exec": {"command": ["true"]}}},
+            {"exec": {"command": ["true"]}},
+        ),
+    ],
+)
+def test_a_startup_probe_asks_the_engine_for_its_health(engine: dict[str, Any], probe: dict[str, Any]) -> None:
+    replica, _ = pods(template=pod_template(**engine))
+    found = container(replica)["startupProbe"]
+    assert {name: found[name] for name in probe} == probe
+    assert found["periodSeconds"] * found["failureThreshold"] == 3600
+
+
+def test_a_startup_probe_of_the_users_own_stays() -> None:
+    replica, _ = pods(template=pod_template(startupProbe=HTTP))
+    assert container(replica)["startupProbe"] == HTTP
+
+
+@pytest.mark.parametrize("name", ["VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR"])
+def test_a_variable_that_places_a_layer_is_replaced_with_a_note(name: str) -> None:
+    template = pod_template(env=[{"name": name, "value": "/cache"}, {"name": "A", "value": "1"}])
+    for pod in pods(template=template):
+        found = [v.get("value") for v in container(pod)["env"] if v["name"] == name]
+        assert "/cache" not in found
+        assert len(found) == (name != "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR")
+    (note,) = engine_in(inference_deployment(template=template)).notes
+    assert note.startswith(f"variable {name} of container engine is replaced")
+
+
+def test_ranks_keep_what_shapes_the_engine_and_nothing_that_serves() -> None:
+    _, rank = pods(**BOTH)
+    pod, engine = rank["spec"], container(rank)
+    assert names(pod["containers"]) == [ENGINE]
+    assert names(pod["initContainers"]) == ["tunecast-tools", "fetch"]  # which brings the weights
+    assert names(pod["volumes"])[:1] == ["models"]  # and not the proxy's
+    assert "p" not in names(pod["volumes"])
+    for field in ("image", "imagePullPolicy", "resources", "envFrom"):
+        assert engine[field] == container(WHOLE)[field]
+    for field in ("resourceClaims", "hostIPC", "nodeSelector", "tolerations", "serviceAccountName"):
+        assert pod[field] == WHOLE["spec"][field]
+    assert not {"startupProbe", "readinessProbe", "livenessProbe", "ports", "lifecycle", "args"} & engine.keys()
+    assert not {"hostNetwork", "topologySpreadConstraints"} & pod.keys()
+    assert pod["affinity"] == {"nodeAffinity": {"n": 1}}
+    assert (pod["restartPolicy"], pod["subdomain"], pod["terminationGracePeriodSeconds"]) == (
+        "Never",
+        "qwen3-8b-0123456789",
+        30,
+    )
+
+
+def test_ranks_run_the_command_line_as_it_was_written() -> None:
+    shell = ["sh", "-c", "exec vllm serve $(M) --port $PORT"]
+    _, rank = pods(
+        template=pod_template(command=shell, env=[{"name": "M", "value": "m"}, {"name": "PORT", "value": "1"}])
+    )
+    assert container(rank)["command"] == ["python3", "-B", "/run/tunecast/tools", "--", *shell]
+    known = pod_template("--model=m", image="vllm/vllm-openai:v0.26.0", command=[])
+    _, rank = pods(template=known)
+    assert container(rank)["command"][4:] == ["vllm", "serve", "--model=m"]
+    _, rank = pods(template={**known, "spec": {"containers": [{**known["spec"]["containers"][0], "image": "other"}]}},
+                   engine={"entrypoint": ["/start", "vllm", "serve"]})  # fmt: skip
+    assert container(rank)["command"][4:] == ["/start", "vllm", "serve", "--model=m"]
+
+
+def test_nothing_that_selects_replicas_selects_ranks() -> None:
+    replica, rank = pods(**BOTH)
+    shared = replica["metadata"]["labels"].items() & rank["metadata"]["labels"].items()
+    assert {name for name, _ in shared} == {"tunecast.io/key"}
+
+
+def test_the_tuning_template_is_laid_over_ranks_alone() -> None:
+    laid_over = {
+        "metadata": {"labels": {"kueue.x-k8s.io/queue-name": "batch"}, "annotations": {"a": "b"}},
+        "spec": {"priorityClassName": "low", "nodeSelector": {"x": "y"}, "tolerations": [{"key": "batch"}]},
+    }
+    replica, rank = pods(**BOTH, tuning={"template": laid_over})
+    assert replica == pods(**BOTH)[0]
+    assert rank["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "batch"
+    assert rank["metadata"]["annotations"].items() >= {"a": "b", "prometheus.io/scrape": "true"}.items()
+    assert rank["spec"]["priorityClassName"] == "low"
+    assert rank["spec"]["nodeSelector"] == {"pool": "h100", "x": "y"}
+    assert rank["spec"]["tolerations"] == [*WHOLE["spec"]["tolerations"], {"key": "batch"}]
+
+
+def test_ranks_hold_no_credentials_of_tunecast() -> None:
+    _, rank = pods(cache={"credentialsSecret": {"name": "s3"}})
     assert rank["spec"]["automountServiceAccountToken"] is False
     containers = [*rank["spec"]["containers"], *rank["spec"]["initContainers"]]
     assert not [container for container in containers if container.get("envFrom")]
 
 
+def test_a_rank_can_tell_the_values_of_secrets_that_are_variables_as_a_whole() -> None:
+    """Which it never stages: the operator, which doesn't read Secrets, can't name the variables."""
+    _, rank = pods(**BOTH)
+    (volume,) = (v for v in rank["spec"]["volumes"] if v["name"] == "tunecast-secret-0")
+    assert volume["secret"] == {"secretName": "engine-secrets", "optional": True}
+    assert {"name": "tunecast-secret-0", "mountPath": "/run/tunecast/secrets/0", "readOnly": True} in container(rank)[
+        "volumeMounts"
+    ]
+
+
 def test_init_containers_get_the_credentials_and_engines_do_not() -> None:
-    serving, _ = pods(cache={"credentialsSecret": {"name": "s3"}})
-    assert serving["spec"]["initContainers"][0]["envFrom"] == [{"secretRef": {"name": "s3", "optional": True}}]
-    assert "envFrom" not in serving["spec"]["containers"][0]
+    replica, _ = pods(cache={"credentialsSecret": {"name": "s3"}})
+    assert replica["spec"]["initContainers"][0]["envFrom"] == [{"secretRef": {"name": "s3", "optional": True}}]
+    assert "envFrom" not in container(replica)
 
 
-@pytest.mark.parametrize(("mounts", "ours"), [([], True), ([{"name": "shm", "mountPath": "/dev/shm"}], False)])
-def test_shared_memory_is_given_unless_it_is_there(mounts: list[Any], ours: bool) -> None:
-    serving, rank = pods(pod={"volumeMounts": mounts})
-    for template in (serving, rank):
-        names = [volume["name"] for volume in template["spec"]["volumes"]]
-        assert ("tunecast-shm" in names) is ours
-
-
-def test_the_accelerator_is_required_of_both_in_every_term() -> None:
-    terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [z]}]} for z in ("a", "b")]
-    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
-    for template in pods(accelerator="NVIDIA-H100", pod={"affinity": {"nodeAffinity": node}}):
-        required = template["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-        keys = [[e["key"] for e in term["matchExpressions"]] for term in required["nodeSelectorTerms"]]
-        assert keys == [["zone", "nvidia.com/gpu.product"]] * 2
+@pytest.mark.parametrize(
+    ("template", "ours"),
+    [
+        (pod_template(), True),
+        (pod_template(volumeMounts=[{"name": "shm", "mountPath": "/dev/shm"}]), False),
+        (pod_template(pod={"hostIPC": True}), False),
+    ],
+)
+def test_shared_memory_is_given_unless_it_is_there(template: dict[str, Any], ours: bool) -> None:
+    for pod in pods(template=template):
+        assert ("tunecast-shm" in names(pod["spec"]["volumes"])) is ours
 
 
 def test_a_revision_is_read_back_and_strangers_are_not() -> None:
@@ -68,34 +235,17 @@ def test_a_revision_is_read_back_and_strangers_are_not() -> None:
         "Always",
         environment={"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"},
         held=True,
+        port=8000,
         init_container=ContainerSettings({"limits": {"cpu": "1"}}, {"runAsUser": 1}, ({"name": "A", "value": "b"},)),
     )
-    made = deployment(inference_deployment(), spec_of(inference_deployment()), revision, None)
+    owner = inference_deployment()
+    made = deployment(owner, spec_of(owner), engine_in(owner), revision, None)
     assert revision_of(made) == revision
-    newer = {**json.loads(revision.to_text()), "of_a_later_operator": 1}
+    newer = {**json.loads(revision.to_text()), "ofALaterOperator": 1}
     assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": json.dumps(newer)}}}) == revision
-    strange = [{**newer, "environment": 5}, {**newer, "init_container": {"resources": []}}]
+    strange = [{**newer, "environment": 5}, {**newer, "initContainer": {"resources": []}}]
     for text in ("", "no json", "{}", "[" * 99_999, *map(json.dumps, strange)):
         assert revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}}) is None
-
-
-def test_a_revision_of_0_1_0_is_read_and_known_to_be_of_another_renderer() -> None:
-    """An upgrade would roll every Deployment otherwise."""
-    text = (
-        '{"environment": {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/python"}, "held": false, "init_image": "init:1",'
-        ' "init_pull_policy": "IfNotPresent", "key": "key", "key_version": 1, "renderer": 1, "spec": "digest"}'
-    )
-    revision = revision_of({"metadata": {"annotations": {"tunecast.io/revision": text}}})
-    assert revision is not None
-    assert (revision.init_image, revision.renderer) == ("init:1", 1)
-    assert revision.renderer != RENDERER
-
-
-def test_0_1_0_reads_what_it_needs_in_a_revision_of_this_release() -> None:
-    """A way back would roll every Deployment otherwise: it leaves templates of other renderers as they are."""
-    revision = Revision("digest", "key", 1, "init:1", "Always", environment={}, held=False)
-    found = json.loads(revision.to_text())
-    assert found.items() >= {"init_image": "init:1", "init_pull_policy": "Always", "renderer": RENDERER}.items()
 
 
 @pytest.mark.parametrize(
@@ -108,36 +258,19 @@ def test_0_1_0_reads_what_it_needs_in_a_revision_of_this_release() -> None:
     ],
 )
 def test_a_cache_is_named_after_its_model(name: str, begins: str) -> None:
-    spec = spec_of(inference_deployment(model={"name": name}))
-    found = cache_name(cache_spec(spec, key_of(spec, 1), 1))
+    found = cache_name(snapshot_of(inference_deployment(template=pod_template(model=name))))
     assert found.startswith(begins)
     assert len(found) <= 40
 
 
-BASE: dict[str, Any] = {"resources": {"limits": {"nvidia.com/gpu": 1, "memory": "10Gi"}}}
-
-
-@pytest.mark.parametrize(
-    ("change", "another"),
-    [
-        ({"replicas": 9}, False),
-        ({"pod": {"labels": {"a": "b"}}}, False),
-        ({"pod": {"nodeSelector": {"a": "b"}}}, False),
-        ({"resources": {"limits": {"nvidia.com/gpu": 1, "memory": "20Gi"}}}, False),
-        ({"tuning": {"timeout": "5m"}}, False),
-        ({"resources": {"limits": {"nvidia.com/gpu": 2}}}, True),
-        ({"engine": {"image": "vllm:v2"}}, True),
-        ({"engine": {"image": "vllm:v1", "args": ["--x"]}}, True),
-        ({"engine": {"image": "vllm:v1", "command": ["sh", "-c", "evil"]}}, True),
-        ({"engine": {"image": "vllm:v1", "env": [{"name": "A", "value": "1"}]}}, True),
-        ({"model": {"name": "Qwen/Qwen3-8B", "revision": "v2"}}, True),
-        ({"accelerator": "NVIDIA-H200"}, True),
-        ({"parallelism": {"tensor": 2}}, True),
-        ({"tuning": {"generation": 2}}, True),
-        ({"cache": {"layers": {"exclude": ["Triton"]}}}, True),
-        ({"pod": {"volumes": [{"name": "v", "emptyDir": {}}]}}, True),
-    ],
-)
-def test_what_is_in_the_key(change: dict[str, Any], another: bool) -> None:
-    before, after = (key_of(spec_of(inference_deployment(**spec)), 1) for spec in (BASE, {**BASE, **change}))
-    assert (before != after) is another
+def test_what_shapes_no_job_changes_no_name() -> None:
+    base = inference_deployment(**BOTH)
+    metadata = {"labels": {"app": "other"}, "annotations": {"a": "b"}}
+    other = json.loads(json.dumps({**WHOLE, "metadata": metadata}))
+    container(other)["livenessProbe"]["periodSeconds"] = 1
+    other["spec"]["topologySpreadConstraints"] = []
+    changed = inference_deployment(**{**BOTH, "template": other}, replicas=7, tuning={"timeout": "5m"})
+    assert cache_name(snapshot_of(changed)) == cache_name(snapshot_of(base))
+    assert key_in(changed) == key_in(base)
+    queued = inference_deployment(**BOTH, tuning={"template": {"metadata": {"labels": {"queue": "q"}}}})
+    assert cache_name(snapshot_of(queued)) != cache_name(snapshot_of(base))

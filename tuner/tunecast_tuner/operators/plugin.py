@@ -21,7 +21,7 @@ DISTRIBUTION = {
 def objection(environment: Mapping[str, str]) -> str:
     """Why an engine with these variables wouldn't find the plugin; empty where it would."""
     if environment.get(PLUGIN_VARIABLE):
-        return f"{PLUGIN_VARIABLE} is set by the image or in engine.env, and the plugin that loads tactics needs it"
+        return f"{PLUGIN_VARIABLE} is set by the image or its container, and the plugin that loads tactics needs it"
     allowed = environment.get(ALLOWED)
     if allowed is not None and MODULE not in allowed.split(","):
         return f"{ALLOWED} leaves out the plugin that loads tactics: add {MODULE} to it"

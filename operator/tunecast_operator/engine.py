@@ -1,0 +1,158 @@
+"""The engine in a pod template: which container runs it, and what its command line says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunecast_cache.command_line import CommandLine, default_entrypoint, read, starts_engine, variables
+from tunecast_cache.errors import CommandLineError, TunecastError
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.layers import RESERVED_VARIABLES
+from tunecast_cache.listen import is_loopback, listen
+from tunecast_operator import conditions as c
+from tunecast_operator.api.engine import EngineSettings
+from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
+
+Object = Mapping[str, Any]
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
+# Flags of replicas that span pods.
+_UNSUPPORTED = {
+    "--node-rank": "replicas that span nodes are not in this release",
+    "--data-parallel-rank": "replicas that span pods are not in this release",
+    "--data-parallel-start-rank": "replicas that span pods are not in this release",
+    "--data-parallel-external-lb": "replicas that span pods are not in this release",
+    "--data-parallel-hybrid-lb": "replicas that span pods are not in this release",
+    "--data-parallel-multi-port-external-lb": "an engine with several ports can't be asked for its health",
+}
+
+
+class SpecError(TunecastError):
+    """The message says which field can't work, and what to write instead."""
+
+    reason = c.INVALID_SPEC
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine's container as its template has it, and what it says."""
+
+    container: Object
+    words: tuple[str, ...]  # the whole serving command line, as the kubelet gets it: with $(VARIABLES)
+    entrypoint: tuple[str, ...]  # the image's, where the container has no command
+    line: CommandLine
+    notes: tuple[str, ...]  # what its user should know
+
+    @property
+    def name(self) -> str:
+        return str(self.container["name"])
+
+    @property
+    def env(self) -> list[dict[str, Any]]:
+        return list(self.container.get("env") or ())
+
+    @property
+    def health(self) -> dict[str, Any]:
+        """How the kubelet asks whether the engine has started: by /health, or as another probe of the pod does.
+
+        An engine that listens on a loopback address alone can't be reached by the kubelet.
+        """
+        if not is_loopback(self.line.host or ""):
+            port = {"path": "/health", "port": self.line.port}
+            return {"httpGet": {**port, "scheme": "HTTPS"} if self.line.scheme == "https" else port}
+        probes = [self.container[probe] for probe in PROBES if self.container.get(probe)]
+        return next(({name: probe[name]} for probe in probes for name in HANDLERS if name in probe), {})
+
+
+def engine_of(template: Object, settings: EngineSettings) -> Engine:
+    """Finds the engine in a pod template, and reads its command line.
+
+    Raises:
+        SpecError: there is no such container, its command line can't be read, or it asks for what can't work.
+    """
+    container = _container(template, settings.container)
+    command, args = list(container.get("command") or ()), list(container.get("args") or ())
+    try:
+        environment = variables(container.get("env") or ())
+        entrypoint = () if command else _entrypoint(container, args, settings)
+        runs_arguments = not command and not entrypoint and starts_engine(args, environment)
+        line = read(args if runs_arguments else command, () if runs_arguments else args, environment, entrypoint)
+        found = Engine(container, (*(command or entrypoint), *args), entrypoint, line, ())
+        _check(found)
+    except CommandLineError as error:
+        raise SpecError(f"container {container['name']}: {error}") from error
+    return replace(found, notes=tuple(_notes(found, settings, runs_arguments=runs_arguments)))
+
+
+def _entrypoint(container: Object, args: Sequence[str], settings: EngineSettings) -> tuple[str, ...]:
+    return tuple(settings.entrypoint or ()) or default_entrypoint(str(container.get("image", "")), args)
+
+
+def _container(template: Object, name: str | None) -> Object:
+    containers: list[Object] = list((template.get("spec") or {}).get("containers") or ())
+    if name is not None:
+        chosen = [container for container in containers if container["name"] == name]
+    else:
+        chosen = containers if len(containers) == 1 else [c for c in containers if accelerators(c) or claims(c)]
+    if len(chosen) != 1:
+        names = ", ".join(container["name"] for container in containers)
+        raise SpecError(f"which container of {names or 'none'} runs vLLM? name it in spec.engine.container")
+    return chosen[0]
+
+
+def accelerators(container: Object) -> dict[str, str]:
+    """Extended resources that a container asks for, such as nvidia.com/gpu, and how many."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
+    return {n: str(v) for n, v in asked.items() if n not in ORDINARY_RESOURCES and not n.startswith("hugepages-")}
+
+
+def claims(container: Object) -> list[Object]:
+    """The resource claims of a pod that a container uses."""
+    return list((container.get("resources") or {}).get("claims") or ())
+
+
+def _check(engine: Engine) -> None:
+    line = engine.line
+    if not is_loopback(line.host or "") and (why := listen(line).refusal()):
+        raise SpecError(f"container {engine.name}: {why}")
+    for flag, why in _UNSUPPORTED.items():
+        if line.options.get(flag, ("false",)) != ("false",):
+            raise SpecError(f"{flag}: {why}: leave it out")
+    if (line.number("--nnodes") or 1) > 1:
+        raise SpecError("--nnodes: replicas that span nodes are not in this release: leave it out")
+    if (line.number("--data-parallel-size-local") or line.data) < line.data:
+        raise SpecError("--data-parallel-size-local: replicas that span pods are not in this release: leave it out")
+    directory = line.compile_cache_directory
+    if directory and not f"{directory}/".startswith(f"{MOUNT_PATH}/"):
+        raise SpecError(
+            f"--compilation-config puts cache_dir at {directory}, which no bundle holds: leave cache_dir out"
+        )
+    if own := sorted(RESERVED_VARIABLES & line.assigned.keys()):
+        raise SpecError(f"the command line sets {own[0]}, which places Tunecast's caches: leave it out")
+
+
+def check_probes(engine: Engine) -> None:
+    """Raises SpecError where the kubelet has no way to learn that a replica's engine has started."""
+    if not engine.container.get("startupProbe") and not engine.health:
+        why = listen(engine.line).refusal()
+        raise SpecError(f"container {engine.name}: {why}; or add a startupProbe with exec, where a proxy is before it")
+
+
+def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) -> Iterator[str]:
+    yield from engine.line.notes
+    for variable in engine.env:
+        if variable["name"] in RESERVED_VARIABLES:
+            yield (
+                f"variable {variable['name']} of container {engine.name} is replaced: Tunecast keeps the engine's"
+                f" caches below {MOUNT_PATH}"
+            )
+    if runs_arguments:
+        yield (
+            f"the ENTRYPOINT of {engine.container.get('image')} isn't known, so ranks start the args of container"
+            f" {engine.name} without it: set spec.engine.entrypoint if it does more than to run them"
+        )
+    if settings.entrypoint and not engine.entrypoint:
+        yield f"spec.engine.entrypoint has no effect, since container {engine.name} has a command"

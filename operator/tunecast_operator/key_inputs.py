@@ -1,0 +1,190 @@
+"""Everything in a spec that decides whether a bundle fits a replica, and nothing else. Pure.
+
+A difference that no compiled file depends on would tune for nothing; one that is left out would share a bundle between
+engines that need different ones. Each entry of the lists has a test that says why it is there.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunecast_cache.layers import RESERVED_VARIABLES
+from tunecast_cache.secret_names import holds_password, names_secret
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.engine import Engine, accelerators, claims
+
+Object = Mapping[str, Any]
+COSMETIC_FLAGS = frozenset({
+    "--allow-credentials", "--allowed-headers", "--allowed-methods", "--allowed-origins", "--api-key",
+    "--chat-template", "--chat-template-content-format", "--collect-detailed-traces", "--default-chat-template-kwargs",
+    "--disable-access-log-for-endpoints", "--disable-fastapi-docs", "--disable-log-requests", "--disable-log-stats",
+    "--disable-uvicorn-access-log", "--enable-auto-tool-choice", "--enable-force-include-usage",
+    "--enable-log-deltas", "--enable-log-outputs", "--enable-log-requests", "--enable-prompt-tokens-details",
+    "--enable-request-id-headers", "--enable-server-load-tracking", "--enable-ssl-refresh", "--hf-token", "--host",
+    "--log-config-file", "--log-error-stack", "--log-level", "--max-log-len", "--otlp-traces-endpoint", "--port",
+    "--reasoning-parser", "--response-role", "--root-path", "--served-model-name", "--show-hidden-metrics-for-version",
+    "--shutdown-timeout", "--ssl-ca-certs", "--ssl-cert-reqs", "--ssl-certfile", "--ssl-ciphers", "--ssl-keyfile",
+    "--tool-call-parser", "--tool-server", "--uvicorn-log-level",
+})  # fmt: skip
+# Patterns of names.
+COSMETIC_VARIABLES = (
+    "DO_NOT_TRACK", "HF_HUB_DISABLE_*", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_ETAG_TIMEOUT",
+    "HF_XET_*", "LANG", "LC_*", "NCCL_DEBUG*", "OTEL_*", "PYTHONUNBUFFERED", "TERM", "TZ", "VLLM_CONFIGURE_LOGGING",
+    "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_*", "VLLM_NO_USAGE_STATS", "VLLM_USAGE_SOURCE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+# Facts of one pod, which differ between replicas of one template.
+PER_POD_VARIABLES = (
+    "VLLM_DP_RANK*", "VLLM_EC_SIDE_CHANNEL_*", "VLLM_HOST_IP", "VLLM_LOOPBACK_IP", "VLLM_NIXL_SIDE_CHANNEL_*",
+    "VLLM_P2P_SIDE_CHANNEL_*", "VLLM_PORT", "VLLM_PROCESS_NAME_PREFIX",
+)  # fmt: skip
+# Volumes with nothing that an engine compiles from: scratch space, what the pod is told of itself, secrets.
+_IGNORED_VOLUMES = ("emptyDir", "secret", "downwardAPI", "ephemeral")
+_IGNORED_SOURCES = ("secret", "downwardAPI", "serviceAccountToken", "podCertificate", "clusterTrustBundle")
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])")
+_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_GPU_LABEL = re.compile(r"gpu|accelerator", re.IGNORECASE)
+
+
+def key_inputs(spec: InferenceDeploymentSpec, engine: Engine) -> dict[str, Any]:
+    """What the key is a digest of, by name."""
+    pod = spec.template["spec"]
+    return {
+        "image": engine.container.get("image"),
+        "launcher": engine.line.launcher,
+        "model": engine.line.model,
+        "options": options(engine),
+        "preparation": engine.line.preparation,
+        "environment": environment(engine),
+        "environmentFrom": list(_environment_from(engine.container)),
+        "devices": accelerators(engine.container),
+        "claims": _claims(pod, engine.container),
+        "gpuSelectors": _gpu_selectors(pod),
+        "volumes": _volumes(pod, engine.container),
+        "initContainers": _init_containers(pod, engine.container),
+        "runtimeClassName": pod.get("runtimeClassName"),
+        "workload": spec.tuning.workload,
+        "generation": spec.tuning.generation,
+        "excludedLayers": sorted(spec.cache.layers.exclude),
+    }
+
+
+def options(engine: Engine) -> dict[str, list[str]]:
+    """Flags in one spelling: order, spaces, prefixes and how a number or JSON is written make no difference."""
+    found = engine.line.options
+    return {f: [_canonical(v) for v in found[f]] for f in sorted(found) if f not in COSMETIC_FLAGS and f != "--model"}
+
+
+def _canonical(value: str) -> str:
+    if number := _NUMBER.fullmatch(value):
+        return str(int(float(number[1]) * _UNITS[number[2]]))
+    if value.lstrip().startswith(("{", "[")):
+        try:
+            return json.dumps(json.loads(value), sort_keys=True, separators=(",", ":"))
+        except ValueError:
+            return value
+    return value
+
+
+def environment(engine: Engine) -> dict[str, Any]:
+    """Variables by name: a literal value, a reference to a ConfigMap, or null for a secret, whose value is left out."""
+    assigned = [{"name": name, "value": value} for name, value in engine.line.assigned.items()]
+    found = {v["name"]: v for v in [*engine.env, *assigned] if counts(v)}
+    return {name: _value(variable) for name, variable in sorted(found.items())}
+
+
+def counts(variable: Object) -> bool:
+    """Whether an engine's compiled files may depend on a variable; a fieldRef is a fact of one pod."""
+    name, source = str(variable["name"]), variable.get("valueFrom") or {}
+    if name in RESERVED_VARIABLES or {"fieldRef", "resourceFieldRef"} & source.keys():
+        return False
+    return not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*COSMETIC_VARIABLES, *PER_POD_VARIABLES))
+
+
+def _value(variable: Object) -> Any:
+    source = variable.get("valueFrom") or {}
+    value = str(variable.get("value", ""))
+    if "secretKeyRef" in source or names_secret(variable["name"]) or holds_password(value):
+        return None
+    return source or value
+
+
+def _environment_from(container: Object) -> Iterator[Object]:
+    """ConfigMaps by name, as the operator reads none; a Secret's name says nothing of its values."""
+    for source in container.get("envFrom") or ():
+        prefix = {"prefix": source["prefix"]} if source.get("prefix") else {}
+        if "configMapRef" in source:
+            yield {"configMap": source["configMapRef"].get("name"), **prefix}
+        else:
+            yield {"secret": True, **prefix}
+
+
+def _claims(pod: Object, container: Object) -> list[Object]:
+    """What the claims of the container stand for, whatever the pod calls them."""
+    names = {claim["name"]: claim for claim in pod.get("resourceClaims") or ()}
+    found = []
+    for claim in claims(container):
+        source = {name: value for name, value in names.get(claim["name"], {}).items() if name != "name"}
+        found.append({**source, **({"request": claim["request"]} if claim.get("request") else {})})
+    return sorted(found, key=json.dumps)
+
+
+def _gpu_selectors(pod: Object) -> dict[str, list[str]]:
+    """Which GPU the pod asks for by labels of nodes."""
+    found: dict[str, set[str]] = {n: {v} for n, v in (pod.get("nodeSelector") or {}).items() if _GPU_LABEL.search(n)}
+    required = ((pod.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for expression in term.get("matchExpressions") or ():
+            if _GPU_LABEL.search(expression["key"]):
+                words = (f"{expression['operator']} {value}" for value in expression.get("values") or ("",))
+                found.setdefault(expression["key"], set()).update(words)
+    return {name: sorted(values) for name, values in sorted(found.items())}
+
+
+def _volumes(pod: Object, container: Object) -> list[Object]:
+    """Volumes with files that the engine may read, such as a model or a configuration, by where they are mounted."""
+    volumes = {volume["name"]: volume for volume in pod.get("volumes") or ()}
+    found = []
+    for mount in container.get("volumeMounts") or ():
+        source = _source(volumes.get(mount["name"], {}))
+        if source:
+            where = {name: value for name, value in mount.items() if name in {"mountPath", "subPath", "subPathExpr"}}
+            found.append({**where, "source": source})
+    return sorted(found, key=lambda volume: str(volume["mountPath"]))
+
+
+def _source(volume: Object) -> Object:
+    source = {name: value for name, value in volume.items() if name not in ("name", *_IGNORED_VOLUMES) and value}
+    if "projected" in source:
+        parts = [part for part in source["projected"].get("sources") or () if not set(_IGNORED_SOURCES) & part.keys()]
+        return {"projected": parts} if parts else {}
+    return source
+
+
+def _init_containers(pod: Object, container: Object) -> list[Object]:
+    """Ordinary init containers that write to a volume of the engine's: they may bring its model."""
+    mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
+    return [
+        {
+            "image": init.get("image"),
+            "command": init.get("command") or [],
+            "args": init.get("args") or [],
+            "environment": {v["name"]: _value(v) for v in sorted(init.get("env") or (), key=_name) if counts(v)},
+        }
+        for init in pod.get("initContainers") or ()
+        if init.get("restartPolicy") != "Always" and mounted & {m["name"] for m in _writable(init)}
+    ]
+
+
+def _writable(init: Object) -> Sequence[Object]:
+    return [mount for mount in init.get("volumeMounts") or () if not mount.get("readOnly")]
+
+
+def _name(variable: Object) -> str:
+    return str(variable["name"])

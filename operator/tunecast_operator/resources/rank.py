@@ -1,0 +1,125 @@
+"""The pod of a rank: a replica's, with another entry point and without what serves clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunecast_cache.job import SETTINGS_DIRECTORY, TEMPORARY_DIRECTORY
+from tunecast_operator.api.inference_deployment import RankTemplate
+from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.engine import Engine
+from tunecast_operator.resources.annotations import rank_annotations, rank_labels
+from tunecast_operator.resources.init_container import InitContainer, init_container
+from tunecast_operator.resources.pod import with_cache
+
+TOOLS_DIRECTORY = "/run/tunecast/tools"
+TOOLS_VOLUME = "tunecast-tools"
+SETTINGS_VOLUME = "tunecast-job"
+TEMPORARY_VOLUME = "tunecast-tmp"
+SECRETS_DIRECTORY = "/run/tunecast/secrets"
+# What serves clients, and what a Job's pods can't have.
+_CONTAINER_LEAVES_OUT = {
+    "lifecycle", "livenessProbe", "ports", "readinessProbe", "restartPolicy", "restartPolicyRules", "startupProbe",
+}  # fmt: skip
+# Ranks find each other by names of their own, and two of one node would take the same ports of the host's network.
+_POD_LEAVES_OUT = {
+    "activeDeadlineSeconds", "affinity", "containers", "hostNetwork", "hostname", "hostnameOverride", "initContainers",
+    "readinessGates", "restartPolicy", "schedulingGates", "setHostnameAsFQDN", "subdomain",
+    "terminationGracePeriodSeconds", "topologySpreadConstraints", "volumes",
+}  # fmt: skip
+Object = Mapping[str, Any]
+
+
+def rank_template(template: Object, engine: Engine, laid_over: RankTemplate) -> dict[str, Any]:
+    """What ranks keep of a pod template, with ``tuning.template`` laid over it.
+
+    The engine's container stays, as do ordinary init containers, since they may fetch weights, and the volumes of both.
+    """
+    pod = template["spec"]
+    container = {name: value for name, value in engine.container.items() if name not in _CONTAINER_LEAVES_OUT}
+    init = [i for i in pod.get("initContainers") or () if i.get("restartPolicy") != "Always"]
+    mounted = {mount["name"] for c in (container, *init) for mount in c.get("volumeMounts") or ()}
+    mounted |= {device["name"] for c in (container, *init) for device in c.get("volumeDevices") or ()}
+    optional = {
+        "affinity": _affinity(pod.get("affinity") or {}),
+        "initContainers": init,
+        "volumes": [volume for volume in pod.get("volumes") or () if volume["name"] in mounted],
+        "nodeSelector": {**(pod.get("nodeSelector") or {}), **laid_over.spec.node_selector},
+        "tolerations": [*(pod.get("tolerations") or ()), *laid_over.spec.tolerations],
+        "priorityClassName": laid_over.spec.priority_class_name or pod.get("priorityClassName"),
+    }
+    kept = {name: value for name, value in pod.items() if name not in {*_POD_LEAVES_OUT, *optional}}
+    own = (template.get("metadata") or {}).get("annotations") or {}
+    return {
+        "metadata": {
+            "labels": rank_labels(laid_over.metadata.labels),
+            "annotations": rank_annotations(own, laid_over.metadata.annotations),
+        },
+        "spec": {**kept, "containers": [container], **{name: value for name, value in optional.items() if value}},
+    }
+
+
+def _affinity(affinity: Object) -> dict[str, Any]:
+    """That of nodes: pods are attracted and kept apart by labels that ranks don't have."""
+    return {"nodeAffinity": affinity["nodeAffinity"]} if affinity.get("nodeAffinity") else {}
+
+
+def rank_pod(
+    spec: KernelCacheSpec, engine: Engine, settings_secret: str, subdomain: str, init: InitContainer
+) -> dict[str, Any]:
+    """The pod spec of a rank: its tools, its settings, and no Kubernetes credentials.
+
+    The tools' container has the administrator's resources and security context, and no environment: it only copies.
+    """
+    pod = with_cache(spec.template["spec"], engine, {})
+    (container,) = pod["containers"]
+    secrets = _secrets(engine)
+    container = {
+        **{name: value for name, value in container.items() if name != "args"},
+        "command": ["python3", "-B", TOOLS_DIRECTORY, "--", *engine.words],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            *container["volumeMounts"],
+            {"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY, "readOnly": True},
+            {"name": SETTINGS_VOLUME, "mountPath": SETTINGS_DIRECTORY, "readOnly": True},
+            {"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_DIRECTORY},
+            *({"name": volume, "mountPath": path, "readOnly": True} for volume, path, _ in secrets),
+        ],
+    }
+    tools = {
+        **init_container("tunecast-tools", init, pod.get("securityContext")),
+        "args": ["tools", TOOLS_DIRECTORY],
+        "volumeMounts": [{"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY}],
+    }
+    return {
+        **pod,
+        "containers": [container],
+        "initContainers": [tools, *(pod.get("initContainers") or ())],
+        "volumes": [
+            *pod["volumes"],
+            {"name": TOOLS_VOLUME, "emptyDir": {}},
+            {"name": TEMPORARY_VOLUME, "emptyDir": {}},
+            {"name": SETTINGS_VOLUME, "secret": {"secretName": settings_secret}},
+            *({"name": volume, "secret": {"secretName": secret, "optional": True}} for volume, _, secret in secrets),
+        ],
+        "automountServiceAccountToken": False,
+        "restartPolicy": "Never",
+        "subdomain": subdomain,
+        "terminationGracePeriodSeconds": 30,
+    }
+
+
+def _secrets(engine: Engine) -> Sequence[tuple[str, str, str]]:
+    """Secrets that become variables as a whole, mounted too: volume, path and Secret.
+
+    The rank learns by the files which values must never be staged; the operator doesn't read Secrets.
+    """
+    sources = engine.container.get("envFrom") or ()
+    names = dict.fromkeys(str(s["secretRef"].get("name")) for s in sources if s.get("secretRef"))
+    return [(f"tunecast-secret-{n}", f"{SECRETS_DIRECTORY}/{n}", name) for n, name in enumerate(names)]
+
+
+def secret_directories(engine: Engine) -> list[str]:
+    """Where a rank finds the values of those Secrets."""
+    return [path for _, path, _ in _secrets(engine)]

@@ -1,0 +1,86 @@
+"""The pod template of replicas: the user's own, with what puts the cache in place before the engine starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunecast_cache import layers
+from tunecast_cache.key import MOUNT_PATH
+from tunecast_cache.trust import CONFIG_MAP
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.engine import Engine
+from tunecast_operator.identity import CONTAINER_ANNOTATION, DEPLOYMENT_LABEL, KEY_LABEL
+from tunecast_operator.resources.annotations import replica_annotations
+from tunecast_operator.resources.init_container import extra_mounts, extra_volumes, init_container, told_by_pod
+from tunecast_operator.resources.pod import CACHE_VOLUME, with_cache
+from tunecast_operator.resources.revision import Revision
+
+INIT = "tunecast-init"
+TRUST_VOLUME = "tunecast-trust"
+TRUST_DIRECTORY = "/etc/tunecast/trust"
+TEMPORARY_VOLUME = "tunecast-init-tmp"
+# A cold start may take an hour (a whole JIT build); a warm one is seen within two seconds.
+STARTUP = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 1800}
+
+
+def selector(name: str) -> dict[str, str]:
+    return {DEPLOYMENT_LABEL: name}
+
+
+def replica_template(name: str, spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
+    """The template that the Deployment ``name`` gets."""
+    metadata, pod = spec.template.get("metadata") or {}, _pod(spec, engine, revision)
+    annotations = replica_annotations(metadata.get("annotations") or {}, pod["volumes"])
+    kept = {"finalizers": metadata["finalizers"]} if metadata.get("finalizers") else {}
+    return {
+        "metadata": {
+            **kept,
+            "labels": {**(metadata.get("labels") or {}), **selector(name), KEY_LABEL: revision.key},
+            "annotations": {**annotations, CONTAINER_ANNOTATION: engine.name},
+        },
+        "spec": pod,
+    }
+
+
+def _pod(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
+    pod = with_cache(spec.template["spec"], engine, revision.environment)
+    if not engine.container.get("startupProbe"):
+        probe = {**engine.health, **STARTUP}
+        pod["containers"] = [{**c, "startupProbe": probe} if c["name"] == engine.name else c for c in pod["containers"]]
+    # The last one: sidecars that started before it, such as a mesh's proxy, have made its network by then.
+    pod["initContainers"] = [*(pod.get("initContainers") or ()), _init_container(spec, engine, revision)]
+    pod["volumes"] += [
+        {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
+        {"name": TEMPORARY_VOLUME, "emptyDir": {}},
+        *extra_volumes(revision.init_container),
+    ]
+    return pod
+
+
+def _init_container(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
+    environment = {
+        "TUNECAST_KEY": revision.key,
+        "TUNECAST_MOUNT_PATH": MOUNT_PATH,
+        "TUNECAST_ON_FAILURE": spec.cache.on_failure,
+        "TUNECAST_EXCLUDED_LAYERS": ",".join(spec.cache.layers.exclude),
+        "TUNECAST_PYCACHE": "true" if layers.PYCACHE_VARIABLE in revision.environment else "false",
+    }
+    namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    secret = spec.cache.credentials_secret
+    credentials = [{"secretRef": {"name": secret.name, "optional": True}}] if secret else []
+    settings = revision.init_container
+    limited = "ephemeral-storage" in ((engine.container.get("resources") or {}).get("limits") or {})
+    env_from = [*settings.extra_env_from, *credentials]
+    variables = ({"name": name, "value": value} for name, value in sorted(environment.items()) if value)
+    return {
+        **init_container(INIT, revision.init, spec.template["spec"].get("securityContext")),
+        "args": ["fetch"],
+        **({"envFrom": env_from} if env_from else {}),
+        "env": [*settings.extra_env, namespace, *variables, *told_by_pod(engine.name if limited else None)],
+        "volumeMounts": [
+            {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
+            {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},
+            {"name": TEMPORARY_VOLUME, "mountPath": "/tmp"},  # noqa: S108 - the container's own
+            *extra_mounts(settings),
+        ],
+    }

@@ -1,0 +1,44 @@
+"""What a template was rendered with, kept as an annotation, so that an operator upgrade changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunecast_cache.errors import MalformedError
+from tunecast_cache.records import canonical, decode
+from tunecast_operator.identity import REVISION_ANNOTATION
+from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
+
+RENDERER = 1  # raise it when the same spec renders another template: existing revisions then stay as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    spec: str  # identity.template_digest
+    key: str
+    key_version: int
+    init_image: str
+    init_pull_policy: str
+    environment: dict[str, str]  # variables that a proof asked for, such as PYTHONPYCACHEPREFIX
+    held: bool  # waits with zero replicas for its first cache
+    port: int  # where the engine serves
+    tls: bool = False
+    renderer: int = RENDERER
+    init_container: ContainerSettings = field(default_factory=ContainerSettings)
+
+    @property
+    def init(self) -> InitContainer:
+        return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
+
+    def to_text(self) -> str:
+        return canonical(self).decode()
+
+
+def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
+    """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
+    text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION, "")
+    try:
+        return decode(Revision, text.encode(), REVISION_ANNOTATION)
+    except MalformedError:
+        return None

@@ -1,0 +1,44 @@
+"""The spec of a KernelCache: what shapes its Job, taken from an InferenceDeployment. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.engine import Engine
+from tunecast_operator.identity import digest
+from tunecast_operator.resources.rank import rank_template
+
+
+def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_version: int) -> dict[str, Any]:
+    """The snapshot that a KernelCache is made with."""
+    tuning = spec.model_dump(mode="json", by_alias=True, exclude_none=True)["tuning"]
+    snapshot = {
+        "key": key,
+        "keyVersion": key_version,
+        "model": engine.line.model,
+        "template": rank_template(spec.template, engine, spec.tuning.template),
+        "engine": {
+            "container": engine.name,
+            **({"entrypoint": list(engine.entrypoint)} if engine.entrypoint else {}),
+        },
+        **{name: tuning[name] for name in ("workload", "ranks", "generation", "timeout", "queueTimeout", "attempts")},
+        "excludeLayers": spec.cache.layers.exclude,
+    }
+    return snapshot | ({"sweep": tuning["sweep"]} if tuning.get("sweep") else {})
+
+
+def cache_name(snapshot: Mapping[str, Any]) -> str:
+    """Names a KernelCache after all that shapes its Job: "qwen3-30b-a3b-" and ten hex digits.
+
+    How long and how often it may try shapes nothing, and neither do annotations, so IDs that differ only there share
+    one.
+    """
+    shape = {name: value for name, value in snapshot.items() if name not in {"timeout", "queueTimeout", "attempts"}}
+    metadata = {name: value for name, value in shape["template"]["metadata"].items() if name != "annotations"}
+    shape["template"] = {**shape["template"], "metadata": metadata}
+    slug = re.sub(r"[^a-z0-9]+", "-", snapshot["model"].rsplit("/", 1)[-1].lower()).strip("-")[:24].strip("-")
+    slug = slug if slug[:1].isalpha() else f"m-{slug}".rstrip("-")
+    return f"{slug}-{digest(shape)[:10]}"

@@ -1,0 +1,108 @@
+"""Pods in the shapes that the field uses, pasted as they are: each does what docs/compatibility.md says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.kubectl import CommandError, Kubectl
+from support.docs import tables
+from support.driver import Driver
+from support.s3 import S3
+from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, POD, Object
+from tunecast_operator.conditions import find
+from tunecast_operator.matching import matches
+
+pytestmark = pytest.mark.integration
+PODS = Path(__file__).resolve().parents[1] / "data" / "pods"
+OUTCOMES = {name.strip("`"): outcome for name, _, outcome in tables("compatibility.md")["Pods"]}
+FIELD = [name for name in OUTCOMES if not name.startswith("mistake-")]
+
+
+@pytest.fixture(scope="module")
+def driver(kubernetes: Kubectl, s3: S3) -> Iterator[Driver]:
+    kubernetes("create", "namespace", "pods")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment.items():
+            patch.setenv(name, value)
+        yield Driver(kubernetes.environment["KUBECONFIG"], s3.settings(), "pods")
+
+
+def pasted(name: str) -> Object:
+    """The InferenceDeployment whose template is the file as it is; its second document has ``spec.engine``."""
+    template, *more = yaml.safe_load_all((PODS / f"{name}.yaml").read_text())
+    return {
+        "apiVersion": INFERENCE_DEPLOYMENT.api_version,
+        "kind": INFERENCE_DEPLOYMENT.name,
+        "metadata": {"name": name[:40].rstrip("-"), "namespace": "pods"},
+        "spec": {"template": template, **(more[0] if more else {})},
+    }
+
+
+def missing(wanted: Any, kept: Any, path: str = "template") -> list[str]:
+    """Paths of ``wanted`` that aren't in ``kept``, or differ; lists of names may have more."""
+    if isinstance(wanted, dict):
+        kept = kept or {}
+        return [p for k, v in wanted.items() if v not in (None, {}, []) for p in missing(v, kept.get(k), f"{path}.{k}")]
+    if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict) and "name" in wanted[0]:
+        named = {item["name"]: item for item in kept or ()}
+        return [p for item in wanted for p in missing(item, named.get(item["name"]), f"{path}[{item['name']}]")]
+    return [] if matches({"": wanted}, {"": kept}) else [path]
+
+
+def outcome(driver: Driver, kubectl: Kubectl, name: str) -> tuple[str, str]:
+    """What a user sees: (works, notes), or (refused, why)."""
+    found = pasted(name)
+    try:
+        kubectl.apply(found)
+    except CommandError as error:
+        return "refused", str(error)
+    driver.step()
+    status = (driver.plain.get(INFERENCE_DEPLOYMENT, "pods", found["metadata"]["name"]) or {})["status"]
+    stalled = find(status, "Stalled")
+    if stalled["status"] == "True":
+        return "refused", f"{stalled['reason']}: {stalled['message']}"
+    return "works", "; ".join(status.get("notes", ()))
+
+
+def test_the_table_has_every_pod_and_most_of_the_fields_work() -> None:
+    assert sorted(OUTCOMES) == sorted(path.stem for path in PODS.glob("*.yaml"))
+    works = [name for name in FIELD if OUTCOMES[name].startswith("works")]
+    assert len(FIELD) >= 30
+    assert len(works) >= 0.8 * len(FIELD)
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_pasted_pod_does_what_the_table_says(driver: Driver, kubernetes: Kubectl, name: str) -> None:
+    expected = OUTCOMES[name]
+    verdict, words = outcome(driver, kubernetes, name)
+    assert expected.split(":")[0].split(",")[0] == verdict, words
+    quoted = re.findall(r"`([^`]+)`", expected)
+    assert [part for part in quoted if part not in words] == [], words
+    if verdict == "works":
+        assert bool(words) == bool(quoted), words
+        check_children(driver, name)
+
+
+def check_children(driver: Driver, name: str) -> None:
+    """The API server took the Deployment, with all that was written, and the Job of its ranks."""
+    owner = pasted(name)
+    live = driver.plain.get(DEPLOYMENT, "pods", owner["metadata"]["name"])
+    assert live is not None
+    replaced = {"VLLM_CACHE_ROOT", "TRITON_CACHE_DIR"}
+    for container in owner["spec"]["template"]["spec"]["containers"]:
+        container["env"] = [v for v in container.get("env", ()) if v["name"] not in replaced]
+    assert missing(owner["spec"]["template"], live["spec"]["template"]) == []
+    status = (driver.plain.get(INFERENCE_DEPLOYMENT, "pods", owner["metadata"]["name"]) or {})["status"]
+    assert status["model"]
+    driver.until(lambda: driver.plain.get(JOB, "pods", f"{status['kernelCache']}-1"), "ranks are asked for")
+    (cache,) = (c for c in driver.plain.list(KERNEL_CACHE, "pods") if c["metadata"]["name"] == status["kernelCache"])
+    assert cache["spec"]["model"] == status["model"]
+    for kind in (INFERENCE_DEPLOYMENT, KERNEL_CACHE):
+        driver.plain.delete(kind, "pods", status["kernelCache"] if kind is KERNEL_CACHE else owner["metadata"]["name"])
+    driver.until(lambda: not driver.plain.list(POD, "pods"), "its pods are gone")

@@ -1,0 +1,118 @@
+"""Which container of a pod template runs the engine, and what about it can't work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.objects import pod_template
+from tunecast_operator.api.engine import EngineSettings
+from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
+
+GPU = {"limits": {"nvidia.com/gpu": 1}}
+
+
+def container(name: str, *args: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "image": "i", "command": ["vllm", "serve", "m"], "args": list(args), **more}
+
+
+def found(*containers: dict[str, Any], **settings: Any) -> Engine:
+    engine = engine_of({"spec": {"containers": list(containers)}}, EngineSettings(**settings))
+    check_probes(engine)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("containers", "settings", "name"),
+    [
+        ([container("a")], {}, "a"),
+        ([container("a"), container("b", resources=GPU)], {}, "b"),
+        ([container("a"), container("b", resources={"requests": {"amd.com/gpu": "1"}})], {}, "b"),
+        ([container("a", resources={"claims": [{"name": "g"}]}), container("b")], {}, "a"),
+        ([container("a", resources=GPU), container("b")], {"container": "b"}, "b"),
+        ([container("a"), container("b", resources={"limits": {"hugepages-2Mi": "1Gi"}})], {"container": "a"}, "a"),
+    ],
+)
+def test_the_engine_is_named_alone_or_has_the_accelerator(
+    containers: list[dict[str, Any]], settings: dict[str, Any], name: str
+) -> None:
+    assert found(*containers, **settings).name == name
+
+
+@pytest.mark.parametrize(
+    ("containers", "settings"),
+    [
+        ([], {}),
+        ([container("a"), container("b")], {}),
+        ([container("a", resources=GPU), container("b", resources=GPU)], {}),
+        ([container("a")], {"container": "z"}),
+    ],
+)
+def test_a_template_that_does_not_tell_its_engine_is_refused(
+    containers: list[dict[str, Any]], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(SpecError, match=r"name it in spec\.engine\.container"):
+        found(*containers, **settings)
+
+
+def test_the_entrypoint_of_an_image_is_known_or_given() -> None:
+    bare = {"name": "a", "image": "vllm/vllm-openai:v0.26.0", "args": ["m", "-tp=2"]}
+    assert found(bare).words == ("vllm", "serve", "m", "-tp=2")
+    other = {**bare, "image": "registry.example/vllm:1"}
+    assert found(other, entrypoint=["/start", "vllm", "serve"]).words[:2] == ("/start", "vllm")
+    with pytest.raises(SpecError, match=r"container a: .*set spec\.engine\.entrypoint"):
+        found(other)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--uds=/run/s"], "--uds"),
+        (["--ssl-certfile=c", "--ssl-cert-reqs=2"], "--ssl-cert-reqs"),
+        (["--headless"], "--headless"),
+        (["--grpc"], "--grpc"),
+        (["--nnodes=2"], "--nnodes"),
+        (["-r", "0"], "--node-rank"),
+        (["-dp=4", "-dpl=2"], "--data-parallel-size-local"),
+        (["--data-parallel-rank=1"], "--data-parallel-rank"),
+        (["-dph"], "--data-parallel-hybrid-lb"),
+        (['--compilation-config={"cache_dir": "/cache/compile"}'], "leave cache_dir out"),
+        (["--host=127.0.0.1"], "startupProbe"),
+        (["--host", "localhost"], "startupProbe"),
+        (["--host=::1"], "startupProbe"),
+        (["--config=/c"], "write its settings as flags"),
+    ],
+)
+def test_what_can_not_work_is_refused_and_says_what_to_write(args: list[str], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        found(container("a", *args))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-dp=4"],
+        ["-dp=4", "-dpl=4"],
+        ["--nnodes=1"],
+        ["--host=0.0.0.0"],
+        ["--host", "::"],
+        ["--no-data-parallel-hybrid-lb"],
+    ],
+)
+def test_what_works_is_not_refused(args: list[str]) -> None:
+    assert found(container("a", *args)).name == "a"
+
+
+def test_a_script_that_moves_a_layer_is_refused() -> None:
+    moved = ["sh", "-c", "export VLLM_CACHE_ROOT=/elsewhere; exec vllm serve m"]
+    with pytest.raises(SpecError, match="sets VLLM_CACHE_ROOT"):
+        found({"name": "a", "image": "i", "command": moved})
+
+
+def test_notes_tell_what_is_replaced_or_ignored() -> None:
+    module = ["python3", "-m", "vllm.entrypoints.openai.api_server", "--model=m", "n"]
+    env = [{"name": "TRITON_CACHE_DIR", "value": "/t"}]
+    notes = found({"name": "a", "image": "i", "command": module, "env": env}, entrypoint=["x"]).notes
+    assert [note.split(" ")[0] for note in notes] == ["'n'", "variable", "spec.engine.entrypoint"]
+    assert found(*pod_template()["spec"]["containers"]).notes == ()

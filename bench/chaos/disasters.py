@@ -31,7 +31,7 @@ def kill_operator(world: World, _user: User, _chance: random.Random) -> str:
 
 def kill_rank(world: World, user: User, chance: random.Random) -> str:
     """The rank program of one pod."""
-    uids = user.uids("tunecast.io/kernel-cache")
+    uids = user.uids("tunecast.io/startup-cache")
     if not uids:
         return "kill a rank: there is none"
     uid = chance.choice(uids)
@@ -40,7 +40,7 @@ def kill_rank(world: World, user: User, chance: random.Random) -> str:
 
 
 def kill_ranks_engine(world: World, user: User, chance: random.Random) -> str:
-    return _kill_engine(world, user, chance, "tunecast.io/kernel-cache")
+    return _kill_engine(world, user, chance, "tunecast.io/startup-cache")
 
 
 def kill_serving_engine(world: World, user: User, chance: random.Random) -> str:
@@ -81,7 +81,7 @@ def full_disk(world: World, _user: User, _chance: random.Random) -> str:
 
 def delete_pod(world: World, user: User, chance: random.Random) -> str:
     """As a drain would."""
-    pods = user.pods("tunecast.io/inference-deployment") + user.pods("tunecast.io/kernel-cache")
+    pods = user.pods("tunecast.io/inference-deployment") + user.pods("tunecast.io/startup-cache")
     if not pods:
         return "delete a pod: there is none"
     name = chance.choice(pods)["metadata"]["name"]
@@ -89,7 +89,7 @@ def delete_pod(world: World, user: User, chance: random.Random) -> str:
 
 
 def delete_job(world: World, user: User, _chance: random.Random) -> str:
-    return _said(world, "delete", "jobs", "-n", user.namespace, "-l", "tunecast.io/kernel-cache", "--wait=false")
+    return _said(world, "delete", "jobs", "-n", user.namespace, "-l", "tunecast.io/startup-cache", "--wait=false")
 
 
 def scale(_world: World, user: User, chance: random.Random) -> str:

@@ -20,7 +20,7 @@ from tunecast_cache.signing import verify
 from tunecast_cache.store import Store
 from tunecast_cache.trust import Trust
 
-SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/kernel-cache"
+SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/startup-cache"
 LOGS = ("cache_key_factors.json", ".lock")
 TRASH = ".tunecast-trash-"  # what a cold engine left, out of every engine's sight
 
@@ -42,10 +42,10 @@ def unsettled(user: User) -> Iterator[str]:
     if (len(pods), len(up), status.get("readyReplicas")) != (wanted, wanted, wanted):
         told = f"status says {status.get('readyReplicas')}"
         yield f"{wanted} replicas are wanted, {len(pods)} are there, {len(up)} are ready, {told}"
-    for cache in user.items("kernelcaches"):
+    for cache in user.items("startupcaches"):
         state = (cache.get("status") or {}).get("state")
         if (cache.get("status") or {}).get("referredBy") and state not in {"Ready", "Failed", "Ineffective"}:
-            yield f"KernelCache {cache['metadata']['name']} is {state}"
+            yield f"StartupCache {cache['metadata']['name']} is {state}"
     counted = sum(count["count"] for count in (status.get("initReports") or {}).get("counts", ()))
     if counted != wanted:  # those of replicas that are ending are counted, too, until they are gone
         yield f"status counts {counted} reports, and {wanted} replicas are wanted"
@@ -72,14 +72,14 @@ def left(user: User) -> Iterator[str]:
 def broken(user: User) -> Iterator[str]:
     """Promises that aren't kept."""
     status = user.status()
-    caches = {cache["spec"]["key"]: cache for cache in user.items("kernelcaches")}
+    caches = {cache["spec"]["key"]: cache for cache in user.items("startupcaches")}
     states = {key: (cache.get("status") or {}).get("state") for key, cache in caches.items()}
     pods = user.pods(SERVING)
     said = [_report(pod) for pod in pods]
     warm = states.get(status["key"]) == "Ready" and any(report.get("result") == "Hit" for report in said)
     if (status["cache"] == "Hit") != warm:  # replicas that began in trouble may all have started cold
         reasons = [report.get("reason") for report in said]
-        yield f"status says {status['cache']}, its KernelCache {states.get(status['key'])}, and replicas {reasons}"
+        yield f"status says {status['cache']}, its StartupCache {states.get(status['key'])}, and replicas {reasons}"
     sets = user.items("replicasets")
     if len(sets) > user.revisions:
         yield f"{len(sets)} pod templates after {user.revisions} revisions by the user"
@@ -96,12 +96,12 @@ def scaled_out(user: User) -> Iterator[str]:
     """Of replicas that began when all was well: they start warm where their cache is ready."""
     status = user.status()
     newest = max(user.pods(SERVING), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    caches = user.items("kernelcaches")
+    caches = user.items("startupcaches")
     ready = any(c["spec"]["key"] == status["key"] and c["status"].get("state") == "Ready" for c in caches)
     report = _report(newest)
     if ready != (report.get("result") == "Hit"):
         what = "is Ready" if ready else "isn't Ready"
-        yield f"the KernelCache {what}, and a new replica says {report.get('result')}: {report.get('reason')}"
+        yield f"the StartupCache {what}, and a new replica says {report.get('result')}: {report.get('reason')}"
 
 
 def _report(pod: Object) -> Object:

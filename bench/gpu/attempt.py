@@ -23,7 +23,7 @@ from tunecast_cache.layers import LAYERS
 from tunecast_cache.records import canonical, decode, to_json
 from tunecast_cache.report import InitReport
 from tunecast_cache.seal import unseal
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.publisher import Publisher
 
 URL_SECONDS = 3600
@@ -124,7 +124,7 @@ class Attempt:
 
     def publish(self, result: job.RankResult) -> None:
         """As the operator does, with its own code."""
-        spec = KernelCacheSpec.model_construct(key=self.key, key_version=KEY_VERSION)
+        spec = StartupCacheSpec.model_construct(key=self.key, key_version=KEY_VERSION)
         object.__setattr__(spec, "engine", _Engine("bench"))
         cache = {"metadata": {"namespace": NAMESPACE, "name": "bench", "uid": self.uid}}
         Publisher(self.world.store, self.world.signer, self.world.trusted).publish(

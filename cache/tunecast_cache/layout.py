@@ -21,7 +21,7 @@ def staging_prefix(prefix: str, namespace: str, key: str, job: str) -> str:
 
 
 def staging_of(prefix: str, namespace: str, key: str, uid: str) -> str:
-    """Above every attempt of one KernelCache, and of no other: uids have one length."""
+    """Above every attempt of one StartupCache, and of no other: uids have one length."""
     return _join(prefix, namespace, "staging", key, f"{uid}-")
 
 

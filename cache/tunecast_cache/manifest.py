@@ -124,7 +124,7 @@ class Manifest:
     namespace: str
     key: str
     key_version: int
-    job: str  # the attempt that made it: "<KernelCache uid>-<attempt>"
+    job: str  # the attempt that made it: "<StartupCache uid>-<attempt>"
     engine_image: str
     created: str  # RFC 3339, UTC
     archives: tuple[Archive, ...]

@@ -303,7 +303,7 @@ class Store:
         self._delete_all(prefix + name for name in self._list(prefix))
 
     def delete_all_staged(self, namespace: str, key: str, uid: str) -> None:
-        """Removes all that attempts of one KernelCache staged."""
+        """Removes all that attempts of one StartupCache staged."""
         prefix = layout.staging_of(self._settings.prefix, namespace, key, uid)
         self._delete_all(prefix + name for name in self._list(prefix))
 

@@ -66,7 +66,7 @@ def watch_until_ready(kubectl: Kubectl, seconds: float) -> None:
 
 
 def progress(kubectl: Kubectl) -> str:
-    for cache in kubectl.items("kernelcaches", "-n", NAMESPACE):
+    for cache in kubectl.items("startupcaches", "-n", NAMESPACE):
         stage = (cache.get("status") or {}).get("progress", {}).get("stage")
         if stage:
             return f" | rank 0: {stage}"
@@ -87,7 +87,7 @@ def scale_out_without_operator(kubectl: Kubectl) -> None:
 
 def tables(kubectl: Kubectl) -> str:
     """What happened, by rank and by replica."""
-    cache = next(c for c in kubectl.items("kernelcaches", "-n", NAMESPACE) if c["status"].get("state") == "Ready")
+    cache = next(c for c in kubectl.items("startupcaches", "-n", NAMESPACE) if c["status"].get("state") == "Ready")
     status = cache["status"]
     proof = status["proof"]
     cold = ["rank 0", "cold", *start_columns(proof["cold"])]
@@ -151,14 +151,14 @@ def main() -> None:
     say(f"kubectl apply -f {HERE.name}/tiny-qwen3.yaml")
     kubectl("apply", "-f", str(HERE / "tiny-qwen3.yaml"))
     watch_until_ready(kubectl, 900)
-    print("\n" + kubectl("get", "inferencedeployments,kernelcaches", "-n", NAMESPACE), flush=True)
+    print("\n" + kubectl("get", "inferencedeployments,startupcaches", "-n", NAMESPACE), flush=True)
     scale_out_without_operator(kubectl)
     print(tables(kubectl), flush=True)
     say("done")
     if environment:
         tools = environment["PATH"].split(":", maxsplit=1)[0]
         print(f"Look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={tools}:$PATH")
-    print(f"  kubectl describe kernelcaches -n {NAMESPACE}")
+    print(f"  kubectl describe startupcaches -n {NAMESPACE}")
     print(f"  kubectl get events -n {NAMESPACE} --sort-by=.lastTimestamp")
     print(f"  kubectl logs -n {NAMESPACE} deployment/{NAME} -c tunecast-init")
     print("  make demo-down removes the cluster")

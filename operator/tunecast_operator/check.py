@@ -7,7 +7,7 @@ import sys
 
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.store import Store
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, ClusterError, connect
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, ClusterError, connect
 from tunecast_operator.installation import from_environment
 from tunecast_operator.watching import missing_kinds
 
@@ -20,7 +20,7 @@ def main() -> int:
         namespace = (installation.watch_namespaces or (installation.namespace,))[0]
         if missing := missing_kinds(cluster):
             raise ClusterError(f"the CustomResourceDefinitions {', '.join(missing)} are missing: set crds.enabled")
-        for kind in (INFERENCE_DEPLOYMENT, KERNEL_CACHE):
+        for kind in (INFERENCE_DEPLOYMENT, STARTUP_CACHE):
             found = cluster.list(kind, namespace)
             sys.stdout.write(f"ok: {kind.plural} are served, {len(found)} in namespace {namespace}\n")
         Store(installation.store).check()

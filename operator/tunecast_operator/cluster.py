@@ -52,7 +52,7 @@ class Kind:
 
 
 INFERENCE_DEPLOYMENT = Kind(f"apis/{GROUP}/{VERSION}", "inferencedeployments", "InferenceDeployment")
-KERNEL_CACHE = Kind(f"apis/{GROUP}/{VERSION}", "kernelcaches", "KernelCache")
+STARTUP_CACHE = Kind(f"apis/{GROUP}/{VERSION}", "startupcaches", "StartupCache")
 DEPLOYMENT = Kind("apis/apps/v1", "deployments", "Deployment")
 SERVICE = Kind("api/v1", "services", "Service")
 CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")

@@ -7,31 +7,31 @@ from collections.abc import Callable
 
 from tunecast_cache.store import Store
 from tunecast_operator import times
-from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, Kind
+from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind
 from tunecast_operator.controller import Controller
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
-from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
 from tunecast_operator.reconcile.trust import TrustReconciler
 from tunecast_operator.signing_key import load_keys
 from tunecast_operator.workqueue import Item, WorkQueue
 
 
 class Controllers:
-    """Each has a queue and workers of its own: a store that stalls holds those of KernelCaches, and never scaling."""
+    """Each has a queue and workers of its own: a store that stalls holds those of StartupCaches, and never scaling."""
 
     def __init__(self, installation: Installation, cluster: Cluster, store: Store, metrics: Metrics) -> None:
         keys = load_keys(cluster, installation.namespace, installation.signing_secret)
         publisher = Publisher(store, keys.signer, keys.trusted, keys.former)
-        caches = KernelCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
+        caches = StartupCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
         deployments = InferenceDeploymentReconciler(
-            cluster, installation, publisher, times.utc_now, self._enqueue(KERNEL_CACHE), metrics
+            cluster, installation, publisher, times.utc_now, self._enqueue(STARTUP_CACHE), metrics
         )
         trust = TrustReconciler(cluster, self._enqueue(INFERENCE_DEPLOYMENT))
         scaling = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, CONFIG_MAP.name: trust.reconcile}
-        tuning = {KERNEL_CACHE.name: caches.reconcile}
+        tuning = {STARTUP_CACHE.name: caches.reconcile}
         self._all = [Controller(WorkQueue(), kinds, installation.workers, metrics) for kinds in (scaling, tuning)]
         metrics.watch_queue(lambda: sum(controller.queue.backlog for controller in self._all))
 

@@ -12,7 +12,7 @@ import kopf
 
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator.api.groups import GROUP, VERSION
-from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, KERNEL_CACHE
+from tunecast_operator.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.workqueue import Item
 
@@ -32,7 +32,7 @@ def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
         for item in concerned(dict(body)):
             mark(item)
 
-    for plural in ("inferencedeployments", "kernelcaches"):
+    for plural in ("inferencedeployments", "startupcaches"):
         kopf.on.event(GROUP, VERSION, plural, registry=registry)(on_event)
     kopf.on.event("apps", "v1", "deployments", registry=registry)(on_event)
     kopf.on.event("batch", "v1", "jobs", registry=registry)(on_event)
@@ -52,10 +52,10 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
     namespace, labels = metadata["namespace"], metadata.get("labels") or {}
     if body.get("kind") == INFERENCE_DEPLOYMENT.name:
         yield Item(INFERENCE_DEPLOYMENT.name, namespace, metadata["name"])
-        if status.get("kernelCache"):
-            yield Item(KERNEL_CACHE.name, namespace, status["kernelCache"])
-    elif body.get("kind") == KERNEL_CACHE.name:
-        yield Item(KERNEL_CACHE.name, namespace, metadata["name"])
+        if status.get("startupCache"):
+            yield Item(STARTUP_CACHE.name, namespace, status["startupCache"])
+    elif body.get("kind") == STARTUP_CACHE.name:
+        yield Item(STARTUP_CACHE.name, namespace, metadata["name"])
         for name in status.get("referredBy", ()):
             yield Item(INFERENCE_DEPLOYMENT.name, namespace, name)
     elif body.get("kind") == CONFIG_MAP.name and metadata["name"] == TRUST:
@@ -63,7 +63,7 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
     elif DEPLOYMENT_LABEL in labels:
         yield Item(INFERENCE_DEPLOYMENT.name, namespace, labels[DEPLOYMENT_LABEL])
     elif CACHE_LABEL in labels:
-        yield Item(KERNEL_CACHE.name, namespace, labels[CACHE_LABEL])
+        yield Item(STARTUP_CACHE.name, namespace, labels[CACHE_LABEL])
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

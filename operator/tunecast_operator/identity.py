@@ -13,7 +13,7 @@ from tunecast_operator.key_inputs import key_inputs
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "tunecast"}  # of objects that are ours; pods keep their users' own
 DEPLOYMENT_LABEL = "tunecast.io/inference-deployment"  # serving pods and what belongs to them
-CACHE_LABEL = "tunecast.io/kernel-cache"  # ranks and what belongs to them
+CACHE_LABEL = "tunecast.io/startup-cache"  # ranks and what belongs to them
 KEY_LABEL = "tunecast.io/key"  # of replicas and ranks: the operator watches pods by it
 ATTEMPT_LABEL = "tunecast.io/attempt"
 REVISION_ANNOTATION = "tunecast.io/revision"

@@ -22,7 +22,7 @@ from tunecast_operator.conditions import Transition
 from tunecast_operator.listening import any_address
 from tunecast_operator.plan import outcome
 
-KERNEL_CACHE, INFERENCE_DEPLOYMENT = "KernelCache", "InferenceDeployment"
+STARTUP_CACHE, INFERENCE_DEPLOYMENT = "StartupCache", "InferenceDeployment"
 RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
 INIT_PHASES = {"start", "clear", "manifest", "fetch", "unpack", "total"}
@@ -71,7 +71,7 @@ class Metrics:
 
     def _begin(self) -> None:
         """Zeros: Prometheus sees a counter's first one only where there was a zero before it."""
-        for kind in (KERNEL_CACHE, INFERENCE_DEPLOYMENT):
+        for kind in (STARTUP_CACHE, INFERENCE_DEPLOYMENT):
             for result in RESULTS:
                 self._reconciles.labels(kind, result)
         for reason in _reasons_of_errors(StoreError):
@@ -153,7 +153,7 @@ REASONS_OF_REPORTS = {*_reasons(init_report), *_reasons_of_errors(TunecastError)
 
 
 def ended(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """How an attempt ended between two statuses of a KernelCache; empty where none did."""
+    """How an attempt ended between two statuses of a StartupCache; empty where none did."""
     failure = after.get("lastFailure") or {}
     if failure and failure != before.get("lastFailure"):
         return str(failure["reason"])
@@ -192,17 +192,17 @@ Samples = Callable[[str, Mapping[str, Any]], Iterator[Sample]]
 
 
 def _states(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    if kind == KERNEL_CACHE and status.get("state"):
+    if kind == STARTUP_CACHE and status.get("state"):
         yield (str(status["state"]) if status.get("referredBy") else UNWANTED,), 1.0
 
 
 def _bytes(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    if kind == KERNEL_CACHE and status.get("sizeBytes") is not None:
+    if kind == STARTUP_CACHE and status.get("sizeBytes") is not None:
         yield (), float(status["sizeBytes"])
 
 
 def _starts(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    proof = status.get("proof") if kind == KERNEL_CACHE else None
+    proof = status.get("proof") if kind == STARTUP_CACHE else None
     if proof:
         yield from _start("cold", proof["cold"])
         slowest = max((rank["warm"] for rank in proof.get("ranks", ())), key=_total, default=None)
@@ -222,13 +222,13 @@ def _total(start: Mapping[str, Any]) -> float:
 
 def _speedup(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
     """What status.speedup says in words."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)x", str(status.get("speedup", ""))) if kind == KERNEL_CACHE else None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)x", str(status.get("speedup", ""))) if kind == STARTUP_CACHE else None
     if found:
         yield (), float(found[1])
 
 
 def _layers(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    ranks = (status.get("proof") or {}).get("ranks", ()) if kind == KERNEL_CACHE else ()
+    ranks = (status.get("proof") or {}).get("ranks", ()) if kind == STARTUP_CACHE else ()
     for rank in ranks:
         for layer in rank.get("layers", ()):
             yield (str(rank["rank"]), layer["layer"], layer["verdict"]), 1.0
@@ -255,18 +255,18 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
     "tunecast_condition": (
         "1 for each condition that an object has now.", ("kind", "type", "status", "reason"), _conditions
     ),
-    "tunecast_kernel_cache_state": (
-        "1 for the state that a KernelCache is in, or Unwanted where nothing refers to it.", ("state",), _states
+    "tunecast_startup_cache_state": (
+        "1 for the state that a StartupCache is in, or Unwanted where nothing refers to it.", ("state",), _states
     ),
-    "tunecast_kernel_cache_bytes": ("Size of its bundle.", (), _bytes),
-    "tunecast_kernel_cache_start_seconds": (
+    "tunecast_startup_cache_bytes": ("Size of its bundle.", (), _bytes),
+    "tunecast_startup_cache_start_seconds": (
         "The starts that its proof measured, by phase: rank 0's cold one, and the slowest warm one.",
         ("start", "phase"), _starts,
     ),
-    "tunecast_kernel_cache_speedup": (
+    "tunecast_startup_cache_speedup": (
         "How many times faster a start is with its bundle, without weights and downloads.", (), _speedup
     ),
-    "tunecast_kernel_cache_layer": (
+    "tunecast_startup_cache_layer": (
         "1 for what each rank's proof said of each layer.", ("rank", "layer", "verdict"), _layers
     ),
     "tunecast_inference_deployment_replicas": ("Serving pods, desired and ready.", ("state",), _replicas),

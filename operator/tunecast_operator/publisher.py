@@ -21,7 +21,7 @@ from tunecast_cache.seal import unseal
 from tunecast_cache.signing import Signer, verify
 from tunecast_cache.store import Store
 from tunecast_operator import times
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine, engine_of
 from tunecast_operator.plan.tuning import Published
 from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
@@ -76,7 +76,7 @@ class Publisher:
         return all(self._store.blob_exists(namespace, a.digest, a.size) for a in manifest.archives)
 
     def settings(
-        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, sweep: tuple[dict[str, Any], ...]
+        self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, sweep: tuple[dict[str, Any], ...]
     ) -> JobSettings:
         """What the ranks of one attempt read, with fresh presigned URLs."""
         namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
@@ -132,7 +132,7 @@ class Publisher:
             return None
 
     def publish(
-        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, result: RankResult, now: datetime
+        self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, result: RankResult, now: datetime
     ) -> None:
         """Takes the staged archives over, then writes the signed manifest, unless one is there already.
 
@@ -171,17 +171,17 @@ class Publisher:
         self._store.delete_staged(namespace, key, job)
 
     def clean_all(self, namespace: str, key: str, uid: str) -> None:
-        """Removes what all attempts of one KernelCache staged."""
+        """Removes what all attempts of one StartupCache staged."""
         self._store.delete_all_staged(namespace, key, uid)
 
     def clean_orphans(self, namespace: str, living: set[str]) -> None:
-        """Removes what attempts of KernelCaches staged that are gone; ``living`` holds the uids that aren't."""
+        """Removes what attempts of StartupCaches staged that are gone; ``living`` holds the uids that aren't."""
         for key, job in self._store.staged_jobs(namespace):
             if job.rpartition("-")[0] not in living:
                 self._store.delete_staged(namespace, key, job)
 
 
-def _engine(spec: KernelCacheSpec) -> Engine:
+def _engine(spec: StartupCacheSpec) -> Engine:
     return engine_of(spec.template, spec.engine)
 
 
@@ -191,7 +191,7 @@ def renewal_seconds(settings: JobSettings) -> float:
     return min((life for life in lives if life is not None), default=URL_SECONDS) / 3
 
 
-def join_seconds(spec: KernelCacheSpec) -> float:
+def join_seconds(spec: StartupCacheSpec) -> float:
     """Longer than the operator itself lets a Job wait for its last rank, and than a rank's image takes to come up."""
     return max(60.0, spec.queue_timeout_seconds) + 60.0
 

@@ -1,4 +1,4 @@
-"""The spec of a KernelCache: what shapes its Job, taken from an InferenceDeployment. Pure."""
+"""The spec of a StartupCache: what shapes its Job, taken from an InferenceDeployment. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunecast_operator.resources.rank import rank_template
 
 
 def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_version: int) -> dict[str, Any]:
-    """The snapshot that a KernelCache is made with."""
+    """The snapshot that a StartupCache is made with."""
     tuning = spec.model_dump(mode="json", by_alias=True, exclude_none=True)["tuning"]
     snapshot = {
         "key": key,
@@ -31,7 +31,7 @@ def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_vers
 
 
 def cache_name(snapshot: Mapping[str, Any]) -> str:
-    """Names a KernelCache after all that shapes its Job: "qwen3-30b-a3b-" and ten hex digits.
+    """Names a StartupCache after all that shapes its Job: "qwen3-30b-a3b-" and ten hex digits.
 
     How long and how often it may try shapes nothing, and neither do annotations, so IDs that differ only there share
     one.

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tunecast_cache.errors import TunecastError
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, ClusterError
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, ClusterError
 
 log = logging.getLogger(__name__)
-OURS = (INFERENCE_DEPLOYMENT, KERNEL_CACHE)
+OURS = (INFERENCE_DEPLOYMENT, STARTUP_CACHE)
 LOOK_SECONDS = 2.0
 SAY_SECONDS = 60.0
 

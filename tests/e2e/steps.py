@@ -74,7 +74,7 @@ def until_cache(
 
 def cache_of(kubectl: Kubectl, name: str, namespace: str) -> Object:
     owner = kubectl.get("infd", name, "-n", namespace)
-    return kubectl.get("kc", owner["status"]["kernelCache"], "-n", namespace)
+    return kubectl.get("kc", owner["status"]["startupCache"], "-n", namespace)
 
 
 def serving_pods(kubectl: Kubectl, name: str, namespace: str) -> list[Object]:
@@ -82,7 +82,7 @@ def serving_pods(kubectl: Kubectl, name: str, namespace: str) -> list[Object]:
 
 
 def rank_pods(kubectl: Kubectl, namespace: str) -> list[Object]:
-    return kubectl.items("pods", "-n", namespace, "-l", "tunecast.io/kernel-cache")
+    return kubectl.items("pods", "-n", namespace, "-l", "tunecast.io/startup-cache")
 
 
 def init_report(pod: Object) -> Object:

@@ -25,7 +25,7 @@ def test_a_wrong_argument_is_not_retried(world: World) -> None:
     found = until_cache(world.kubectl, "tiny", namespace, {"EngineRejectedArguments"}, 300)
     assert "--no-such-argument" in found["message"]
     assert len(world.kubectl.items("jobs", "-n", namespace)) == 1
-    assert ("KernelCache", "EngineRejectedArguments") in {
+    assert ("StartupCache", "EngineRejectedArguments") in {
         (kind, reason) for kind, _, reason in our_events(world.kubectl, namespace)
     }
     wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas start all the same", 30)

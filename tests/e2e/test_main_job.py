@@ -72,7 +72,7 @@ def test_the_columns_tell_the_story(served: World) -> None:
     columns = served.kubectl("get", "inferencedeployments", "-n", NAMESPACE).splitlines()
     assert columns[0].split() == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
     assert columns[1].split()[1:5] == ["/models/tiny", "1", "1", "Hit"]
-    caches = served.kubectl("get", "kernelcaches", "-n", NAMESPACE)
+    caches = served.kubectl("get", "startupcaches", "-n", NAMESPACE)
     assert re.search(r"/models/tiny +Ready +[0-9.]+ MiB +[0-9.]+s +[0-9.]+s +[0-9.]+x", caches)
 
 
@@ -80,7 +80,7 @@ def test_events_read_like_a_log(served: World) -> None:
     events = our_events(served.kubectl, NAMESPACE)
     assert max(Counter(events).values()) == 1
     assert {"Queued", "Tuning", "Publishing", "Published"} <= {
-        reason for kind, _, reason in events if kind == "KernelCache"
+        reason for kind, _, reason in events if kind == "StartupCache"
     }
 
 
@@ -105,13 +105,13 @@ def test_its_metrics_tell_the_same(served: World) -> None:
     name = cache["metadata"]["name"]
     samples = metrics(served)
     ours = f'name="{name}",namespace="{NAMESPACE}"'
-    assert samples[f'tunecast_kernel_cache_state{{{ours},state="Ready"}}'] == "1.0"
-    cold = samples[f'tunecast_kernel_cache_start_seconds{{{ours},phase="total",start="cold"}}']
+    assert samples[f'tunecast_startup_cache_state{{{ours},state="Ready"}}'] == "1.0"
+    cold = samples[f'tunecast_startup_cache_start_seconds{{{ours},phase="total",start="cold"}}']
     assert float(cold) == cache["status"]["proof"]["cold"]["totalSeconds"]
     assert float(samples['tunecast_tuning_attempts_total{result="Published"}']) >= 1
     assert float(samples['tunecast_init_containers_total{reason="Installed",result="Hit"}']) >= 1
     assert float(samples["tunecast_init_bytes_total"]) > 0
-    for kind in ("KernelCache", "InferenceDeployment"):
+    for kind in ("StartupCache", "InferenceDeployment"):
         bugs = samples[f'tunecast_reconciles_total{{kind="{kind}",result="Bug"}}']
         assert bugs == "0.0", served.kubectl("logs", "-n", deploy.SYSTEM_NAMESPACE, "deployment/tunecast")
 
@@ -152,7 +152,7 @@ def test_a_trust_that_somebody_empties_is_restored_at_once(served: World) -> Non
 
 def nothing_is_tuned(world: World) -> bool:
     """Other tests' tunings, which share the machine with this one's, are over."""
-    statuses = [cache.get("status", {}) for cache in world.kubectl.items("kernelcaches", "--all-namespaces")]
+    statuses = [cache.get("status", {}) for cache in world.kubectl.items("startupcaches", "--all-namespaces")]
     wanted = [status for status in statuses if status.get("referredBy")]
     return all(status["state"] in {"Ready", "Ineffective", "Failed", "Quarantined"} for status in wanted)
 
@@ -224,4 +224,4 @@ def test_deleting_it_leaves_nothing_but_the_cache(served: World) -> None:
         return not served.kubectl.items("deployments,replicasets,services,pods", "-n", NAMESPACE, "-l", mine)
 
     wait_for(gone, "its children are gone", 120)
-    assert len(served.kubectl.items("kernelcaches", "-n", NAMESPACE)) == 1
+    assert len(served.kubectl.items("startupcaches", "-n", NAMESPACE)) == 1

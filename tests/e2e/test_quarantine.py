@@ -21,7 +21,7 @@ def test_a_bundle_that_engines_crash_from_is_left_without_a_rollout(world: World
     assert len(kubectl.items("replicasets", "-n", crashing)) == 1
     first = cache_of(kubectl, "tiny", crashing)
     assert first["status"]["state"] == "Quarantined"
-    assert ("KernelCache", first["metadata"]["name"], "Quarantined") in our_events(kubectl, crashing)
+    assert ("StartupCache", first["metadata"]["name"], "Quarantined") in our_events(kubectl, crashing)
 
 
 def test_another_generation_gets_out_of_it(world: World, crashing: str) -> None:

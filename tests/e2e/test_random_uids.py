@@ -70,5 +70,5 @@ def test_the_engine_refuses_who_does_not_know_the_key_which_is_said_nowhere(serv
     where = ("-n", UIDS, replica["metadata"]["name"], "-c", "vllm")
     denied = served.kubectl("exec", *where, "--", "sh", "-c", f'python3 -c "{ask}" 2>&1 || true')
     assert "401" in denied
-    ours = ("inferencedeployments,kernelcaches,jobs,events,configmaps", "-n", UIDS, "-o", "json")
+    ours = ("inferencedeployments,startupcaches,jobs,events,configmaps", "-n", UIDS, "-o", "json")
     assert API_KEY not in served.kubectl("get", *ours)

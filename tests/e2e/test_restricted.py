@@ -31,6 +31,6 @@ def test_an_artefact_that_does_not_load_is_found_and_said(world: World, restrict
     verdicts = {name: layer["verdict"] for name, layer in layers.items()}
     assert verdicts == {"PythonBytecode": "Hit", "TorchCompile": "Partial", "VllmMeta": "Hit"}
     assert "load failure" in layers["TorchCompile"]["reason"]
-    assert "load failure" in kubectl("describe", "kernelcaches", "-n", restricted)
+    assert "load failure" in kubectl("describe", "startupcaches", "-n", restricted)
     assert condition(kubectl.get("infd", "tiny", "-n", restricted), "CacheReady")["status"] == "True"
     kubectl("delete", "namespace", restricted, "--wait=false")

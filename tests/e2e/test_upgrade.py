@@ -18,9 +18,9 @@ pytestmark = pytest.mark.e2e
 def until_looked_at(world: World) -> None:
     """The operator that is installed now knows both objects."""
     replicas = f'tunecast_inference_deployment_replicas{{name="{NAME}",namespace="{NAMESPACE}",state="ready"}}'
-    [cache] = world.kubectl.items("kernelcaches", "-n", NAMESPACE)
+    [cache] = world.kubectl.items("startupcaches", "-n", NAMESPACE)
     state = f'name="{cache["metadata"]["name"]}",namespace="{NAMESPACE}",state="Ready"'
-    wanted = {replicas, f"tunecast_kernel_cache_state{{{state}}}"}
+    wanted = {replicas, f"tunecast_startup_cache_state{{{state}}}"}
     wait_for(lambda: wanted <= metrics(world).keys(), "the operator has looked at all there is", 60)
 
 

@@ -19,7 +19,7 @@ class Served:
 
     template: dict[str, Any]
     pods: dict[str, int]  # restarts of all containers, by uid
-    attempts: dict[str, int]  # by KernelCache
+    attempts: dict[str, int]  # by StartupCache
     jobs: frozenset[str]  # by uid
     kinds: dict[str, str]  # uids of the CRDs, by name
 
@@ -35,7 +35,7 @@ def serve(world: World) -> Served:
 
 def seen(world: World) -> Served:
     pods = serving_pods(world.kubectl, NAME, NAMESPACE)
-    caches = world.kubectl.items("kernelcaches", "-n", NAMESPACE)
+    caches = world.kubectl.items("startupcaches", "-n", NAMESPACE)
     kinds = world.kubectl.items("crds", "-l", "app.kubernetes.io/name=tunecast")
     return Served(
         template=world.kubectl.get("deployment", NAME, "-n", NAMESPACE)["spec"]["template"],

@@ -34,7 +34,7 @@ from tunecast_operator.plan.drift import drift
 from tunecast_operator.plan.outcome import results_of
 from tunecast_operator.plan.quarantine import judge
 from tunecast_operator.publisher import check_archives, check_environment
-from tunecast_operator.reconcile.kernel_cache import parse_sweep
+from tunecast_operator.reconcile.startup_cache import parse_sweep
 from tunecast_operator.resources.quarantine import Failure, quarantine_in
 from tunecast_operator.resources.revision import revision_of
 from tunecast_operator.resources.trust import trust_config_map

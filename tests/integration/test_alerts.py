@@ -18,7 +18,7 @@ from support.chart import render
 from support.promtool import promtool
 from tunecast_cache.report import InitReport
 from tunecast_operator.conditions import Condition, Transition
-from tunecast_operator.metrics import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Metrics
+from tunecast_operator.metrics import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Metrics
 
 PLAYED = ROOT / "tests" / "data" / "alerts.yaml"
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -71,9 +71,9 @@ def in_good_order() -> list[tuple[str, str]]:
     """Samples of an operator that has tuned and serves, and of what was once tried in vain."""
     metrics = Metrics(SINCE)
     metrics.watch_queue(lambda: 1)
-    metrics.reconciled(KERNEL_CACHE, "Success", 0.1)
-    metrics.reconciled(KERNEL_CACHE, "Conflict", 0.1)
-    metrics.transitioned(KERNEL_CACHE, [Transition(Condition("Ready", "True", "Published", ""), "")])
+    metrics.reconciled(STARTUP_CACHE, "Success", 0.1)
+    metrics.reconciled(STARTUP_CACHE, "Conflict", 0.1)
+    metrics.transitioned(STARTUP_CACHE, [Transition(Condition("Ready", "True", "Published", ""), "")])
     ready = {"type": "Ready", "status": "True", "reason": "Published"}
     idle = {"type": "Stalled", "status": "False", "reason": "Idle"}
     proof = {
@@ -81,8 +81,8 @@ def in_good_order() -> list[tuple[str, str]]:
         "ranks": [{"rank": 1, "warm": {"totalSeconds": 30.0}, "layers": [{"layer": "Triton", "verdict": "Partial"}]}],
     }
     status = {"state": "Ready", "referredBy": ["qwen3"], "sizeBytes": 5, "proof": proof, "conditions": [ready, idle]}
-    metrics.has((KERNEL_CACHE, "models", "kc"), {}, status)
-    metrics.has((KERNEL_CACHE, "models", "old"), {}, {"state": "Failed", "referredBy": []})
+    metrics.has((STARTUP_CACHE, "models", "kc"), {}, status)
+    metrics.has((STARTUP_CACHE, "models", "old"), {}, {"state": "Failed", "referredBy": []})
     counts = [{"reason": "Installed", "count": 2}, {"reason": "NoManifest", "count": 1}]
     served = {"desiredReplicas": 3, "readyReplicas": 3, "initReports": {"counts": counts}, "conditions": [idle]}
     metrics.has((INFERENCE_DEPLOYMENT, "models", "qwen3"), {}, served)
@@ -111,7 +111,7 @@ def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str],
 
 
 ATTEMPTS = 'tunecast_tuning_attempts_total{instance="a",result="Published"}'
-FIRST = 'tunecast_transitions_total{instance="a",kind="KernelCache",type="Ready",status="True",reason="Published"}'
+FIRST = 'tunecast_transitions_total{instance="a",kind="StartupCache",type="Ready",status="True",reason="Published"}'
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ FIRST = 'tunecast_transitions_total{instance="a",kind="KernelCache",type="Ready"
         ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "7x3 1x5"}, {"4m": 0, "8m": 0}),  # it began anew
         (
             "condition Ready",
-            '{kind="KernelCache", reason="Published"}',
+            '{kind="StartupCache", reason="Published"}',
             {FIRST: "_x4 1x9"},
             {"3m": 0, "5m": 1, "8m": 0},
         ),

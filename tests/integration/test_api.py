@@ -47,11 +47,11 @@ def with_containers(*containers: Object, **fields: Any) -> Object:
     return inference_deployment(template__spec__containers=list(containers), **fields)
 
 
-def kernel_cache(name: str = "qwen3-8b-0123456789") -> Object:
+def startup_cache(name: str = "qwen3-8b-0123456789") -> Object:
     template = copy.deepcopy(inference_deployment()["spec"]["template"])
     return {
         "apiVersion": "tunecast.io/v1alpha2",
-        "kind": "KernelCache",
+        "kind": "StartupCache",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"template": template, "model": "Qwen/Qwen3-8B", "key": "a" * 52, "keyVersion": 1},
     }
@@ -152,8 +152,8 @@ BAD = [
     (inference_deployment(template__metadata__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
     (inference_deployment(tuning__template__metadata__labels={"a": "not a label"}), "template.metadata.labels.a"),
-    (kernel_cache("database"), "made and named by Tunecast"),
-    ({**kernel_cache(), "spec": {**kernel_cache()["spec"], "key": "short"}}, "spec.key"),
+    (startup_cache("database"), "made and named by Tunecast"),
+    ({**startup_cache(), "spec": {**startup_cache()["spec"], "key": "short"}}, "spec.key"),
 ]
 
 
@@ -194,7 +194,7 @@ GOOD = [
     inference_deployment(cache__layers__exclude=["Triton", "CUDA"]),
     embedding("embedding", "default")[-1],
     keyed("keyed", "default")[-1],
-    kernel_cache(),
+    startup_cache(),
 ]
 
 
@@ -238,11 +238,11 @@ def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
     kubernetes.apply(inference_deployment("generation", tuning__generation=3))
 
 
-def test_a_kernel_cache_never_changes(kubernetes: Kubectl) -> None:
-    kubernetes.apply(kernel_cache("frozen-0123456789"))
+def test_a_startup_cache_never_changes(kubernetes: Kubectl) -> None:
+    kubernetes.apply(startup_cache("frozen-0123456789"))
     for change in ({"attempts": 4}, {"model": "other"}, {"template": {"metadata": {"labels": {"a": "b"}}}}):
-        with pytest.raises(CommandError, match="a KernelCache never changes: raise"):
-            kubernetes("patch", "kc", "frozen-0123456789", "--type=merge", "-p", json.dumps({"spec": change}))
+        with pytest.raises(CommandError, match="a StartupCache never changes: raise"):
+            kubernetes("patch", "stc", "frozen-0123456789", "--type=merge", "-p", json.dumps({"spec": change}))
 
 
 def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
@@ -269,10 +269,10 @@ def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: 
 
 
 def test_columns_and_names(kubernetes: Kubectl) -> None:
-    kubernetes.apply(inference_deployment("columns"), kernel_cache("columns-0123456789"))
+    kubernetes.apply(inference_deployment("columns"), startup_cache("columns-0123456789"))
     header = kubernetes("get", "infd", "columns").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
-    header = kubernetes("get", "kc", "columns-0123456789").splitlines()[0].split()
+    header = kubernetes("get", "stc", "columns-0123456789").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "GPU", "STATE", "SIZE", "COLD", "WARM", "SPEEDUP", "AGE"]
 
 

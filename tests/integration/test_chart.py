@@ -15,7 +15,7 @@ from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, render
 from support.objects import engine_in, key_in, snapshot_of, spec_of
 from tunecast_cache.records import decode, from_json
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
 from tunecast_operator.installation import from_environment
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
@@ -212,7 +212,7 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_READ_NODES": "false",
     }
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("robot", "high")
-    assert objects["CustomResourceDefinition", "kernelcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
+    assert objects["CustomResourceDefinition", "startupcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
     assert not [name for kind, name in objects if kind.startswith("ClusterRole")]
     assert objects["NetworkPolicy", "t"]["spec"]["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
     assert objects["Service", "t-metrics"]["spec"]["ports"][0]["port"] == 9090
@@ -309,8 +309,8 @@ def table(**verbs: str) -> list[tuple[str, str]]:
 ALLOWED = table(
     inferencedeployments__tunecast="get list watch",
     inferencedeployments__tunecast__status="update",
-    kernelcaches__tunecast="get list watch create delete",
-    kernelcaches__tunecast__status="update",
+    startupcaches__tunecast="get list watch create delete",
+    startupcaches__tunecast__status="update",
     deployments__apps="get list watch create patch",
     deployments__apps__scale="patch",
     jobs__batch="list watch create delete",
@@ -322,7 +322,7 @@ ALLOWED = table(
 )
 FORBIDDEN = table(
     inferencedeployments__tunecast="create update patch delete",
-    kernelcaches__tunecast="update patch",
+    startupcaches__tunecast="update patch",
     deployments__apps="delete",
     pods="create update patch",
     pods____exec="create",
@@ -400,7 +400,7 @@ def test_replicas_and_ranks_can_be_restricted(installed: Kubectl, chosen: Object
         held=False, port=8000, init_container=settings,
     )  # fmt: skip
     admit(installed, replica_template("r", spec, engine, revision)["spec"], "wide")
-    snapshot = KernelCacheSpec.model_validate(snapshot_of(owner))
+    snapshot = StartupCacheSpec.model_validate(snapshot_of(owner))
     admit(installed, rank_pod(snapshot, engine_of(snapshot.template, snapshot.engine), "s", "r", revision.init), "wide")
 
 

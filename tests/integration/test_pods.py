@@ -14,7 +14,7 @@ from harness.kubectl import CommandError, Kubectl
 from support.docs import tables
 from support.driver import Driver
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, POD, Object
+from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, POD, STARTUP_CACHE, Object
 from tunecast_operator.conditions import find
 from tunecast_operator.matching import matches
 
@@ -100,9 +100,11 @@ def check_children(driver: Driver, name: str) -> None:
     assert missing(owner["spec"]["template"], live["spec"]["template"]) == []
     status = (driver.plain.get(INFERENCE_DEPLOYMENT, "pods", owner["metadata"]["name"]) or {})["status"]
     assert status["model"]
-    driver.until(lambda: driver.plain.get(JOB, "pods", f"{status['kernelCache']}-1"), "ranks are asked for")
-    (cache,) = (c for c in driver.plain.list(KERNEL_CACHE, "pods") if c["metadata"]["name"] == status["kernelCache"])
+    driver.until(lambda: driver.plain.get(JOB, "pods", f"{status['startupCache']}-1"), "ranks are asked for")
+    (cache,) = (c for c in driver.plain.list(STARTUP_CACHE, "pods") if c["metadata"]["name"] == status["startupCache"])
     assert cache["spec"]["model"] == status["model"]
-    for kind in (INFERENCE_DEPLOYMENT, KERNEL_CACHE):
-        driver.plain.delete(kind, "pods", status["kernelCache"] if kind is KERNEL_CACHE else owner["metadata"]["name"])
+    for kind in (INFERENCE_DEPLOYMENT, STARTUP_CACHE):
+        driver.plain.delete(
+            kind, "pods", status["startupCache"] if kind is STARTUP_CACHE else owner["metadata"]["name"]
+        )
     driver.until(lambda: not driver.plain.list(POD, "pods"), "its pods are gone")

@@ -19,12 +19,12 @@ from tunecast_cache.manifest import Archive
 from tunecast_cache.store import Store
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, ConflictError, Kind, Object, connect
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, ConflictError, Kind, Object, connect
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
-from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler
+from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
 
 DEADLINE_SECONDS = 60.0
 
@@ -108,7 +108,7 @@ class Driver:
         self.writes = self.cluster.writes = self.store.writes = writes
         signer, self.metrics = signing.Signer(self.private), Metrics(times.utc_now())
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
-        self._caches = KernelCacheReconciler(self.cluster, publisher, self.installation, self._time, self.metrics)
+        self._caches = StartupCacheReconciler(self.cluster, publisher, self.installation, self._time, self.metrics)
         self._deployments = InferenceDeploymentReconciler(
             self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, self.metrics
         )
@@ -120,7 +120,7 @@ class Driver:
         """Looks at every object once, then lets the node do its part; twenty seconds go by."""
         for kind, reconcile in (
             (INFERENCE_DEPLOYMENT, self._deployments.reconcile),
-            (KERNEL_CACHE, self._caches.reconcile),
+            (STARTUP_CACHE, self._caches.reconcile),
         ):
             for found in self.plain.list(kind, self.namespace):
                 self.look_at(reconcile, found["metadata"]["name"])
@@ -149,7 +149,7 @@ class Driver:
         return found
 
     def caches(self, state: str = "") -> list[Object]:
-        found = self.plain.list(KERNEL_CACHE, self.namespace)
+        found = self.plain.list(STARTUP_CACHE, self.namespace)
         return [cache for cache in found if not state or (cache.get("status") or {}).get("state") == state]
 
     def deployment_status(self, name: str = "qwen3") -> Object:

@@ -43,7 +43,7 @@ def install_crds(kubectl: Kubectl) -> None:
 def _listed(kubectl: Kubectl) -> bool:
     """An established kind's storage may still be on its way: the API server answers 429 then."""
     try:
-        kubectl("get", "inferencedeployments,kernelcaches", "-A")
+        kubectl("get", "inferencedeployments,startupcaches", "-A")
     except CommandError:
         return False
     return True

@@ -56,7 +56,7 @@ def key_in(owner: dict[str, Any]) -> str:
 
 
 def snapshot_of(owner: dict[str, Any]) -> dict[str, Any]:
-    """The spec of its KernelCache."""
+    """The spec of its StartupCache."""
     return cache_spec(spec_of(owner), engine_in(owner), key_in(owner), 1)
 
 

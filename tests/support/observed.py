@@ -1,4 +1,4 @@
-"""A KernelCache as its plan sees it."""
+"""A StartupCache as its plan sees it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ from support.objects import ENGINE, NOW, inference_deployment, key_in, proof, sn
 from tunecast_cache.errors import StoreUnavailableError
 from tunecast_cache.job import RankResult
 from tunecast_operator import times
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.identity import CONTAINER_ANNOTATION
 from tunecast_operator.plan.tuning import (  # fmt: skip
@@ -24,7 +24,7 @@ OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": 
 KEY = key_in(OWNER)
 
 
-SPEC = KernelCacheSpec.model_validate(snapshot_of(OWNER))
+SPEC = StartupCacheSpec.model_validate(snapshot_of(OWNER))
 
 
 RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
@@ -33,7 +33,7 @@ RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof(
 def seen(status: dict[str, Any] | None = None, **changes: Any) -> Observed:
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
-        "kind": "KernelCache",
+        "kind": "StartupCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
         "status": status or {},
     }

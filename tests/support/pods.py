@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.objects import engine_in, inference_deployment, key_in, snapshot_of, spec_of
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
 from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import ContainerSettings
@@ -14,7 +14,7 @@ from tunecast_operator.resources.revision import Revision
 
 CACHE = {
     "apiVersion": "tunecast.io/v1alpha2",
-    "kind": "KernelCache",
+    "kind": "StartupCache",
     "metadata": {"name": "qwen3-8b-0123456789", "namespace": "models", "uid": "kc-uid"},
 }
 
@@ -27,7 +27,7 @@ def pods(settings: ContainerSettings | None = None, **spec: Any) -> tuple[dict[s
         "digest", key_in(owner), 1, "init:1", "IfNotPresent", {}, held=False, port=8000, init_container=init
     )
     serving = deployment(owner, spec_of(owner), engine_in(owner), revision, 1)["spec"]["template"]
-    snapshot = KernelCacheSpec.model_validate(snapshot_of(owner))
+    snapshot = StartupCacheSpec.model_validate(snapshot_of(owner))
     return serving, job(CACHE, snapshot, engine_of(snapshot.template, snapshot.engine), 1, revision.init)["spec"][
         "template"
     ]

@@ -244,7 +244,7 @@ class Play:
             status = cache.get("status") or {}
             state = status.get("state")
             if status.get("referredBy") and state not in {"Ready", "Failed"}:
-                yield f"KernelCache {cache['metadata']['name']} is {state}"
+                yield f"StartupCache {cache['metadata']['name']} is {state}"
         left = {
             "Jobs that go on": [j["metadata"]["name"] for j in self._list(JOB) if not finished(j)],
             "Secrets": [s["metadata"]["name"] for s in self._list(SECRET)],
@@ -284,7 +284,7 @@ class Play:
         for name in self.wanted:
             status = self.driver.deployment_status(name)
             if (status["cache"] == "Hit") != (status["key"] in ready):
-                yield f"{name} says {status['cache']}; KernelCaches that are Ready: {sorted(ready)}"
+                yield f"{name} says {status['cache']}; StartupCaches that are Ready: {sorted(ready)}"
 
     def _manifests(self, signer: Signer) -> dict[str, Manifest]:
         """Every manifest of the namespace by key; any other than this signer's would be a stranger."""

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.api.kubernetes_types import MARK
 from tunecast_operator.api.model import rules
-from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
+from tunecast_operator.api.startup_cache import StartupCacheSpec
+from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus
 
 Schema = dict[str, Any]
 DIRECTORY = Path(__file__).resolve().parents[3] / "charts" / "tunecast" / "files" / "crds"
@@ -29,7 +29,7 @@ _NAME_RULES = rules(
 _CACHE_NAME_RULES = rules(
     (
         "self.metadata.name.matches('^[a-z][-a-z0-9]{0,28}-[0-9a-f]{10}$')",
-        "KernelCaches are made and named by Tunecast: create an InferenceDeployment instead",
+        "StartupCaches are made and named by Tunecast: create an InferenceDeployment instead",
     ),
 )
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
@@ -163,9 +163,9 @@ def inference_deployments() -> Schema:
     return crd(names, InferenceDeploymentSpec, InferenceDeploymentStatus, columns, extra)
 
 
-def kernel_caches() -> Schema:
-    """The CRD of KernelCache."""
-    names = {"kind": "KernelCache", "plural": "kernelcaches", "shortNames": ["kc"]}
+def startup_caches() -> Schema:
+    """The CRD of StartupCache."""
+    names = {"kind": "StartupCache", "plural": "startupcaches", "shortNames": ["stc"]}
     columns = [
         column("Model", ".spec.model"),
         column("GPU", ".status.madeWith.gpu"),
@@ -176,12 +176,12 @@ def kernel_caches() -> Schema:
         column("Verdict", ".status.verdict", priority=1),
         AGE,
     ]
-    return crd(names, KernelCacheSpec, KernelCacheStatus, columns, {"rules": _CACHE_NAME_RULES})
+    return crd(names, StartupCacheSpec, StartupCacheStatus, columns, {"rules": _CACHE_NAME_RULES})
 
 
 def crds() -> dict[str, Schema]:
     """Both CRDs by file name."""
-    return {"inferencedeployments.json": inference_deployments(), "kernelcaches.json": kernel_caches()}
+    return {"inferencedeployments.json": inference_deployments(), "startupcaches.json": startup_caches()}
 
 
 def text(found: Schema) -> str:

@@ -77,7 +77,7 @@ class InferenceDeploymentStatus(CommonStatus):
         default_factory=list,
         description="What Tunecast changes in the pod template or ignores of it, such as a variable that it replaces.",
     )
-    kernel_cache: str | None = Field(default=None, description="The KernelCache of that key.")
+    startup_cache: str | None = Field(default=None, description="The StartupCache of that key.")
     cold: str | None = Field(default=None, description="Seconds of a cold start, as the tuning Job measured it.")
     warm: str | None = Field(default=None, description="Seconds of a warm start, likewise.")
     rendered: Rendered | None = Field(default=None, description="What the serving pods were rendered with.")
@@ -213,7 +213,7 @@ class MadeWith(Model):
     versions: dict[str, str] = Field(default_factory=dict, description="Of vLLM, torch, FlashInfer and Triton.")
 
 
-class KernelCacheStatus(CommonStatus):
+class StartupCacheStatus(CommonStatus):
     """How far it is, and what was proved."""
 
     state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed", "Quarantined"] | None = Field(

@@ -1,4 +1,4 @@
-"""One attempt of a KernelCache: its beginning, its course, its end, and when the next one is due."""
+"""One attempt of a StartupCache: its beginning, its course, its end, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def next_attempt(seen: Observed) -> Plan:
 
 
 def _behind(seen: Observed, rival: Rival) -> Plan:
-    """Another KernelCache tunes this key: its bundle will do here too, so nothing is tuned twice at once.
+    """Another StartupCache tunes this key: its bundle will do here too, so nothing is tuned twice at once.
 
     While the ranks of that one run, this one's time in the queue doesn't count: it begins anew where they fail.
     """
@@ -171,7 +171,7 @@ def _behind(seen: Observed, rival: Rival) -> Plan:
     if rival.runs:
         status["queuedSince"] = None
     reason = c.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else c.QUEUED
-    text = f"KernelCache {rival.name} tunes the same key: this one waits for its bundle"
+    text = f"StartupCache {rival.name} tunes the same key: this one waits for its bundle"
     return Plan((), clean(status), unready(seen, reason, text), POLL_SECONDS)
 
 

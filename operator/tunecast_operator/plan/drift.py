@@ -42,7 +42,7 @@ def drift(made_with: Mapping[str, Any], pods: Iterable[Pod], nodes: Mapping[str,
     """What differs, most important first; what isn't known of a replica or of its bundle doesn't.
 
     Args:
-        made_with: ``status.madeWith`` of the KernelCache.
+        made_with: ``status.madeWith`` of the StartupCache.
         pods: serving pods of its key.
         nodes: labels by node, as GPU feature discovery sets them.
     """

@@ -1,4 +1,4 @@
-"""Where a KernelCache comes to rest: ready, quarantined, given up, or wanted by nobody."""
+"""Where a StartupCache comes to rest: ready, quarantined, given up, or wanted by nobody."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from tunecast_operator.resources.revision import RENDERER, Revision, revision_of
 from tunecast_operator.resources.service import serving_service
 from tunecast_operator.snapshot import cache_name, cache_spec
 
-# KernelCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
+# StartupCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
 # An old revision without a ready replica for so long serves nobody: it no longer keeps a new one waiting for its cache.
 FAILING_SECONDS = 120.0  # where its engines crash, or its pods can't start
@@ -63,10 +63,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The revision that the spec asks for, and the KernelCache that goes with it."""
+    """The revision that the spec asks for, and the StartupCache that goes with it."""
 
     revision: Revision
-    snapshot: dict[str, Any]  # spec of the KernelCache to create where none serves
+    snapshot: dict[str, Any]  # spec of the StartupCache to create where none serves
     cache_name: str
     cache: Mapping[str, Any] | None
 
@@ -80,7 +80,7 @@ class Plan:
     status: dict[str, Any]
     conditions: tuple[Condition, ...]
     quarantine: Quarantine
-    outdated_caches: tuple[str, ...]  # KernelCaches whose state doesn't say yet what ``quarantine`` says
+    outdated_caches: tuple[str, ...]  # StartupCaches whose state doesn't say yet what ``quarantine`` says
     replace: tuple[Crash, ...]  # replicas to delete: they would crash from a quarantined bundle for ever
     requeue_seconds: float | None = None  # when to look again, where no event would say so
 
@@ -257,7 +257,7 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
         },
     }
     if tunes:
-        status["kernelCache"] = wanted.cache_name
+        status["startupCache"] = wanted.cache_name
     if seen.engine.notes:
         status["notes"] = list(seen.engine.notes)
     status |= {name: cached[name] for name in ("cold", "warm") if cached.get(name)}
@@ -335,11 +335,11 @@ def _untuned_condition(seen: Observed, wanted: Wanted, quarantine: Quarantine) -
 
 def _cache_condition(wanted: Wanted) -> Condition:
     if wanted.cache is None:
-        return Condition(c.CACHE_READY, "False", c.WAITING, f"KernelCache {wanted.cache_name} was created")
+        return Condition(c.CACHE_READY, "False", c.WAITING, f"StartupCache {wanted.cache_name} was created")
     found = c.find(wanted.cache.get("status") or {}, c.READY)
     if not found:
-        return Condition(c.CACHE_READY, "False", c.WAITING, f"KernelCache {wanted.cache_name} was created")
-    reason, message = str(found["reason"]), f"KernelCache {wanted.cache_name}: {found['message']}"
+        return Condition(c.CACHE_READY, "False", c.WAITING, f"StartupCache {wanted.cache_name} was created")
+    reason, message = str(found["reason"]), f"StartupCache {wanted.cache_name}: {found['message']}"
     if found["status"] == "True":
         return Condition(c.CACHE_READY, "True", reason, message)
     return Condition(c.CACHE_READY, "False", reason, message, warning=_decided(wanted.cache))

@@ -43,14 +43,14 @@ def _blame(known: Quarantine, manifest: str, crashes: Sequence[Crash]) -> Quaran
 
 
 def restored(known: Quarantine, caches: Sequence[Mapping[str, Any]]) -> Quarantine:
-    """Also what KernelCaches say that are quarantined, in case somebody emptied the ConfigMap."""
+    """Also what StartupCaches say that are quarantined, in case somebody emptied the ConfigMap."""
     found = (cache.get("status") or {} for cache in caches)
     digests = (str(status.get("manifest", "")) for status in found if status.get("state") == "Quarantined")
     return known.also(digest for digest in digests if digest and not known.lifted(digest))
 
 
 def outdated(quarantine: Quarantine, caches: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of the KernelCaches whose state doesn't say yet what the quarantine says."""
+    """Names of the StartupCaches whose state doesn't say yet what the quarantine says."""
     found = ((str(cache["metadata"]["name"]), cache.get("status") or {}) for cache in caches)
     return tuple(name for name, status in found if _differs(quarantine, status))
 

@@ -1,4 +1,4 @@
-"""KernelCaches of one key: one of them tunes at a time, since its bundle does for all."""
+"""StartupCaches of one key: one of them tunes at a time, since its bundle does for all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNDECIDED = {"Pending", "Tuning", "Publishing"}
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another KernelCache that tunes the same key now, or comes first."""
+    """Another StartupCache that tunes the same key now, or comes first."""
 
     name: str
     runs: bool  # its ranks run, or its bundle is being published: its end is bounded by its ``timeout``
 
 
 def rival(cache: Mapping[str, Any], same_key: Iterable[Mapping[str, Any]]) -> Rival | None:
-    """The KernelCache that ``cache`` waits for; None where ``cache`` itself may tune.
+    """The StartupCache that ``cache`` waits for; None where ``cache`` itself may tune.
 
     One that waits for capacity longer than its users wanted holds nobody up. An older one that no reconciler has looked
     at yet does: both may have been created a moment ago, and be looked at by two workers at the same time.
@@ -48,5 +48,5 @@ def _under_way(cache: Mapping[str, Any]) -> bool:
 
 
 def _age(cache: Mapping[str, Any]) -> tuple[str, str]:
-    """Orders KernelCaches from the oldest to the youngest."""
+    """Orders StartupCaches from the oldest to the youngest."""
     return str(cache["metadata"].get("creationTimestamp", "")), str(cache["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""What every part of a KernelCache's plan is put together from."""
+"""What every part of a StartupCache's plan is put together from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a KernelCache, and what can be done about it."""
+"""What is known of a StartupCache, and what can be done about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import Progress, RankResult
 from tunecast_cache.manifest import Manifest
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.resources.quarantine import Quarantine
@@ -70,10 +70,10 @@ class Published:
 @dataclass(frozen=True, slots=True)
 class Observed:
     cache: Mapping[str, Any]
-    spec: KernelCacheSpec
+    spec: StartupCacheSpec
     wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
     now: datetime
-    rival: Rival | None = None  # another KernelCache that tunes this key now
+    rival: Rival | None = None  # another StartupCache that tunes this key now
     published: Published | None = None
     store_error: TunecastError | None = None
     publish_error: TunecastError | None = None  # what was staged can't be published

@@ -19,9 +19,9 @@ from tunecast_operator.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
-    KERNEL_CACHE,
     POD,
     SERVICE,
+    STARTUP_CACHE,
     Cluster,
     ClusterError,
     ConflictError,
@@ -53,7 +53,7 @@ RETRY_SECONDS = 15.0
 
 
 class InferenceDeploymentReconciler:
-    """``mark_cache`` is called with a KernelCache's name when this object begins or ceases to want it."""
+    """``mark_cache`` is called with a StartupCache's name when this object begins or ceases to want it."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class InferenceDeploymentReconciler:
 
     def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> plans.Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
-        caches = self._cluster.list(KERNEL_CACHE, namespace)
+        caches = self._cluster.list(STARTUP_CACHE, namespace)
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.inits(namespace, name, init_runs(pods))
@@ -165,11 +165,11 @@ class InferenceDeploymentReconciler:
 
     def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
-        cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KERNEL_CACHE.name, "metadata": metadata, "spec": spec}
-        if not self._cluster.create(KERNEL_CACHE, cache):
-            live = self._cluster.get(KERNEL_CACHE, namespace, name)
+        cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": STARTUP_CACHE.name, "metadata": metadata, "spec": spec}
+        if not self._cluster.create(STARTUP_CACHE, cache):
+            live = self._cluster.get(STARTUP_CACHE, namespace, name)
             if live and live["spec"]["key"] != spec["key"]:  # else another InferenceDeployment was quicker
-                raise taken(KERNEL_CACHE, f"{namespace}/{name}")
+                raise taken(STARTUP_CACHE, f"{namespace}/{name}")
 
     def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
         metadata = desired["metadata"]
@@ -183,7 +183,7 @@ class InferenceDeploymentReconciler:
         return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
-        before, after = seen.status.get("kernelCache"), plan.status.get("kernelCache")
+        before, after = seen.status.get("startupCache"), plan.status.get("startupCache")
         for cache in plan.outdated_caches:
             self._mark_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
@@ -213,7 +213,7 @@ def _without_conditions(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(condition: Condition) -> bool:
-    """The steps of tuning are told by the KernelCache; here, that it began and how it ended."""
+    """The steps of tuning are told by the StartupCache; here, that it began and how it ended."""
     if condition.type == c.CACHE_READY:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
     if condition.type == c.RECONCILING:

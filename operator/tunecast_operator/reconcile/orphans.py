@@ -1,4 +1,4 @@
-"""Deletes what attempts of KernelCaches staged that are gone."""
+"""Deletes what attempts of StartupCaches staged that are gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from tunecast_operator.cluster import KERNEL_CACHE, Cluster
+from tunecast_operator.cluster import STARTUP_CACHE, Cluster
 from tunecast_operator.controller import GONE
 from tunecast_operator.publisher import Publisher
 
@@ -20,7 +20,7 @@ class _Known(NamedTuple):
 
 
 class Orphans:
-    """Staged objects of a KernelCache that this process knew are listed by its own prefix, at each event about it.
+    """Staged objects of a StartupCache that this process knew are listed by its own prefix, at each event about it.
 
     Those of others, such as one that was deleted while no operator ran, are found in a sweep of all that is staged for
     the namespace, once per SWEEP_PERIOD at the most.
@@ -39,7 +39,7 @@ class Orphans:
         )
 
     def clean(self, namespace: str, name: str) -> float:
-        """The KernelCache of this name is gone. Returns in how many seconds to look again.
+        """The StartupCache of this name is gone. Returns in how many seconds to look again.
 
         Raises:
             StoreError: the store failed; cleaning again is safe.
@@ -57,7 +57,7 @@ class Orphans:
         return (swept + SWEEP_PERIOD - self._now()).total_seconds() if swept else 0.0
 
     def _sweep(self, namespace: str) -> None:
-        living = {cache["metadata"]["uid"] for cache in self._cluster.list(KERNEL_CACHE, namespace)}
+        living = {cache["metadata"]["uid"] for cache in self._cluster.list(STARTUP_CACHE, namespace)}
         self._publisher.clean_orphans(namespace, living)
         now = self._swept[namespace] = self._now()
         for where, known in [*self._known.items()]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunecast_cache.job import SETTINGS_FILE, JobSettings
 from tunecast_cache.records import canonical
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, CONTAINER_ANNOTATION, KEY_LABEL, MANAGED_BY
 from tunecast_operator.resources.annotations import job_labels
@@ -29,7 +29,7 @@ def attempt_id(cache: dict[str, Any], attempt: int) -> str:
 
 
 def settings_name(cache: dict[str, Any], attempt: int) -> str:
-    """Of its Secret: no other object has this name already, whatever its KernelCache was called."""
+    """Of its Secret: no other object has this name already, whatever its StartupCache was called."""
     return f"tunecast-{attempt_id(cache, attempt)}"
 
 
@@ -39,7 +39,7 @@ def rendezvous_host(cache: dict[str, Any], attempt: int) -> str:
 
 
 def job(
-    cache: dict[str, Any], spec: KernelCacheSpec, engine: Engine, attempt: int, init: InitContainer
+    cache: dict[str, Any], spec: StartupCacheSpec, engine: Engine, attempt: int, init: InitContainer
 ) -> dict[str, Any]:
     """Ranks live and die together: no pod is ever started again, and a disruption fails the whole attempt."""
     name, subdomain = attempt_name(cache, attempt), cache["metadata"]["name"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunecast_cache.job import SETTINGS_DIRECTORY, TEMPORARY_DIRECTORY
 from tunecast_operator.api.inference_deployment import RankTemplate
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.resources.annotations import rank_annotations, rank_labels
 from tunecast_operator.resources.init_container import InitContainer, init_container
@@ -66,7 +66,7 @@ def _affinity(affinity: Object) -> dict[str, Any]:
 
 
 def rank_pod(
-    spec: KernelCacheSpec, engine: Engine, settings_secret: str, subdomain: str, init: InitContainer
+    spec: StartupCacheSpec, engine: Engine, settings_secret: str, subdomain: str, init: InitContainer
 ) -> dict[str, Any]:
     """The pod spec of a rank: its tools, its settings, and no Kubernetes credentials.
 

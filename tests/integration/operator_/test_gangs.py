@@ -1,4 +1,4 @@
-"""Ranks that hold GPUs for nothing, and KernelCaches of one key, on a real API server with real controllers."""
+"""Ranks that hold GPUs for nothing, and StartupCaches of one key, on a real API server with real controllers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_impossible_job_holds_up_no_other_one_of_its_key_for_ever(driver: Dri
     driver.until(lambda: len(driver.caches()) == 2, "both are there")
     waiting = next(cache for cache in driver.caches() if cache["spec"]["ranks"] == 2)["metadata"]["name"]
     driver.until(lambda: len(under_way(driver)) == 2, "the other one doesn't wait any longer")
-    for pod in driver.plain.list(POD, driver.namespace, f"tunecast.io/kernel-cache={waiting}"):
+    for pod in driver.plain.list(POD, driver.namespace, f"tunecast.io/startup-cache={waiting}"):
         bind(driver.plain, pod)
     driver.kubelet.ranks = [0, 1]
     driver.until(lambda: warm(driver, "possible"), "it is tuned")

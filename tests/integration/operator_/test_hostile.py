@@ -21,10 +21,10 @@ from tunecast_operator.cluster import (
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
     JOB,
-    KERNEL_CACHE,
     POD,
     SECRET,
     SERVICE,
+    STARTUP_CACHE,
     Kind,
     Object,
 )
@@ -98,11 +98,11 @@ def test_a_name_of_the_ranks_that_is_taken_is_told_and_holds_no_replica_for_ever
     assert [found["metadata"]["name"] for found in theirs if found["metadata"]["name"].startswith(CACHE)]
 
 
-def test_a_kernel_cache_that_is_called_like_others_objects_touches_none_of_them(driver: Driver) -> None:
+def test_a_startup_cache_that_is_called_like_others_objects_touches_none_of_them(driver: Driver) -> None:
     a_service(driver, "database-0123456789")
     put(driver, SECRET, "database-0123456789-1", type="tunecast.io/job", data={"job.json": "e30="})
-    put(driver, KERNEL_CACHE, "database-0123456789", spec=snapshot_of(OWNER))
-    driver.plain.update_status(KERNEL_CACHE, {**driver.caches()[0], "status": {"state": "Pending"}})
+    put(driver, STARTUP_CACHE, "database-0123456789", spec=snapshot_of(OWNER))
+    driver.plain.update_status(STARTUP_CACHE, {**driver.caches()[0], "status": {"state": "Pending"}})
     driver.until(lambda: driver.caches()[0]["status"].get("unwantedSince"), "nobody wants it, so that it is tidied up")
     create(driver)
     driver.until(lambda: warm(driver), "another one of its key is published, so that it is tidied up again")
@@ -110,9 +110,9 @@ def test_a_kernel_cache_that_is_called_like_others_objects_touches_none_of_them(
     assert (driver.plain.get(SECRET, driver.namespace, "database-0123456789-1") or {})["data"] == {"job.json": "e30="}
 
 
-def test_a_kernel_cache_of_another_key_that_has_the_name_is_told(driver: Driver) -> None:
+def test_a_startup_cache_of_another_key_that_has_the_name_is_told(driver: Driver) -> None:
     other = snapshot_of(inference_deployment(template=pod_template(image="theirs")))
-    put(driver, KERNEL_CACHE, CACHE, spec=other)
+    put(driver, STARTUP_CACHE, CACHE, spec=other)
     create(driver)
     driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
     assert driver.caches()[0]["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs"
@@ -120,7 +120,7 @@ def test_a_kernel_cache_of_another_key_that_has_the_name_is_told(driver: Driver)
 
 def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     """Nor do their words count: a pod that says that it was rank 0 and that arguments were rejected."""
-    labels = {"tunecast.io/kernel-cache": CACHE, "tunecast.io/attempt": "1", "tunecast.io/key": KEY}
+    labels = {"tunecast.io/startup-cache": CACHE, "tunecast.io/attempt": "1", "tunecast.io/key": KEY}
     a_job(driver, "theirs", {**labels, "tunecast.io/attempt": "x"})
     annotations = {"batch.kubernetes.io/job-completion-index": "no number", "tunecast.io/container": ENGINE}
     metadata = {"name": "theirs", "namespace": driver.namespace, "labels": labels, "annotations": annotations}

@@ -11,7 +11,7 @@ from harness.kubectl import Kubectl
 from support.driver import Driver
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, SERVICE
+from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, SERVICE, STARTUP_CACHE
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
@@ -68,7 +68,7 @@ def test_engine_that_probes_cannot_reach_is_refused(driver: Driver, engine: dict
     driver.until(lambda: stalled(driver).get("reason") == "InvalidSpec", "InvalidSpec")
     assert words in stalled(driver)["message"]
     assert driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") is None
-    assert driver.plain.list(KERNEL_CACHE, driver.namespace) == []
+    assert driver.plain.list(STARTUP_CACHE, driver.namespace) == []
 
 
 def stalled(driver: Driver) -> dict[str, Any]:

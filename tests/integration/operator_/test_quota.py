@@ -30,7 +30,7 @@ def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
 
 
 def ready(driver: Driver) -> tuple[str, str]:
-    """Reason and message of the KernelCache's Ready condition."""
+    """Reason and message of the StartupCache's Ready condition."""
     [cache] = driver.caches()
     found = c.find(cache.get("status") or {}, c.READY)
     return str(found.get("reason")), str(found.get("message"))

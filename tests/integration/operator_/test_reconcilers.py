@@ -25,10 +25,10 @@ from tunecast_operator.cluster import (
     EVENT,
     INFERENCE_DEPLOYMENT,
     JOB,
-    KERNEL_CACHE,
     POD,
     SECRET,
     SERVICE,
+    STARTUP_CACHE,
 )
 from tunecast_operator.resources.quarantine import Quarantine, quarantine_in
 
@@ -81,7 +81,7 @@ def test_apply_tune_publish_serve(driver: Driver) -> None:
     assert (cache["status"]["cold"], cache["status"]["warm"]) == ("60.0s", "20.0s")
     assert staged(driver) == []
     assert driver.plain.list(JOB, driver.namespace)[0]["status"]["succeeded"] == 2
-    assert driver.plain.list(SECRET, driver.namespace, f"tunecast.io/kernel-cache={cache['metadata']['name']}") == []
+    assert driver.plain.list(SECRET, driver.namespace, f"tunecast.io/startup-cache={cache['metadata']['name']}") == []
 
 
 def test_an_attempt_ends_with_its_engines_though_sidecars_go_on(driver: Driver) -> None:
@@ -109,13 +109,15 @@ def test_events_read_like_a_log_without_repeats(driver: Driver) -> None:
     driver.until(lambda: warm(driver), "replicas are let go")
     events = driver.plain.list(EVENT, driver.namespace)
     ours = [(e["involvedObject"]["kind"], e["reason"]) for e in events if e["source"].get("component") == "tunecast"]
-    assert {"Queued", "Tuning", "Publishing", "Published"} <= {reason for kind, reason in ours if kind == "KernelCache"}
+    assert {"Queued", "Tuning", "Publishing", "Published"} <= {
+        reason for kind, reason in ours if kind == "StartupCache"
+    }
     assert max(Counter(ours).values()) == 1
 
 
 def describe(driver: Driver) -> str:
     """All that a finished run leaves, without identities, moments and what a scheduler says of other tests' nodes."""
-    kinds = (INFERENCE_DEPLOYMENT, KERNEL_CACHE, DEPLOYMENT, SERVICE, JOB)
+    kinds = (INFERENCE_DEPLOYMENT, STARTUP_CACHE, DEPLOYMENT, SERVICE, JOB)
     found = {kind.name: driver.plain.list(kind, driver.namespace) for kind in kinds}
     jobs = [{"name": job["metadata"]["name"], "spec": job["spec"]["completions"]} for job in found.pop("Job")]
     for owner in found["InferenceDeployment"]:
@@ -324,7 +326,7 @@ def test_a_deleted_namespace_of_objects_leaves_nothing_staged(driver: Driver) ->
     driver.until(lambda: driver.caches("Tuning"), "it tunes")
     [cache] = driver.caches()
     driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
-    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"])
+    driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"])
     prefix = staging_prefix("", driver.namespace, cache["spec"]["key"], f"{cache['metadata']['uid']}-1")
     assert prefix
     driver.until(lambda: not driver.caches(), "it is gone")
@@ -382,7 +384,7 @@ def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(drive
     assert after["spec"] == deployment["spec"]
     driver.until(lambda: driver.deployment_status()["cache"] == "Cold", "the InferenceDeployment says so")
     assert "Quarantined" in {event["reason"] for event in driver.plain.list(EVENT, driver.namespace)}
-    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"], cache["metadata"]["uid"])
+    driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"], cache["metadata"]["uid"])
     driver.until(lambda: driver.caches("Quarantined"), "one that is made anew doesn't bring it back")
     change(driver, tuning={"ranks": 2, "generation": 2})
     driver.until(lambda: warm(driver), "a raised generation gets out of it")
@@ -421,14 +423,14 @@ def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_for_good(driver: 
     assert [events.count(why) for why in ("Quarantined", "QuarantineLifted")] == [2, 2], "once for each kind"
 
 
-def test_a_bundle_whose_kernel_cache_is_gone_is_quarantined_too(driver: Driver) -> None:
-    """A policy Never takes a bundle of its key from the store, and no KernelCache of it need be there any more."""
+def test_a_bundle_whose_startup_cache_is_gone_is_quarantined_too(driver: Driver) -> None:
+    """A policy Never takes a bundle of its key from the store, and no StartupCache of it need be there any more."""
     create(driver)
     manifest = manifest_of(driver)
     change(driver, tuning={"policy": "Never"})
     driver.step()
     for cache in driver.caches():
-        driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"])
+        driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"])
     before = serve(driver, manifest, CRASHED)
     driver.until(lambda: replaced(driver, before), "the crashed ones go")
     assert quarantine(driver).digests == (manifest,)

@@ -17,7 +17,7 @@ from support.kubelet import bind
 from support.objects import inference_deployment, pod_template, serving_pod
 from support.s3 import S3
 from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, POD, Kind
+from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, POD, STARTUP_CACHE, Kind
 from tunecast_operator.plan.ends import FORGET_AFTER
 
 pytestmark = pytest.mark.integration
@@ -28,9 +28,9 @@ OPERATOR = "system:serviceaccount:tunecast-system:rights"
 KOPF = {
     (verb, resource)
     for verb in ("list", "watch")
-    for resource in ("inferencedeployments", "kernelcaches", "deployments", "jobs", "pods", "configmaps")
+    for resource in ("inferencedeployments", "startupcaches", "deployments", "jobs", "pods", "configmaps")
 }
-FINALIZERS = {("update", f"{plural}/finalizers") for plural in ("inferencedeployments", "kernelcaches")}
+FINALIZERS = {("update", f"{plural}/finalizers") for plural in ("inferencedeployments", "startupcaches")}
 SWEEP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sweep"}, "data": {"requests.jsonl": ""}}
 
 
@@ -152,7 +152,7 @@ def forget(driver: Driver) -> None:
     driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
     driver.step()
     driver.now += FORGET_AFTER
-    driver.until(lambda: not driver.plain.list(KERNEL_CACHE, driver.namespace), "nobody wants the caches for a day")
+    driver.until(lambda: not driver.plain.list(STARTUP_CACHE, driver.namespace), "nobody wants the caches for a day")
 
 
 def refuse_ranks(kubernetes: Kubectl, driver: Limited) -> None:

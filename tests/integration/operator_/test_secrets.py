@@ -37,7 +37,7 @@ pytestmark = pytest.mark.integration
 CANARY, MOUNTED_CANARY = "sk-canary-0123456789", "hf-canary-0123456789"
 MOUNTED = "/etc/hub"
 NAME, THEIRS, MORE = "HUB_API_KEY", "hub", "hub-token"
-KINDS = "inferencedeployments,kernelcaches,deployments,replicasets,jobs,pods,services,configmaps,secrets,events"
+KINDS = "inferencedeployments,startupcaches,deployments,replicasets,jobs,pods,services,configmaps,secrets,events"
 NUMBERS = itertools.count()
 
 
@@ -132,7 +132,7 @@ def test_a_secrets_value_gets_nowhere(
     found |= {"the operator's log": caplog.text.encode(), "metrics": generate_latest(driver.metrics.registry)}
     canaries = (CANARY.encode(), MOUNTED_CANARY.encode())
     assert [name for name, data in found.items() if any(canary in data for canary in canaries)] == []
-    assert driver.plain.list(SECRET, namespace, "tunecast.io/kernel-cache") == []
+    assert driver.plain.list(SECRET, namespace, "tunecast.io/startup-cache") == []
 
     # It was there to be told: in the log; in a message, and so in status and Event; in a layer, which was left out.
     assert b"'api_key': ['[redacted]']" in found["a rank's log"]

@@ -19,7 +19,7 @@ from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, Cluster,
 
 pytestmark = pytest.mark.integration
 NAMESPACE = "stalled"
-CACHES = 8  # twice as many as there are workers for KernelCaches
+CACHES = 8  # twice as many as there are workers for StartupCaches
 SCALED_SECONDS = 2.0  # within which a change of replicas has reached the Deployment
 
 
@@ -66,7 +66,7 @@ def test_a_change_of_replicas_waits_for_no_store(
     kubeconfig = kubernetes.environment["KUBECONFIG"]
     with operator(environment(kubeconfig, NAMESPACE, settings, s3_credentials.environment), tmp_path):
         until(lambda: all(replicas(cluster, name) == 1 for name in names), "every Deployment", 60)
-        until(lambda: len(store.times) >= 4, "every worker for KernelCaches asks the store", 60)
+        until(lambda: len(store.times) >= 4, "every worker for StartupCaches asks the store", 60)
         for wanted in range(2, 12):
             name = names[wanted % CACHES]
             apply(cluster, name, wanted)

@@ -23,7 +23,7 @@ from tunecast_cache.presigned import put
 from tunecast_cache.records import decode
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, KERNEL_CACHE, SECRET
+from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET, STARTUP_CACHE
 from tunecast_operator.identity import CACHE_LABEL
 
 pytestmark = pytest.mark.integration
@@ -73,7 +73,7 @@ def test_events_about_a_cache_that_is_gone_list_no_more_than_it_staged(driver: D
     [cache] = driver.caches()
     [secret] = driver.plain.list(SECRET, driver.namespace, CACHE_LABEL)
     settings = decode(JobSettings, base64.b64decode(secret["data"][SETTINGS_FILE]), "settings")
-    driver.plain.delete(KERNEL_CACHE, driver.namespace, cache["metadata"]["name"])
+    driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"])
     listed: list[str] = []
 
     def record(_method: str, path: str) -> None:

@@ -30,9 +30,9 @@ def test_the_chart_has_what_the_models_say(name: str) -> None:
 def test_check_finds_a_stale_file_and_write_mends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert crd.main(["--write"], tmp_path) == 0
     assert crd.main(["--check"], tmp_path) == 0
-    (tmp_path / "kernelcaches.json").write_text("{}\n")
+    (tmp_path / "startupcaches.json").write_text("{}\n")
     assert crd.main(["--check"], tmp_path) == 1
-    assert "kernelcaches.json" in capsys.readouterr().err
+    assert "startupcaches.json" in capsys.readouterr().err
     assert crd.main(["--write"], tmp_path) == 0
     assert crd.main(["--check"], tmp_path) == 0
 

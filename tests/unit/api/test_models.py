@@ -9,11 +9,11 @@ from support.objects import NOW, engine_in, inference_deployment, key_in, manife
 from tunecast_cache.job import Progress
 from tunecast_cache.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
 from tunecast_operator.api.model import seconds
-from tunecast_operator.api.status import InferenceDeploymentStatus, KernelCacheStatus
+from tunecast_operator.api.startup_cache import StartupCacheSpec
+from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus
 from tunecast_operator.plan import inference_deployment as deployment_plan
-from tunecast_operator.plan import kernel_cache as cache_plan
+from tunecast_operator.plan import startup_cache as cache_plan
 from tunecast_operator.plan import tuning
 from tunecast_operator.resources.init_container import InitContainer
 
@@ -42,7 +42,7 @@ def test_fields_of_a_later_release_are_ignored() -> None:
 
 def test_a_snapshot_is_read_as_it_was_written() -> None:
     snapshot = snapshot_of(OWNER)
-    again = KernelCacheSpec.model_validate(snapshot).model_dump(mode="json", by_alias=True, exclude_none=True)
+    again = StartupCacheSpec.model_validate(snapshot).model_dump(mode="json", by_alias=True, exclude_none=True)
     assert {name: again[name] for name in snapshot} == snapshot
 
 
@@ -66,11 +66,11 @@ def _missing(value: Any, kept: Any, path: str) -> list[str]:
 def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> tuning.Observed:
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
-        "kind": "KernelCache",
+        "kind": "StartupCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
         "status": status or {},
     }
-    spec = KernelCacheSpec.model_validate(snapshot_of(OWNER))
+    spec = StartupCacheSpec.model_validate(snapshot_of(OWNER))
     return tuning.Observed(cache, spec, ["qwen3"], NOW, **changes)
 
 
@@ -92,8 +92,8 @@ CACHE_STATUSES = {
 
 
 @pytest.mark.parametrize("name", CACHE_STATUSES)
-def test_the_crd_has_every_field_of_a_kernel_caches_status(name: str) -> None:
-    assert undeclared(KernelCacheStatus, cache_plan.decide(CACHE_STATUSES[name]).status) == []
+def test_the_crd_has_every_field_of_a_startup_caches_status(name: str) -> None:
+    assert undeclared(StartupCacheStatus, cache_plan.decide(CACHE_STATUSES[name]).status) == []
 
 
 def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:

@@ -21,10 +21,17 @@ HELD = {
         "Whoever can write to the bucket, without the private key", "A tenant of another namespace",
         "A replica's engine", "Others",
     },
-    "troubleshooting.md": {"InferenceDeployment", "KernelCache", "Attempts", "Init containers", "The operator"},
+    "troubleshooting.md": {"InferenceDeployment", "StartupCache", "Attempts", "Init containers", "The operator"},
     "metrics.md": {"Metrics", "Alerts"},
 }  # fmt: skip
-REASONS = ("InferenceDeployment", "KernelCache", "Attempts", "Init containers", "The operator", "Pods that don't start")
+REASONS = (
+    "InferenceDeployment",
+    "StartupCache",
+    "Attempts",
+    "Init containers",
+    "The operator",
+    "Pods that don't start",
+)
 BUGS = {"Failed"}  # what an error without a reason of its own would say: no code raises one
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "cache/tunecast_cache", "initcontainer/tunecast_init")
 NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED}
-OPERATORS_OWN = ("InferenceDeployment", "KernelCache", "The operator")
+OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "The operator")
 
 
 def constants(module: object) -> set[str]:
@@ -53,7 +53,7 @@ def sections() -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("titles", "reasons"),
     [
-        (("InferenceDeployment", "KernelCache"), constants(conditions)),
+        (("InferenceDeployment", "StartupCache"), constants(conditions)),
         (("Attempts",), constants(job) | constants(outcome)),
         (("Init containers",), constants(report)),
         (("Init containers",), errors_reasons(SOURCES[2]) | errors_reasons(SOURCES[3])),

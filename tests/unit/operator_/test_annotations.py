@@ -9,7 +9,7 @@ import pytest
 from support.objects import inference_deployment, key_in, pod_template, snapshot_of, spec_of
 from support.pods import CACHE, pods
 from tunecast_cache.mesh import MESHES
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import template_digest
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
@@ -62,13 +62,13 @@ def test_what_ranks_are_given_of_their_own_wins_over_all_but_tunecasts_names() -
     replica, rank = metadata(template=pod_template(metadata={"annotations": {"team": "a"}}), **own)
     assert rank["labels"].items() >= {**QUEUE, ISTIO: "true"}.items()
     assert rank["annotations"].items() >= {ISTIO: "true", "team": "b"}.items()
-    assert rank["labels"]["tunecast.io/kernel-cache"] == "qwen3-8b-0123456789"
+    assert rank["labels"]["tunecast.io/startup-cache"] == "qwen3-8b-0123456789"
     assert not QUEUE.keys() & replica["labels"].keys()
     assert replica["annotations"]["team"] == "a"
 
 
 def test_the_job_has_the_labels_of_its_ranks_for_queues_and_none_of_a_mesh() -> None:
-    snapshot = KernelCacheSpec.model_validate(snapshot_of(inference_deployment(**of_ranks(labels=QUEUE))))
+    snapshot = StartupCacheSpec.model_validate(snapshot_of(inference_deployment(**of_ranks(labels=QUEUE))))
     engine = engine_of(snapshot.template, snapshot.engine)
     labels = job(CACHE, snapshot, engine, 1, InitContainer("init:1"))["metadata"]["labels"]
     assert labels.items() >= QUEUE.items()

@@ -13,7 +13,7 @@ from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.blocked import blocked, refusal
-from tunecast_operator.plan.kernel_cache import decide
+from tunecast_operator.plan.startup_cache import decide
 
 MISSING = 'Error creating: pods "kc-1-0-x" is forbidden: failed quota: q: must specify limits.cpu for: tunecast-tools'
 EXCEEDED = 'Error creating: pods "kc-1-0-x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1'

@@ -11,7 +11,7 @@ from tunecast_operator.workqueue import Item
 
 METADATA = {"namespace": "team", "name": "qwen"}
 DEPLOYMENT = {"tunecast.io/inference-deployment": "qwen"}
-CACHE = {"tunecast.io/kernel-cache": "qwen-0123456789"}
+CACHE = {"tunecast.io/startup-cache": "qwen-0123456789"}
 
 
 def body(kind: str, name: str = "qwen", labels: dict[str, str] | None = None, **status: Any) -> dict[str, Any]:
@@ -23,15 +23,15 @@ def body(kind: str, name: str = "qwen", labels: dict[str, str] | None = None, **
     [
         (body("InferenceDeployment"), {("InferenceDeployment", "qwen")}),
         (
-            body("InferenceDeployment", kernelCache="qwen-0123456789"),
-            {("InferenceDeployment", "qwen"), ("KernelCache", "qwen-0123456789")},
+            body("InferenceDeployment", startupCache="qwen-0123456789"),
+            {("InferenceDeployment", "qwen"), ("StartupCache", "qwen-0123456789")},
         ),
         (
-            body("KernelCache", "qwen-0123456789", referredBy=["qwen"]),
-            {("KernelCache", "qwen-0123456789"), ("InferenceDeployment", "qwen")},
+            body("StartupCache", "qwen-0123456789", referredBy=["qwen"]),
+            {("StartupCache", "qwen-0123456789"), ("InferenceDeployment", "qwen")},
         ),
         (body("Deployment", labels=DEPLOYMENT), {("InferenceDeployment", "qwen")}),
-        (body("Job", labels=CACHE), {("KernelCache", "qwen-0123456789")}),
+        (body("Job", labels=CACHE), {("StartupCache", "qwen-0123456789")}),
         (body("ConfigMap", "tunecast-trust"), {("ConfigMap", "tunecast-trust")}),
         (body("ConfigMap", "something-else"), set()),
         (body("Pod"), set()),

@@ -15,7 +15,7 @@ from tunecast_operator.metrics import FAMILIES, Metrics, ended
 REFERRED = {"referredBy": ["qwen3"]}
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BEFORE, AFTER = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"
-CACHE, OWNER = ("KernelCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
+CACHE, OWNER = ("StartupCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
 HIT = InitReport("Hit", "Installed", "", "key", bytes=100, seconds={"total": 1.5, "fetch": 0.4}, layers=("Triton",))
 COLD = InitReport("Cold", "NoManifest", "", "key")
 PROOF = {
@@ -41,11 +41,11 @@ def shown(metrics: Metrics) -> dict[str, float]:
 
 def test_reconciliations_and_the_queue(metrics: Metrics) -> None:
     metrics.watch_queue(lambda: 7)
-    metrics.reconciled("KernelCache", "Failure", 0.25)
+    metrics.reconciled("StartupCache", "Failure", 0.25)
     found = shown(metrics)
     assert found["tunecast_queue_length"] == 7
-    assert found['tunecast_reconciles_total{kind="KernelCache",result="Failure"}'] == 1
-    assert found['tunecast_reconcile_seconds_sum{kind="KernelCache"}'] == 0.25
+    assert found['tunecast_reconciles_total{kind="StartupCache",result="Failure"}'] == 1
+    assert found['tunecast_reconcile_seconds_sum{kind="StartupCache"}'] == 0.25
 
 
 def test_what_is_counted_begins_with_zeros(metrics: Metrics) -> None:
@@ -64,8 +64,8 @@ def test_what_is_counted_begins_with_zeros(metrics: Metrics) -> None:
 
 
 def test_transitions(metrics: Metrics) -> None:
-    metrics.transitioned("KernelCache", [Transition(Condition("Ready", "False", "TimedOut", "late"), "")] * 2)
-    name = 'tunecast_transitions_total{kind="KernelCache",reason="TimedOut",status="False",type="Ready"}'
+    metrics.transitioned("StartupCache", [Transition(Condition("Ready", "False", "TimedOut", "late"), "")] * 2)
+    name = 'tunecast_transitions_total{kind="StartupCache",reason="TimedOut",status="False",type="Ready"}'
     assert shown(metrics)[name] == 2
 
 
@@ -120,17 +120,17 @@ def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None
     metrics.has(OWNER, {}, {"desiredReplicas": 3, "readyReplicas": 2, "initReports": reports})
     found = {name: value for name, value in shown(metrics).items() if "name=" in name}
     kc, qwen3 = 'name="kc",namespace="models"', 'name="qwen3",namespace="models"'
-    start = "tunecast_kernel_cache_start_seconds"
+    start = "tunecast_startup_cache_start_seconds"
     assert found == {
-        f'tunecast_condition{{kind="KernelCache",{kc},reason="Published",status="True",type="Ready"}}': 1,
-        f'tunecast_kernel_cache_state{{{kc},state="Ready"}}': 1,
-        f"tunecast_kernel_cache_bytes{{{kc}}}": 5,
-        f"tunecast_kernel_cache_speedup{{{kc}}}": 2.9,
+        f'tunecast_condition{{kind="StartupCache",{kc},reason="Published",status="True",type="Ready"}}': 1,
+        f'tunecast_startup_cache_state{{{kc},state="Ready"}}': 1,
+        f"tunecast_startup_cache_bytes{{{kc}}}": 5,
+        f"tunecast_startup_cache_speedup{{{kc}}}": 2.9,
         f'{start}{{{kc},phase="import",start="cold"}}': 20,
         f'{start}{{{kc},phase="total",start="cold"}}': 90,
         f'{start}{{{kc},phase="import",start="warm"}}': 9,
         f'{start}{{{kc},phase="total",start="warm"}}': 31,
-        f'tunecast_kernel_cache_layer{{layer="Triton",{kc},rank="1",verdict="Hit"}}': 1,
+        f'tunecast_startup_cache_layer{{layer="Triton",{kc},rank="1",verdict="Hit"}}': 1,
         f'tunecast_inference_deployment_replicas{{{qwen3},state="desired"}}': 3,
         f'tunecast_inference_deployment_replicas{{{qwen3},state="ready"}}': 2,
         f'tunecast_inference_deployment_init_containers{{{qwen3},reason="Installed"}}': 2,
@@ -162,5 +162,5 @@ def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> No
 
 def test_a_cache_that_nobody_wants_has_no_other_state(metrics: Metrics) -> None:
     metrics.has(CACHE, {}, {"state": "Failed", "referredBy": []})
-    states = [name for name in shown(metrics) if name.startswith("tunecast_kernel_cache_state")]
-    assert states == ['tunecast_kernel_cache_state{name="kc",namespace="models",state="Unwanted"}']
+    states = [name for name in shown(metrics) if name.startswith("tunecast_startup_cache_state")]
+    assert states == ['tunecast_startup_cache_state{name="kc",namespace="models",state="Unwanted"}']

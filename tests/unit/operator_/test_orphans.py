@@ -1,4 +1,4 @@
-"""How often staging is listed for KernelCaches that are gone. Cluster and store are lists here."""
+"""How often staging is listed for StartupCaches that are gone. Cluster and store are lists here."""
 
 from __future__ import annotations
 

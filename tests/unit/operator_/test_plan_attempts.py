@@ -1,4 +1,4 @@
-"""How attempts of a KernelCache begin, run, end and are tried again."""
+"""How attempts of a StartupCache begin, run, end and are tried again."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ from tunecast_cache.manifest import Provenance
 from tunecast_operator import times
 from tunecast_operator.conditions import OVERDUE
 from tunecast_operator.plan.attempts import backoff_seconds
-from tunecast_operator.plan.kernel_cache import decide, not_done
+from tunecast_operator.plan.startup_cache import decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     CreateAttempt,

@@ -1,4 +1,4 @@
-"""Where a KernelCache comes to rest."""
+"""Where a StartupCache comes to rest."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +10,7 @@ from support.objects import NOW, manifest, proof
 from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, ready, seen
 from tunecast_cache.manifest import Proof
 from tunecast_operator import times
-from tunecast_operator.plan.kernel_cache import decide, not_done
+from tunecast_operator.plan.startup_cache import decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     CreateAttempt,

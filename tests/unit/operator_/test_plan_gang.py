@@ -11,8 +11,8 @@ from support.objects import NOW, manifest
 from support.observed import KEY, RESULT, UNDER_WAY, job, ready, seen
 from tunecast_cache.job import Progress, RankResult
 from tunecast_operator import times
-from tunecast_operator.plan.kernel_cache import decide
 from tunecast_operator.plan.rivals import Rival
+from tunecast_operator.plan.startup_cache import decide
 from tunecast_operator.plan.tuning import CleanUpAttempt, CreateAttempt, DeleteJob, DeleteService, Publish, Published
 
 SIDECAR = {"name": "istio-proxy", "state": {"running": {}}}
@@ -216,10 +216,10 @@ def test_ranks_that_gave_up_joining(pods: list[dict[str, Any]], reason: str, cou
     assert (plan.status["lastFailure"]["reason"], plan.status[count]) == (reason, 1)
 
 
-# --- one key, several KernelCaches ------------------------------------------------------------------------------------
+# --- one key, several StartupCaches -----------------------------------------------------------------------------------
 
 
-def test_a_key_that_another_kernel_cache_tunes_waits_for_it() -> None:
+def test_a_key_that_another_startup_cache_tunes_waits_for_it() -> None:
     plan = decide(seen(rival=Rival("kc-older", runs=False)))
     assert plan.actions == ()
     assert ready(plan).reason == "Queued"

@@ -27,7 +27,7 @@ INIT = InitContainer("init:1")
 PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 
 
-def kernel_cache(
+def startup_cache(
     owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any
 ) -> dict[str, Any]:
     snapshot = snapshot_of(owner)
@@ -77,7 +77,7 @@ def test_tune_first_creates_the_cache_and_holds_the_replicas() -> None:
 
 def test_a_ready_cache_lets_them_go_warm() -> None:
     held = lived(plan(OWNER), 0)
-    released = plan(OWNER, kernel_cache(OWNER, "Ready", "Published", environment=PYCACHE), live=held)
+    released = plan(OWNER, startup_cache(OWNER, "Ready", "Published", environment=PYCACHE), live=held)
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2
     engine = released.apply_deployment["spec"]["template"]["spec"]["containers"][0]
@@ -87,7 +87,7 @@ def test_a_ready_cache_lets_them_go_warm() -> None:
 
 @pytest.mark.parametrize(("state", "column"), [("Failed", "Failed"), ("Ineffective", "Cold")])
 def test_tuning_that_gives_up_lets_them_go_cold(state: str, column: str) -> None:
-    released = plan(OWNER, kernel_cache(OWNER, state, "Why"), live=lived(plan(OWNER), 0))
+    released = plan(OWNER, startup_cache(OWNER, state, "Why"), live=lived(plan(OWNER), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2
     assert (released.status["cache"], condition(released, "CacheReady").reason) == (column, "Why")
@@ -95,7 +95,7 @@ def test_tuning_that_gives_up_lets_them_go_cold(state: str, column: str) -> None
 
 @pytest.mark.parametrize("reason", ["QueueTimeout", "TimedOut"])
 def test_waiting_too_long_lets_them_go_cold(reason: str) -> None:
-    released = plan(OWNER, kernel_cache(OWNER, "Pending", reason), live=lived(plan(OWNER), 0))
+    released = plan(OWNER, startup_cache(OWNER, "Pending", reason), live=lived(plan(OWNER), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2
     assert released.status["cache"] == "Cold"
@@ -103,14 +103,14 @@ def test_waiting_too_long_lets_them_go_cold(reason: str) -> None:
 
 def serving(owner: dict[str, Any] = OWNER, **environment: str) -> dict[str, Any]:
     """A live Deployment of two replicas whose cache is ready."""
-    cache = kernel_cache(owner, "Ready", "Published", environment=environment)
+    cache = startup_cache(owner, "Ready", "Published", environment=environment)
     return lived(plan(owner, cache, live=lived(plan(owner), 0)), 2)
 
 
 def test_a_change_of_replicas_or_of_a_label_tunes_nothing() -> None:
     for change in ({"replicas": 3}, {"replicas": 2, "template": pod_template(metadata={"labels": {"team": "a"}})}):
         changed = inference_deployment(**change)
-        after = plan(changed, kernel_cache(OWNER, "Ready", "Published"), live=serving())
+        after = plan(changed, startup_cache(OWNER, "Ready", "Published"), live=serving())
         assert after.create_cache is None
         assert after.apply_deployment is not None
         assert after.apply_deployment["spec"]["replicas"] == change["replicas"]
@@ -120,7 +120,7 @@ CHANGED = inference_deployment(replicas=3, template=pod_template("--max-model-le
 
 
 def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() -> None:
-    during = plan(CHANGED, kernel_cache(OWNER, "Ready", "Published"), live=serving())
+    during = plan(CHANGED, startup_cache(OWNER, "Ready", "Published"), live=serving())
     assert during.create_cache is not None
     assert during.apply_deployment is None
     assert during.scale == 3
@@ -130,8 +130,8 @@ def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() ->
 
 def test_then_the_new_one_rolls_out() -> None:
     caches = (
-        kernel_cache(OWNER, "Ready", "Published"),
-        kernel_cache(CHANGED, "Ready", "Published", environment=PYCACHE),
+        startup_cache(OWNER, "Ready", "Published"),
+        startup_cache(CHANGED, "Ready", "Published", environment=PYCACHE),
     )
     after = plan(CHANGED, *caches, live=serving())
     assert after.apply_deployment is not None
@@ -139,7 +139,7 @@ def test_then_the_new_one_rolls_out() -> None:
 
 
 def test_a_cache_that_is_tuned_again_never_holds_replicas_that_serve() -> None:
-    after = plan(OWNER, kernel_cache(OWNER, "Pending", "Queued"), live=serving())
+    after = plan(OWNER, startup_cache(OWNER, "Pending", "Queued"), live=serving())
     assert after.apply_deployment is not None
     assert after.apply_deployment["spec"]["replicas"] == 2
 
@@ -149,7 +149,7 @@ def test_serve_while_tuning_starts_cold_and_never_rolls_when_the_cache_comes() -
     first = plan(owner)
     assert first.apply_deployment is not None
     assert first.apply_deployment["spec"]["replicas"] == 1
-    later = plan(owner, kernel_cache(owner, "Ready", "Published", environment=PYCACHE), live=lived(first, 1))
+    later = plan(owner, startup_cache(owner, "Ready", "Published", environment=PYCACHE), live=lived(first, 1))
     assert later.apply_deployment is not None
     assert later.apply_deployment["spec"]["template"] == first.apply_deployment["spec"]["template"]
 
@@ -158,7 +158,7 @@ LATER = InitContainer("init:2", "Always", ContainerSettings({"limits": {"cpu": "
 
 
 def test_an_operator_upgrade_or_other_chart_values_change_no_template_and_no_key() -> None:
-    cache = kernel_cache(OWNER, "Ready", "Published")
+    cache = startup_cache(OWNER, "Ready", "Published")
     upgraded = plan(OWNER, cache, live=serving(), init=LATER)
     assert upgraded.apply_deployment is not None
     assert upgraded.apply_deployment["spec"] == serving()["spec"]
@@ -169,7 +169,7 @@ def test_an_operator_upgrade_or_other_chart_values_change_no_template_and_no_key
 
 
 def test_a_template_of_another_renderer_stays_and_scales(monkeypatch: pytest.MonkeyPatch) -> None:
-    live, cache = serving(), kernel_cache(OWNER, "Ready", "Published")
+    live, cache = serving(), startup_cache(OWNER, "Ready", "Published")
     monkeypatch.setattr("tunecast_operator.plan.inference_deployment.RENDERER", 99)
     scaled = plan(inference_deployment(replicas=5), cache, live=live)
     assert (scaled.apply_deployment, scaled.scale) == (None, 5)
@@ -177,7 +177,7 @@ def test_a_template_of_another_renderer_stays_and_scales(monkeypatch: pytest.Mon
 
 def test_without_replicas_the_live_value_is_kept_and_left_to_its_owner() -> None:
     owner = inference_deployment()
-    cache = kernel_cache(owner, "Ready", "Published")
+    cache = startup_cache(owner, "Ready", "Published")
     released = plan(owner, cache, live=lived(plan(owner), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 1
@@ -192,7 +192,7 @@ def test_what_is_under_way_has_its_reasons() -> None:
     """The words that docs/troubleshooting.md explains."""
     new = plan(OWNER)
     assert condition(new, "CacheReady").reason == "WaitingForCache"
-    cache = kernel_cache(OWNER, "Ready", "Published")
+    cache = startup_cache(OWNER, "Ready", "Published")
     up = plan(OWNER, cache, live=serving())
     assert [condition(up, kind).reason for kind in ("Ready", "Reconciling", "Stalled")] == [
         "ReplicasReady", "Idle", "Idle",
@@ -206,14 +206,14 @@ def test_never_makes_no_cache() -> None:
     owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
     seen = plan(owner)
     assert (seen.create_cache, seen.status["cache"]) == (None, "Cold")
-    assert "kernelCache" not in seen.status
+    assert "startupCache" not in seen.status
 
 
 def test_what_init_containers_said_is_counted() -> None:
     key = key_in(OWNER)
     hit = InitReport("Hit", "Installed", "", key)
     cold = InitReport("Cold", "StoreUnavailable", "no answer", key)
-    cache = kernel_cache(OWNER, "Ready", "Published")
+    cache = startup_cache(OWNER, "Ready", "Published")
     mixed = plan(OWNER, cache, live=serving(), reports=[(key, hit), (key, cold)])
     assert mixed.status["initReports"]["counts"] == [
         {"reason": "Installed", "count": 1},
@@ -224,7 +224,7 @@ def test_what_init_containers_said_is_counted() -> None:
 
 
 def test_ready_says_what_is_ready() -> None:
-    cache = kernel_cache(OWNER, "Ready", "Published")
+    cache = startup_cache(OWNER, "Ready", "Published")
     assert condition(plan(OWNER, cache, live=serving()), "Ready").status == "True"
     partial = {
         **serving(),
@@ -274,7 +274,7 @@ def test_a_held_deployment_that_an_administrator_scaled_keeps_its_replicas_and_i
     scaled = lived(held, 3)
     fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     scaled["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
-    released = plan(owner, kernel_cache(owner, "Tuning", "Tuning"), live=scaled)
+    released = plan(owner, startup_cache(owner, "Tuning", "Tuning"), live=scaled)
     assert released.apply_deployment
     assert "replicas" not in released.apply_deployment["spec"]
     assert held.apply_deployment
@@ -293,14 +293,14 @@ def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:
     during = plan(moved, live=serving())
     assert during.apply_deployment is None
     assert during.service["spec"]["ports"][0]["port"] == 8000
-    after = plan(moved, kernel_cache(moved, "Ready", "Published"), live=serving())
+    after = plan(moved, startup_cache(moved, "Ready", "Published"), live=serving())
     assert [(p["port"], p["targetPort"]) for p in after.service["spec"]["ports"]] == [(9000, "api")]
 
 
 @pytest.mark.parametrize("size", [0, 3])
 def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
     owner = inference_deployment()
-    cache = kernel_cache(owner, "Ready", "Published")
+    cache = startup_cache(owner, "Ready", "Published")
     released = plan(owner, cache, live=lived(plan(owner), 0))
     assert released.status["desiredReplicas"] == 1
     scaled = plan(owner, cache, live=lived(released, size))
@@ -309,7 +309,7 @@ def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
 
 def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
     """Else kubectl wait would return right after kubectl apply."""
-    cache = kernel_cache(OWNER, "Ready", "Published")
+    cache = startup_cache(OWNER, "Ready", "Published")
     edited = inference_deployment(replicas=2, template=pod_template(metadata={"annotations": {"team": "a"}}))
     before = plan(edited, cache, live=serving())
     assert [condition(before, kind).status for kind in ("Ready", "Reconciling")] == ["False", "True"]
@@ -340,7 +340,7 @@ def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER,
 
 def test_two_crashes_quarantine_a_bundle_and_nothing_rolls() -> None:
     """Also one of this owner's replica and one of another's; only its own are replaced."""
-    cache = kernel_cache(OWNER, "Ready", "Published", manifest=MANIFEST, environment=PYCACHE)
+    cache = startup_cache(OWNER, "Ready", "Published", manifest=MANIFEST, environment=PYCACHE)
     pods = [
         serving_pod("a", MANIFEST, CRASHED),
         serving_pod("b", MANIFEST, {"ready": True}),
@@ -360,14 +360,14 @@ def test_one_crash_quarantines_nothing() -> None:
 
 
 def test_a_quarantined_cache_is_told() -> None:
-    cache = kernel_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
+    cache = startup_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
     after = judged([], cache=cache, quarantine=Quarantine((MANIFEST,)))
     assert after.status["cache"] == "Cold"
     assert (condition(after, "CacheReady").reason, condition(after, "CacheReady").warning) == ("Quarantined", True)
 
 
 def test_a_replica_without_the_bundle_that_crashes_the_same_way_lifts_it_and_stays() -> None:
-    cache = kernel_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
+    cache = startup_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
     known = Quarantine((MANIFEST,), {MANIFEST: Case("they crashed", (Failure(139),))})
     after = judged([serving_pod("a", MANIFEST, CRASHED, cold="Quarantined")], cache=cache, quarantine=known)
     assert after.quarantine.lifted(MANIFEST)
@@ -375,7 +375,7 @@ def test_a_replica_without_the_bundle_that_crashes_the_same_way_lifts_it_and_sta
     assert after.replace == ()
 
 
-def test_a_bundle_that_no_kernel_cache_stands_for_is_quarantined_and_told() -> None:
+def test_a_bundle_that_no_startup_cache_stands_for_is_quarantined_and_told() -> None:
     """As with the policy Never, whose replicas take the bundle of their key, whoever had it tuned."""
     owner = inference_deployment(replicas=2, tuning={"policy": "Never"})
     pods = [serving_pod(name, MANIFEST, CRASHED) for name in ("a", "b")]
@@ -393,7 +393,7 @@ def test_a_bundle_that_no_kernel_cache_stands_for_is_quarantined_and_told() -> N
 
 def test_a_new_revision_of_a_quarantined_key_starts_cold_at_once() -> None:
     held = lived(plan(OWNER), 0)
-    after = plan(OWNER, kernel_cache(OWNER, "Quarantined", "Quarantined", manifest="m" * 64), live=held)
+    after = plan(OWNER, startup_cache(OWNER, "Quarantined", "Quarantined", manifest="m" * 64), live=held)
     assert after.apply_deployment is not None
     assert after.apply_deployment["spec"]["replicas"] == 1 or OWNER["spec"].get("replicas")
     assert after.status["rendered"]["environment"] == {}
@@ -401,7 +401,7 @@ def test_a_new_revision_of_a_quarantined_key_starts_cold_at_once() -> None:
 
 def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     image = {"imageID": "vllm@sha256:old"}
-    cache = kernel_cache(OWNER, "Ready", "Published", madeWith=image)
+    cache = startup_cache(OWNER, "Ready", "Published", madeWith=image)
     pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
     for found in pods:
         found["metadata"]["labels"] = {"tunecast.io/key": key_in(OWNER)}
@@ -419,6 +419,6 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
 def test_a_deployment_whose_annotation_can_not_be_read_is_never_held_or_scaled(annotation: str) -> None:
     live = serving()
     live["metadata"]["annotations"] = {"tunecast.io/revision": annotation}
-    after = plan(OWNER, kernel_cache(OWNER), live=live)
+    after = plan(OWNER, startup_cache(OWNER), live=live)
     assert after.apply_deployment is not None
     assert after.apply_deployment["spec"].get("replicas", 2) == 2

@@ -34,14 +34,14 @@ from tunecast_cache.store import Store
 from tunecast_cache.transport import Transport
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator.__main__ import log_at
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.identity import digest
 from tunecast_operator.publisher import RESULT_LIMIT, Publisher
 from tunecast_operator.secrets import secret_paths
 
 CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}
 KEY = key_in(inference_deployment())
-SPEC = KernelCacheSpec.model_validate(snapshot_of(inference_deployment()))
+SPEC = StartupCacheSpec.model_validate(snapshot_of(inference_deployment()))
 JOB = "kc-uid-1"
 OLD = b"o" * 32
 STAGED = layout.staging_prefix("", "models", KEY, JOB)

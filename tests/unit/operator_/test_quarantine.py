@@ -99,13 +99,13 @@ def cache(state: str, manifest: str = BUNDLE) -> dict[str, Any]:
     return {"metadata": {"name": f"{state}-{manifest[0]}"}, "status": {"state": state, "manifest": manifest}}
 
 
-def test_an_emptied_config_map_is_restored_from_kernel_caches_but_no_lifted_quarantine_is() -> None:
+def test_an_emptied_config_map_is_restored_from_startup_caches_but_no_lifted_quarantine_is() -> None:
     assert restored(Quarantine(), [cache("Quarantined"), cache("Ready", OTHER)]).digests == (BUNDLE,)
     assert restored(LIFTED, [cache("Quarantined")]).digests == ()
     assert restored(Quarantine((OTHER,)), [{"status": {"state": "Quarantined"}}, {}]).digests == (OTHER,)
 
 
-def test_kernel_caches_that_say_something_else_are_outdated() -> None:
+def test_startup_caches_that_say_something_else_are_outdated() -> None:
     caches = [cache(state, digest) for state in ("Ready", "Quarantined", "Failed") for digest in (BUNDLE, OTHER)]
     assert outdated(QUARANTINED, caches) == ("Ready-b", "Quarantined-o")
     assert outdated(LIFTED, caches[:3]) == ("Quarantined-b",)

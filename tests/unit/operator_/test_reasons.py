@@ -17,13 +17,13 @@ from tunecast_cache.report import InitReport
 from tunecast_cache.trust import StoreSettings
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, KERNEL_CACHE, Cluster, Kind, Object
+from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind, Object
 from tunecast_operator.conditions import Condition
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import OTHER, Metrics
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile import inference_deployment as of_deployments
-from tunecast_operator.reconcile import kernel_cache as of_caches
+from tunecast_operator.reconcile import startup_cache as of_caches
 from tunecast_operator.reconcile.status import StatusWriter
 
 PAGE = tables("troubleshooting.md")
@@ -35,7 +35,7 @@ STORE_ERRORS = [errors.StoreError, *errors.StoreError.__subclasses__()]
 
 
 class Recorded(Cluster):
-    """An API server that has a KernelCache which is wanted, and keeps what is written."""
+    """An API server that has a StartupCache which is wanted, and keeps what is written."""
 
     def __init__(self, cache: Object | None = None) -> None:
         super().__init__(ApiClient(Configuration()))
@@ -44,10 +44,10 @@ class Recorded(Cluster):
         self.status: Object = {}
 
     def _call(self, method: str, kind: Kind, *_: str, **more: Any) -> Object | None:
-        if method == "GET" and kind == KERNEL_CACHE:
+        if method == "GET" and kind == STARTUP_CACHE:
             return self._cache
         if method == "GET":
-            wanting = {**OWNER, "status": {"kernelCache": "kc"}}
+            wanting = {**OWNER, "status": {"startupCache": "kc"}}
             return {"items": [wanting] if kind == INFERENCE_DEPLOYMENT else []}
         if kind == EVENT:
             self.events.append(more["body"]["reason"])
@@ -67,8 +67,8 @@ def conditions() -> list[tuple[Kind, str, str, str]]:
         pairs = re.findall(r"(\w+)=(\w+)", row[1])
         assert pairs, f"{row[0]} is of no condition"
         found += [(INFERENCE_DEPLOYMENT, kind, status, reason(row)) for kind, status in pairs]
-    names = [reason(row) for row in PAGE["KernelCache"]]
-    found += [(KERNEL_CACHE, c.READY, str(name in {c.PUBLISHED, c.QUARANTINE_LIFTED}), name) for name in names]
+    names = [reason(row) for row in PAGE["StartupCache"]]
+    found += [(STARTUP_CACHE, c.READY, str(name in {c.PUBLISHED, c.QUARANTINE_LIFTED}), name) for name in names]
     return [entry for entry in found if entry[3] not in NEVER_SHOWN]
 
 
@@ -81,7 +81,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize(("kind", "type_", "status", "why"), conditions())
 def test_a_condition_is_an_event_and_is_counted(kind: Kind, type_: str, status: Any, why: str) -> None:
-    told = {INFERENCE_DEPLOYMENT: of_deployments._told, KERNEL_CACHE: of_caches._told}[kind]
+    told = {INFERENCE_DEPLOYMENT: of_deployments._told, STARTUP_CACHE: of_caches._told}[kind]
     cluster, metrics = Recorded(), Metrics(NOW)
     writer = StatusWriter(cluster, kind, told, metrics, lambda: NOW)
     writer.write(OWNER, {}, [Condition(type_, status, why, "words")])
@@ -96,7 +96,7 @@ def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
     metrics = Metrics(NOW)
     status = {"state": "Ready" if why == "Published" else why}
     ended = status if why in {"Published", "Ineffective"} else {"lastFailure": {"reason": why, "attempt": 1}}
-    metrics.has(("KernelCache", "models", "kc"), {}, ended)
+    metrics.has(("StartupCache", "models", "kc"), {}, ended)
     assert counted(metrics, "tunecast_tuning_attempts_total", result=why) == 1
     assert counted(metrics, "tunecast_tuning_attempts_total", result=OTHER) == 0
 
@@ -123,10 +123,10 @@ class Broken:
 @pytest.mark.parametrize("error", STORE_ERRORS, ids=lambda error: error.reason)
 def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[errors.StoreError]) -> None:
     metadata = {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1, "resourceVersion": "1"}
-    cache = {"apiVersion": "tunecast.io/v1alpha2", "kind": "KernelCache", "metadata": metadata, "spec": CACHE_SPEC}
+    cache = {"apiVersion": "tunecast.io/v1alpha2", "kind": "StartupCache", "metadata": metadata, "spec": CACHE_SPEC}
     cluster, metrics = Recorded(cache), Metrics(NOW)
     installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
     publisher = cast("Publisher", Broken(error("words")))
-    of_caches.KernelCacheReconciler(cluster, publisher, installation, lambda: NOW, metrics).reconcile("models", "kc")
+    of_caches.StartupCacheReconciler(cluster, publisher, installation, lambda: NOW, metrics).reconcile("models", "kc")
     assert (c.find(cluster.status, c.READY)["reason"], cluster.events) == (error.reason, [error.reason])
     assert counted(metrics, "tunecast_store_errors_total", reason=error.reason) == 1

@@ -12,8 +12,8 @@ from tunecast_operator.cluster import (
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
     JOB,
-    KERNEL_CACHE,
     SERVICE,
+    STARTUP_CACHE,
     Cluster,
     ClusterError,
     ConflictError,
@@ -25,10 +25,10 @@ from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan.attempts import RETRY_SECONDS
 from tunecast_operator.publisher import Publisher
-from tunecast_operator.reconcile.kernel_cache import KernelCacheReconciler, SweepError, parse_sweep
 from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
+from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler, SweepError, parse_sweep
 
-OLD = [{"kind": "KernelCache", "name": "kc", "uid": "old"}]
+OLD = [{"kind": "StartupCache", "name": "kc", "uid": "old"}]
 INSTALLATION = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
 
 
@@ -47,15 +47,17 @@ class Answers(Cluster):
 def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     """Else the end of an old attempt would be taken for that of the new cache, deleted to try again."""
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
-    cache = {"kind": "KernelCache", "metadata": metadata, "spec": snapshot_of(inference_deployment())}
+    cache = {"kind": "StartupCache", "metadata": metadata, "spec": snapshot_of(inference_deployment())}
     old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": OLD}}
-    reconciler = KernelCacheReconciler(Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW))
+    reconciler = StartupCacheReconciler(
+        Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW)
+    )
     with pytest.raises(ConflictError, match="kc-3"):
         reconciler._observe(cache)
 
 
 class FullRange(Answers):
-    """An API server that has a KernelCache which is wanted, and fails each creation of a Service."""
+    """An API server that has a StartupCache which is wanted, and fails each creation of a Service."""
 
     def __init__(self, cache: Object) -> None:
         super().__init__()
@@ -66,10 +68,10 @@ class FullRange(Answers):
             raise ClusterError("POST Service models/kc: 500 range is full")
         if more.get("subresource") == "status":
             self.statuses.append(more["body"]["status"])
-        if (method, kind, name) == ("GET", KERNEL_CACHE, "kc"):
+        if (method, kind, name) == ("GET", STARTUP_CACHE, "kc"):
             return self.cache
         if (method, kind) == ("GET", INFERENCE_DEPLOYMENT):
-            return {"items": [{**inference_deployment(), "status": {"kernelCache": "kc"}}]}
+            return {"items": [{**inference_deployment(), "status": {"startupCache": "kc"}}]}
         return super()._call(method, kind, namespace, name, **more)
 
 
@@ -85,10 +87,10 @@ class EmptyStore:
 
 def test_a_write_that_the_api_server_fails_is_shown_from_the_second_time_on() -> None:
     metadata = {"name": "kc", "namespace": "models", "uid": "new", "generation": 1, "resourceVersion": "1"}
-    named = {"apiVersion": "tunecast.io/v1alpha2", "kind": "KernelCache", "metadata": metadata}
+    named = {"apiVersion": "tunecast.io/v1alpha2", "kind": "StartupCache", "metadata": metadata}
     cluster = FullRange({**named, "spec": snapshot_of(inference_deployment())})
     publisher = cast("Publisher", EmptyStore())
-    reconciler = KernelCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW))
+    reconciler = StartupCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW))
     with pytest.raises(ClusterError):
         reconciler.reconcile("models", "kc")
     assert cluster.statuses == []

@@ -1,4 +1,4 @@
-"""Which KernelCache of several with one key tunes."""
+"""Which StartupCache of several with one key tunes."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from tunecast_operator.watching import WatchEndedError, guarded
 
 def test_a_watch_that_the_api_server_refuses_for_good_ends_the_operator() -> None:
     async def refused() -> None:
-        raise PermissionError("kernelcaches is forbidden")
+        raise PermissionError("startupcaches is forbidden")
 
-    with pytest.raises(WatchEndedError, match="kernelcaches is forbidden") as raised:
+    with pytest.raises(WatchEndedError, match="startupcaches is forbidden") as raised:
         asyncio.run(guarded(refused()))
     assert raised.value.reason == "WatchEnded"
 

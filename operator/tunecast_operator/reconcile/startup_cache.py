@@ -1,4 +1,4 @@
-"""Reconciles a KernelCache: observe the cluster and the store, decide, apply, write status."""
+"""Reconciles a StartupCache: observe the cluster and the store, decide, apply, write status."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tunecast_cache.records import canonical
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.api.kernel_cache import KernelCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.cluster import (
     CONFIG_MAP,
     INFERENCE_DEPLOYMENT,
     JOB,
-    KERNEL_CACHE,
     POD,
     SECRET,
     SERVICE,
+    STARTUP_CACHE,
     Cluster,
     ClusterError,
     ConflictError,
@@ -32,7 +32,7 @@ from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
 from tunecast_operator.installation import Installation
 from tunecast_operator.metrics import Metrics
-from tunecast_operator.plan import kernel_cache as plans
+from tunecast_operator.plan import startup_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.blocked import refusal
 from tunecast_operator.plan.ends import GIVEN_UP
@@ -54,7 +54,7 @@ class SweepError(TunecastError):
     reason = "BadSweep"
 
 
-class KernelCacheReconciler:
+class StartupCacheReconciler:
     """Level-triggered: everything is read anew, and every step may be the last one before a crash."""
 
     def __init__(
@@ -68,12 +68,12 @@ class KernelCacheReconciler:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
         self._metrics = metrics
         self._orphans = Orphans(cluster, publisher, now)
-        self._status = StatusWriter(cluster, KERNEL_CACHE, _told, metrics, now)
+        self._status = StatusWriter(cluster, STARTUP_CACHE, _told, metrics, now)
         self._hiccups = Hiccups()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns in how many seconds to look again, where no event would say so."""
-        cache = self._cluster.get(KERNEL_CACHE, namespace, name)
+        cache = self._cluster.get(STARTUP_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
             self._hiccups.over(namespace, name)
@@ -99,7 +99,7 @@ class KernelCacheReconciler:
             publishing = any(isinstance(action, tuning.Publish) for action in plan.actions)
             if publishing and isinstance(error, (BundleError, MalformedError, NotFoundError)):
                 return self._carry_out(replace(seen, publish_error=error))
-            log.warning("KernelCache %s/%s: %s", namespace, name, error)
+            log.warning("StartupCache %s/%s: %s", namespace, name, error)
             return plans.not_done(seen, plan, error)
         self._hiccups.over(namespace, name)
         return replace(plan, status={**plan.status, **done})
@@ -113,12 +113,12 @@ class KernelCacheReconciler:
 
     def _observe(self, cache: dict[str, Any]) -> tuning.Observed:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
-        spec = KernelCacheSpec.model_validate(cache["spec"])
+        spec = StartupCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
         if others := [job["metadata"]["name"] for job in jobs if outlives(job, cache)]:
-            raise ConflictError(f"KernelCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
+            raise ConflictError(f"StartupCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
-        same_key = self._cluster.list(KERNEL_CACHE, namespace, f"{KEY_LABEL}={spec.key}")
+        same_key = self._cluster.list(STARTUP_CACHE, namespace, f"{KEY_LABEL}={spec.key}")
         wanted_by, now = self._wanted_by(namespace, name), self._now()
         quarantine, other = quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)), rival(cache, same_key)
         seen = tuning.Observed(cache, spec, wanted_by, now, rival=other, job=newest, quarantine=quarantine)
@@ -132,7 +132,7 @@ class KernelCacheReconciler:
     def _wanted_by(self, namespace: str, name: str) -> list[str]:
         owners = self._cluster.list(INFERENCE_DEPLOYMENT, namespace)
         living = (o for o in owners if not o["metadata"].get("deletionTimestamp"))
-        return sorted(o["metadata"]["name"] for o in living if (o.get("status") or {}).get("kernelCache") == name)
+        return sorted(o["metadata"]["name"] for o in living if (o.get("status") or {}).get("startupCache") == name)
 
     def _observe_store(self, seen: tuning.Observed) -> tuning.Observed:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
@@ -160,7 +160,7 @@ class KernelCacheReconciler:
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
             attempt = getattr(action, "attempt", seen.attempt)
-            log.info("KernelCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, attempt)
+            log.info("StartupCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, attempt)
             done |= self._perform(seen, action) or {}
         return done
 
@@ -182,10 +182,10 @@ class KernelCacheReconciler:
             case tuning.DeleteService():
                 self._delete_service(cache)
             case tuning.DeleteCache():
-                self._cluster.delete(KERNEL_CACHE, namespace, name, cache["metadata"]["uid"])
+                self._cluster.delete(STARTUP_CACHE, namespace, name, cache["metadata"]["uid"])
         return None
 
-    def _begin(self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, now: datetime) -> dict[str, str]:
+    def _begin(self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime) -> dict[str, str]:
         """The Service and the Secret, then the Job, whose pods then wait for neither.
 
         A store that would refuse the ranks' uploads is an error now, not after two starts of their engines.
@@ -207,13 +207,13 @@ class KernelCacheReconciler:
             self._cluster.delete(SERVICE, namespace, name, found["metadata"]["uid"])
 
     def _apply_settings(
-        self, cache: dict[str, Any], spec: KernelCacheSpec, attempt: int, now: datetime
+        self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime
     ) -> dict[str, str]:
         settings = self._publisher.settings(cache, spec, attempt, self._sweep(cache, spec))
         self._cluster.apply(SECRET, settings_secret(cache, attempt, settings))
         return {"settingsRenewAt": times.text(now + timedelta(seconds=renewal_seconds(settings)))}
 
-    def _sweep(self, cache: dict[str, Any], spec: KernelCacheSpec) -> tuple[dict[str, Any], ...]:
+    def _sweep(self, cache: dict[str, Any], spec: StartupCacheSpec) -> tuple[dict[str, Any], ...]:
         if spec.sweep is None:
             return ()
         namespace = cache["metadata"]["namespace"]

@@ -1,4 +1,4 @@
-"""What to do about a KernelCache: look it up, tune it, publish it, or leave it."""
+"""What to do about a StartupCache: look it up, tune it, publish it, or leave it."""
 
 from __future__ import annotations
 

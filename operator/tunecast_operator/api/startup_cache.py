@@ -1,4 +1,4 @@
-"""KernelCache: a snapshot of all that shapes one tuning Job, made once by the operator."""
+"""StartupCache: a snapshot of all that shapes one tuning Job, made once by the operator."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tunecast_operator.api.model import (
 )
 
 
-class KernelCacheSpec(Model):
+class StartupCacheSpec(Model):
     """Made by the operator and never changed: another one is made instead."""
 
     model_config = ruled(
-        rules(("self == oldSelf", "a KernelCache never changes: raise tuning.generation to tune again"))
+        rules(("self == oldSelf", "a StartupCache never changes: raise tuning.generation to tune again"))
     )
     key: str = Field(
         pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod."

@@ -127,7 +127,7 @@ def describe(driver: Driver) -> str:
     for cache in driver.caches():
         text = text.replace(cache["status"]["manifest"], "<digest>")
     text = re.sub(r"made [0-9TZ:-]+", "made <moment>", re.sub(r"qwen3-[0-9a-f]+-[0-9a-z]{5}", "<pod>", text))
-    text = re.sub(r"\d+/\d+ nodes are available: [^\"]*", "<unscheduled>", text)
+    text = re.sub(r"(no nodes|\d+/\d+ nodes are) available[^\"]*", "<unscheduled>", text)
     return text.replace(driver.namespace, "<namespace>")
 
 

@@ -183,7 +183,7 @@ def test_a_plugin_that_would_not_be_found_is_not_brought(tmp_path: Path, staged:
     assert {archive.layer for archive in result.archives} == {"FlashInferJIT"}
     assert result.environment == {}
     [note] = [note for note in result.notes if note.layer == "FlashInferAutotune"]
-    assert "PYTHONPATH is set by the image or in engine.env" in note.reason
+    assert "PYTHONPATH is set by the image or its container" in note.reason
 
 
 def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:

@@ -18,6 +18,11 @@ from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
 Object = Mapping[str, Any]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
+# vLLM names its compiled files by these too.
+HASHED_VARIABLES = frozenset({
+    "MOONCAKE_REQUESTER_LOCAL_HOSTNAME", "VLLM_DP_RANK", "VLLM_DP_RANK_LOCAL", "VLLM_EC_SIDE_CHANNEL_HOST",
+    "VLLM_LOOPBACK_IP", "VLLM_P2P_SIDE_CHANNEL_HOST", "VLLM_PROCESS_NAME_PREFIX",
+})  # fmt: skip
 # Flags of replicas that span pods.
 _UNSUPPORTED = {
     "--node-rank": "replicas that span nodes are not in this release",
@@ -149,6 +154,11 @@ def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) ->
                 f"variable {variable['name']} of container {engine.name} is replaced: Tunecast keeps the engine's"
                 f" caches below {MOUNT_PATH}"
             )
+    for name in sorted(HASHED_VARIABLES & _per_pod(engine)):
+        yield (
+            f"variable {name} of container {engine.name} has another value in each pod, and vLLM names its compiled"
+            " files by it, so that replicas compile again: give it a value that is the same in all pods"
+        )
     if runs_arguments:
         yield (
             f"the ENTRYPOINT of {engine.container.get('image')} isn't known, so ranks start the args of container"
@@ -156,3 +166,14 @@ def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) ->
         )
     if settings.entrypoint and not engine.entrypoint:
         yield f"spec.engine.entrypoint has no effect, since container {engine.name} has a command"
+
+
+def _per_pod(engine: Engine) -> set[str]:
+    """Variables that are facts of one pod, or made of such variables."""
+    found: set[str] = set()
+    assigned = [{"name": name, "value": value} for name, value in engine.line.assigned.items()]
+    for variable in [*engine.env, *assigned]:
+        value = str(variable.get("value", ""))
+        if "fieldRef" in (variable.get("valueFrom") or {}) or any(f"$({name})" in value for name in found):
+            found.add(variable["name"])
+    return found

@@ -19,28 +19,38 @@ from tunecast_operator.engine import Engine, accelerators, claims
 
 Object = Mapping[str, Any]
 COSMETIC_FLAGS = frozenset({
-    "--allow-credentials", "--allowed-headers", "--allowed-methods", "--allowed-origins", "--api-key",
-    "--chat-template", "--chat-template-content-format", "--collect-detailed-traces", "--default-chat-template-kwargs",
-    "--disable-access-log-for-endpoints", "--disable-fastapi-docs", "--disable-log-requests", "--disable-log-stats",
-    "--disable-uvicorn-access-log", "--enable-auto-tool-choice", "--enable-force-include-usage",
-    "--enable-log-deltas", "--enable-log-outputs", "--enable-log-requests", "--enable-prompt-tokens-details",
-    "--enable-request-id-headers", "--enable-server-load-tracking", "--enable-ssl-refresh", "--hf-token", "--host",
-    "--log-config-file", "--log-error-stack", "--log-level", "--max-log-len", "--otlp-traces-endpoint", "--port",
-    "--reasoning-parser", "--response-role", "--root-path", "--served-model-name", "--show-hidden-metrics-for-version",
-    "--shutdown-timeout", "--ssl-ca-certs", "--ssl-cert-reqs", "--ssl-certfile", "--ssl-ciphers", "--ssl-keyfile",
-    "--tool-call-parser", "--tool-server", "--uvicorn-log-level",
+    "--aggregate-engine-logging", "--allow-credentials", "--allowed-headers", "--allowed-local-media-path",
+    "--allowed-media-domains", "--allowed-methods", "--allowed-origins", "--api-key", "--chat-template",
+    "--chat-template-content-format", "--collect-detailed-traces", "--cudagraph-metrics", "--custom-histogram-buckets",
+    "--default-chat-template-kwargs", "--disable-access-log-for-endpoints", "--disable-fastapi-docs",
+    "--disable-log-requests", "--disable-log-stats", "--disable-uvicorn-access-log", "--enable-auto-tool-choice",
+    "--enable-force-include-usage", "--enable-log-deltas", "--enable-log-outputs", "--enable-log-requests",
+    "--enable-logging-iteration-details", "--enable-mfu-metrics", "--enable-offline-docs",
+    "--enable-per-request-metrics", "--enable-prompt-tokens-details", "--enable-request-id-headers",
+    "--enable-server-load-tracking", "--enable-ssl-refresh", "--enable-tokenizer-info-endpoint",
+    "--exclude-tools-when-tool-choice-none", "--fingerprint-mode", "--fingerprint-value", "--h11-max-header-count",
+    "--h11-max-incomplete-event-size", "--hf-token", "--host", "--kv-cache-metrics", "--kv-cache-metrics-sample",
+    "--log-config-file", "--log-error-stack", "--log-level", "--max-log-len", "--otlp-traces-endpoint",
+    "--port", "--reasoning-parser", "--response-role",
+    "--return-tokens-as-token-ids", "--root-path", "--served-model-name", "--show-hidden-metrics-for-version",
+    "--shutdown-timeout", "--sse-keep-alive-interval", "--ssl-ca-certs", "--ssl-cert-reqs", "--ssl-certfile",
+    "--ssl-ciphers", "--ssl-keyfile", "--tool-call-parser", "--tool-server", "--trust-request-chat-template",
+    "--uvicorn-log-level",
 })  # fmt: skip
-# Patterns of names.
+# Patterns of names. vLLM hashes none of them: it names its compiled files by all other variables that it knows.
 COSMETIC_VARIABLES = (
-    "DO_NOT_TRACK", "HF_HUB_DISABLE_*", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_ETAG_TIMEOUT",
-    "HF_XET_*", "LANG", "LC_*", "NCCL_DEBUG*", "OTEL_*", "PYTHONUNBUFFERED", "TERM", "TZ", "VLLM_CONFIGURE_LOGGING",
-    "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_*", "VLLM_NO_USAGE_STATS", "VLLM_USAGE_SOURCE",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "DO_NOT_TRACK", "FORCE_COLOR", "HF_HUB_DISABLE_*", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ENABLE_HF_TRANSFER",
+    "HF_HUB_ETAG_TIMEOUT", "HF_TOKEN", "HF_XET_*", "HUGGING_FACE_HUB_TOKEN", "LANG", "LC_*", "MAX_JOBS", "NCCL_DEBUG*",
+    "NO_COLOR", "OTEL_*", "PYTHONUNBUFFERED", "TERM", "TZ", "VLLM_AUDIO_FETCH_TIMEOUT",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE", "VLLM_DO_NOT_TRACK", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "VLLM_IMAGE_FETCH_TIMEOUT", "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH",
+    "VLLM_LOG_STATS_INTERVAL", "VLLM_LOGGING_*", "VLLM_NO_USAGE_STATS", "VLLM_RINGBUFFER_WARNING_INTERVAL",
+    "VLLM_SERVER_DEV_MODE", "VLLM_USAGE_STATS_SERVER", "VLLM_VIDEO_FETCH_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY",
+    "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
-# Facts of one pod, which differ between replicas of one template.
+# Where one pod is found by others.
 PER_POD_VARIABLES = (
-    "VLLM_DP_RANK*", "VLLM_EC_SIDE_CHANNEL_*", "VLLM_HOST_IP", "VLLM_LOOPBACK_IP", "VLLM_NIXL_SIDE_CHANNEL_*",
-    "VLLM_P2P_SIDE_CHANNEL_*", "VLLM_PORT", "VLLM_PROCESS_NAME_PREFIX",
+    "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT", "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
 )  # fmt: skip
 # Volumes with nothing that an engine compiles from: scratch space, what the pod is told of itself, secrets.
 _IGNORED_VOLUMES = ("emptyDir", "secret", "downwardAPI", "ephemeral")

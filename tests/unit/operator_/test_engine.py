@@ -116,3 +116,24 @@ def test_notes_tell_what_is_replaced_or_ignored() -> None:
     notes = found({"name": "a", "image": "i", "command": module, "env": env}, entrypoint=["x"]).notes
     assert [note.split(" ")[0] for note in notes] == ["'n'", "variable", "spec.engine.entrypoint"]
     assert found(*pod_template()["spec"]["containers"]).notes == ()
+
+
+FIELD = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+
+
+@pytest.mark.parametrize(
+    ("env", "command", "names"),
+    [
+        ([FIELD | {"name": "VLLM_P2P_SIDE_CHANNEL_HOST"}], None, ["VLLM_P2P_SIDE_CHANNEL_HOST"]),
+        ([FIELD, {"name": "VLLM_LOOPBACK_IP", "value": "$(POD_IP)"}], None, ["VLLM_LOOPBACK_IP"]),
+        ([FIELD], ["sh", "-c", "export VLLM_LOOPBACK_IP=$POD_IP; vllm serve m"], ["VLLM_LOOPBACK_IP"]),
+        ([FIELD, {"name": "VLLM_LOOPBACK_IP", "value": "127.0.0.2"}], None, []),
+        ([FIELD | {"name": "VLLM_HOST_IP"}, FIELD | {"name": "VLLM_NIXL_SIDE_CHANNEL_HOST"}], None, []),
+    ],
+)
+def test_a_variable_of_one_pod_that_vllm_hashes_is_noted(
+    env: list[dict[str, Any]], command: list[str] | None, names: list[str]
+) -> None:
+    notes = found(container("a", env=env, **({"command": command} if command else {}))).notes
+    assert [note.split(" ")[1] for note in notes] == names
+    assert all("replicas compile again" in note for note in notes)

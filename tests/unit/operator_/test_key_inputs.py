@@ -16,38 +16,51 @@ FLAGS = {
         "--host", "--port", "--root-path", "--api-key", "--allow-credentials", "--allowed-headers", "--allowed-methods",
         "--allowed-origins", "--ssl-ca-certs", "--ssl-cert-reqs", "--ssl-certfile", "--ssl-ciphers", "--ssl-keyfile",
         "--enable-ssl-refresh", "--enable-request-id-headers", "--disable-fastapi-docs",
-        "--enable-server-load-tracking", "--shutdown-timeout",
+        "--enable-server-load-tracking", "--shutdown-timeout", "--sse-keep-alive-interval", "--enable-offline-docs",
+        "--enable-tokenizer-info-endpoint", "--h11-max-header-count", "--h11-max-incomplete-event-size",
+        "--allowed-local-media-path", "--allowed-media-domains",
     ],
     "what is logged and measured": [
         "--uvicorn-log-level", "--log-level", "--log-config-file", "--log-error-stack", "--max-log-len",
         "--disable-uvicorn-access-log", "--disable-access-log-for-endpoints", "--disable-log-requests",
         "--enable-log-requests", "--disable-log-stats", "--enable-log-deltas", "--enable-log-outputs",
         "--otlp-traces-endpoint", "--collect-detailed-traces", "--show-hidden-metrics-for-version",
+        "--aggregate-engine-logging", "--enable-logging-iteration-details", "--enable-per-request-metrics",
+        "--kv-cache-metrics", "--kv-cache-metrics-sample", "--custom-histogram-buckets", "--enable-mfu-metrics",
+        "--cudagraph-metrics",
     ],
     "how requests and answers are written as text, before and after the model": [
         "--served-model-name", "--response-role", "--chat-template", "--chat-template-content-format",
         "--default-chat-template-kwargs", "--enable-auto-tool-choice", "--tool-call-parser", "--tool-server",
         "--reasoning-parser", "--enable-prompt-tokens-details", "--enable-force-include-usage",
+        "--return-tokens-as-token-ids", "--exclude-tools-when-tool-choice-none", "--trust-request-chat-template",
+        "--fingerprint-mode", "--fingerprint-value",
     ],
     "how weights are fetched": ["--hf-token"],
 }  # fmt: skip
 VARIABLES = {
     "what is logged and measured": [
-        "DO_NOT_TRACK", "NCCL_DEBUG*", "OTEL_*", "VLLM_CONFIGURE_LOGGING", "VLLM_LOGGING_*", "VLLM_LOG_STATS_INTERVAL",
-        "VLLM_NO_USAGE_STATS", "VLLM_USAGE_SOURCE", "PYTHONUNBUFFERED",
+        "DO_NOT_TRACK", "VLLM_DO_NOT_TRACK", "NCCL_DEBUG*", "OTEL_*", "VLLM_LOGGING_*", "VLLM_LOG_STATS_INTERVAL",
+        "VLLM_NO_USAGE_STATS", "VLLM_USAGE_STATS_SERVER", "VLLM_DEBUG_LOG_API_SERVER_RESPONSE", "PYTHONUNBUFFERED",
+        "VLLM_RINGBUFFER_WARNING_INTERVAL",
     ],
-    "how dates and words are shown": ["LANG", "LC_*", "TERM", "TZ"],
+    "how dates and words are shown": ["LANG", "LC_*", "TERM", "TZ", "NO_COLOR", "FORCE_COLOR"],
     "how weights are fetched": [
         "HF_HUB_DISABLE_*", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_ETAG_TIMEOUT", "HF_XET_*",
+        "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     ],
+    "what else the HTTP server offers, and how long anybody waits for an answer": [
+        "VLLM_AUDIO_FETCH_TIMEOUT", "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
+        "VLLM_IMAGE_FETCH_TIMEOUT", "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH", "VLLM_SERVER_DEV_MODE",
+        "VLLM_VIDEO_FETCH_TIMEOUT",
+    ],
+    "how many files are compiled at once": ["MAX_JOBS"],
 }  # fmt: skip
 PER_POD = {
-    "addresses and ports of one pod, which vLLM hashes into its own keys only where it means to": [
-        "VLLM_HOST_IP", "VLLM_LOOPBACK_IP", "VLLM_PORT", "VLLM_NIXL_SIDE_CHANNEL_*", "VLLM_P2P_SIDE_CHANNEL_*",
-        "VLLM_EC_SIDE_CHANNEL_*",
+    "where others find one pod": [
+        "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT", "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
     ],
-    "which of several pods one is": ["VLLM_DP_RANK*", "VLLM_PROCESS_NAME_PREFIX"],
 }  # fmt: skip
 VOLUMES = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
 MOUNTS = [{"name": "models", "mountPath": "/models"}]
@@ -163,12 +176,17 @@ ANOTHER: dict[str, dict[str, Any]] = {
     "a part of the compilation config": with_args("-cc.cudagraph_mode=FULL"),
     "speculative tokens": with_args('--speculative-config={"method": "ngram", "num_speculative_tokens": 3}'),
     "other speculative tokens": with_args('--speculative-config={"method": "ngram", "num_speculative_tokens": 4}'),
+    "speculative tokens, dotted": with_args("-sc.num_speculative_tokens=5", "-sc.method=ngram"),
+    "speculative tokens of older versions": with_args("--num-speculative-tokens=3"),
+    "other speculative tokens of older versions": with_args("--num-speculative-tokens=4"),
     "a flag that isn't known": with_args("--a-new-flag=1"),
     "another program": changed(lambda _, c: c.update(command=["/a/vllm", "serve", "Qwen/Qwen3-8B"])),
     "what a script does before": shell(f"pip install x; {SERVE}"),
     "a variable that a script sets": shell(f"A=1 {SERVE}"),
     "a variable": with_env({"name": "VLLM_ATTENTION_BACKEND", "value": "FLASHINFER"}),
     "another value": with_env({"name": "VLLM_ATTENTION_BACKEND", "value": "FLASH_ATTN"}),
+    "a variable about logs that vLLM hashes": with_env({"name": "VLLM_CONFIGURE_LOGGING", "value": "0"}),
+    "a port that vLLM hashes": with_env({"name": "VLLM_NIXL_SIDE_CHANNEL_PORT", "value": "5600"}),
     "a variable of a ConfigMap": with_env({"name": "A", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}),
     "a variable that is secret": with_env({"name": "A", "valueFrom": SECRET}),
     "variables of a ConfigMap": changed(lambda _, c: c.update(envFrom=[{"configMapRef": {"name": "a"}}])),

@@ -134,23 +134,23 @@ BAD = [
     (with_container(env=[{"name": "A", "value": "1"}, {"name": "A"}]), "Duplicate value"),
     (with_container(env=[{"value": "1"}]), "env[0].name: Required value"),
     (with_container(env=[{"name": "A", "value": 1}]), "env[0].value"),
-    (mounted(CACHE), "mount it elsewhere"),
-    (mounted(f"{CACHE}/"), "mount it elsewhere"),
-    (mounted(f"{CACHE}/vllm"), "mount it elsewhere"),
-    (mounted("/run/tunecast/job"), "mount it elsewhere"),
-    (mounted("/var/cache//tunecast/vllm"), "write it without"),
-    (mounted("/var/cache/./tunecast"), "write it without"),
-    (mounted("/run/x/../tunecast/job"), "write it without"),
-    (mounted("/run/.."), "write it without"),
+    (mounted(CACHE), "mount the volume elsewhere"),
+    (mounted(f"{CACHE}/"), "mount the volume elsewhere"),
+    (mounted(f"{CACHE}/vllm"), "mount the volume elsewhere"),
+    (mounted("/run/tunecast/job"), "mount the volume elsewhere"),
+    (mounted("/var/cache//tunecast/vllm"), "write the path without them"),
+    (mounted("/var/cache/./tunecast"), "write the path without them"),
+    (mounted("/run/x/../tunecast/job"), "write the path without them"),
+    (mounted("/run/.."), "write the path without them"),
     (inference_deployment(template__spec__affinity={"nodeAffinity": "x"}), "spec.template.spec.affinity.nodeAffinity"),
     (affine("x"), "requiredDuringSchedulingIgnoredDuringExecution"),
     (affine({"nodeSelectorTerms": "x"}), "nodeSelectorTerms"),
     (affine({"nodeSelectorTerms": ["x"]}), "nodeSelectorTerms[0]"),
     (affine({"nodeSelectorTerms": [{"matchExpressions": "x"}]}), "nodeSelectorTerms[0].matchExpressions"),
     (inference_deployment(template__spec__volumes=[{"name": "w", "projected": "x"}]), "volumes[0].projected"),
-    (inference_deployment(template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
-    (inference_deployment(template__metadata__annotations={"tunecast.io/revision": "x"}), "Tunecast's own: rename it"),
-    (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "Tunecast's own: rename it"),
+    (inference_deployment(template__metadata__labels={"tunecast.io/key": "x"}), "own: rename them"),
+    (inference_deployment(template__metadata__annotations={"tunecast.io/revision": "x"}), "own: rename them"),
+    (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "own: rename them"),
     (inference_deployment(tuning__template__metadata__labels={"a": "not a label"}), "template.metadata.labels.a"),
     (startup_cache("database"), "made and named by Tunecast"),
     ({**startup_cache(), "spec": {**startup_cache()["spec"], "key": "short"}}, "spec.key"),
@@ -279,8 +279,8 @@ def test_columns_and_names(kubernetes: Kubectl) -> None:
 def test_every_field_is_explained(kubernetes: Kubectl) -> None:
     text = kubernetes("explain", "inferencedeployments", "--recursive")
     assert "queueTimeout\t<string>" in text
-    assert "raise it to tune again" in kubernetes("explain", "inferencedeployments.spec.tuning.generation")
-    assert "TuneFirst: replicas wait for the cache." in kubernetes("explain", "infd.spec.tuning.policy")
+    assert "Raise it to tune again" in kubernetes("explain", "inferencedeployments.spec.tuning.generation")
+    assert "Order of tuning and serving." in kubernetes("explain", "infd.spec.tuning.policy")
     assert "Key is the taint key" in kubernetes("explain", "infd.spec.template.spec.tolerations.key")
     assert "List of containers belonging to the pod." in kubernetes("explain", "infd.spec.template.spec.containers")
 

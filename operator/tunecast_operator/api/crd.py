@@ -32,11 +32,13 @@ _CACHE_NAME_RULES = rules(
         "StartupCaches are made and named by Tunecast: create an InferenceDeployment instead",
     ),
 )
-AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
-def column(name: str, path: str, kind: str = "string", **more: Any) -> Schema:
-    return {"name": name, "type": kind, "jsonPath": path, **more}
+def column(name: str, path: str, description: str, kind: str = "string", **more: Any) -> Schema:
+    return {"name": name, "type": kind, "jsonPath": path, "description": description, **more}
+
+
+AGE = column("Age", ".metadata.creationTimestamp", "Time since the object was created.", "date")
 
 
 def structural(model: type[BaseModel]) -> Schema:
@@ -140,7 +142,10 @@ def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: 
     }
 
 
-_SECONDS = [column("Cold", ".status.cold"), column("Warm", ".status.warm")]
+_SECONDS = [
+    column("Cold", ".status.cold", "Duration of a cold start, as the tuning Job measured it."),
+    column("Warm", ".status.warm", "Duration of a warm start, as the tuning Job measured it."),
+]
 _SCALE = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
@@ -152,10 +157,10 @@ def inference_deployments() -> Schema:
     """The CRD of InferenceDeployment."""
     names = {"kind": "InferenceDeployment", "plural": "inferencedeployments", "shortNames": ["infd"]}
     columns = [
-        column("Model", ".status.model"),
-        column("Ready", ".status.readyReplicas", "integer"),
-        column("Desired", ".status.desiredReplicas", "integer"),
-        column("Cache", ".status.cache"),
+        column("Model", ".status.model", "Model that the engine serves."),
+        column("Ready", ".status.readyReplicas", "Number of serving pods that are ready.", "integer"),
+        column("Desired", ".status.desiredReplicas", "Number of serving pods that are asked for.", "integer"),
+        column("Cache", ".status.cache", "Way in which a new replica starts now: Hit, Tuning, Cold or Failed."),
         *_SECONDS,
         AGE,
     ]
@@ -167,13 +172,13 @@ def startup_caches() -> Schema:
     """The CRD of StartupCache."""
     names = {"kind": "StartupCache", "plural": "startupcaches", "shortNames": ["stc"]}
     columns = [
-        column("Model", ".spec.model"),
-        column("GPU", ".status.madeWith.gpu"),
-        column("State", ".status.state"),
-        column("Size", ".status.size"),
+        column("Model", ".spec.model", "Model that the engine serves."),
+        column("GPU", ".status.madeWith.gpu", "Product name of the GPU that the bundle was made on."),
+        column("State", ".status.state", "Current phase of the cache, such as Tuning or Ready."),
+        column("Size", ".status.size", "Size of the published bundle."),
         *_SECONDS,
-        column("Speedup", ".status.speedup"),
-        column("Verdict", ".status.verdict", priority=1),
+        column("Speedup", ".status.speedup", "Factor by which a start is faster with the bundle."),
+        column("Verdict", ".status.verdict", "Verdict of the proof: Hit, Partial or Miss.", priority=1),
         AGE,
     ]
     return crd(names, StartupCacheSpec, StartupCacheStatus, columns, {"rules": _CACHE_NAME_RULES})

@@ -16,13 +16,15 @@ class EngineSettings(Model):
         default=None,
         min_length=1,
         max_length=63,
-        description="Name of the container that runs vLLM. Default: the only container; of several, the one that asks "
-        "for an accelerator.",
+        description="Name of the container that runs vLLM. The default is the only container, or, where the pod has "
+        "several, the one that asks for an accelerator.",
     )
     entrypoint: list[Argument] | None = Field(
         default=None,
         min_length=1,
         max_length=32,
-        description="ENTRYPOINT of the image, such as [vllm, serve], where the container has no command. Ranks of the "
-        "tuning Job start the engine by it. Default: that of a well-known image, such as vllm/vllm-openai.",
+        description="ENTRYPOINT of the container's image, such as [vllm, serve]. It is needed where the container "
+        "has no command, since the operator does not read images: ranks start the engine by these words and the "
+        "container's args. The default is known for images such as vllm/vllm-openai. It has no effect where the "
+        "container has a command.",
     )

@@ -24,13 +24,16 @@ LayerName = Annotated[str, Field(json_schema_extra={"enum": [layer.name for laye
 
 
 class SweepReference(Model):
-    name: str = Field(pattern=NAME, max_length=253, description="A ConfigMap in this namespace.")
+    name: str = Field(
+        pattern=NAME, max_length=253, description="Name of a ConfigMap in the namespace of the InferenceDeployment."
+    )
     key: str = Field(
         default="sweep.jsonl",
         min_length=1,
         max_length=253,
-        description="The key in it: requests, a JSON object a line. They go to the route that the engine serves: "
-        "/v1/completions where it generates.",
+        description="Key of the ConfigMap whose value holds the requests: one JSON object in each line. Ranks send "
+        "each object as the body of a request to the route that the engine serves, which is /v1/completions for a "
+        "model that generates text. The default is sweep.jsonl.",
     )
 
 
@@ -38,15 +41,16 @@ class RankMetadata(Model):
     labels: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=64,
-        description="Labels of ranks and of their Job, such as kueue.x-k8s.io/queue-name. Ranks have no labels of the "
-        "pod template, so that no Service, autoscaler or disruption budget counts them.",
+        description="Labels of ranks and of their Job, such as kueue.x-k8s.io/queue-name. Ranks have none of the "
+        "labels of the pod template, so that no Service, autoscaler or disruption budget counts them.",
         json_schema_extra=OWN_NAMES,
     )
     annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
         default_factory=dict,
         max_length=64,
-        description="Annotations of ranks. They win over those of the pod template, and over Tunecast's defaults. The "
-        "defaults keep meshes from injecting their proxies into ranks, and autoscalers from disrupting them.",
+        description="Annotations of ranks. They take precedence over annotations of the pod template and over "
+        "Tunecast's defaults. The defaults keep service meshes from injecting their proxies into ranks, and "
+        "autoscalers from disrupting ranks.",
         json_schema_extra=OWN_NAMES,
     )
 
@@ -55,76 +59,106 @@ class RankPod(Model):
     node_selector: dict[str, LabelValue] = Field(
         default_factory=dict,
         max_length=64,
-        description="Labels of nodes that ranks run on, which are added to those of the pod template.",
+        description="Labels that a node must have for ranks to run on it. They are added to the nodeSelector of the "
+        "pod template.",
     )
     tolerations: list[Object] = Field(
         default_factory=list,
         max_length=64,
-        description="Tolerations of ranks, which are added to those of the pod template.",
+        description="Tolerations of ranks. They are added to the tolerations of the pod template.",
         json_schema_extra=list_of("Toleration", {}),
     )
     priority_class_name: str | None = Field(
-        default=None, max_length=253, description="Priority class of ranks, in place of that of the pod template."
+        default=None,
+        max_length=253,
+        description="Name of the priority class of ranks. It replaces the priority class of the pod template, which "
+        "is the default.",
     )
 
 
 class RankTemplate(Model):
-    metadata: RankMetadata = Field(default_factory=RankMetadata, description="Labels and annotations of ranks.")
-    spec: RankPod = Field(default_factory=RankPod, description="How ranks are scheduled.")
+    metadata: RankMetadata = Field(
+        default_factory=RankMetadata,
+        description="Labels and annotations of ranks alone. Changing them starts no new tuning of a key that has a "
+        "bundle.",
+    )
+    spec: RankPod = Field(
+        default_factory=RankPod,
+        description="Scheduling of ranks alone. Changing it starts no new tuning of a key that has a bundle.",
+    )
 
 
 class Tuning(Model):
     policy: Literal["TuneFirst", "ServeWhileTuning", "Never"] = Field(
         default="TuneFirst",
-        description="TuneFirst: replicas wait for the cache. ServeWhileTuning: they start cold meanwhile. Never: "
-        "nothing is tuned.",
+        description="Order of tuning and serving. With TuneFirst, which is the default, new replicas wait until the "
+        "cache is ready or has failed, and replicas of an earlier spec go on serving. With ServeWhileTuning, "
+        "replicas start cold until the cache is ready. With Never, nothing is tuned, and replicas use a bundle of "
+        "the same key if there is one.",
     )
     workload: Literal["Engine", "Operators"] = Field(
         default="Engine",
-        description="Engine: start vLLM itself. Operators: FlashInfer's operators at the model's shapes, without it.",
+        description="Program that ranks run to fill the caches. With Engine, which is the default, ranks start vLLM "
+        "itself and send requests to it. With Operators, ranks run only the kernels that FlashInfer tunes for the "
+        "shapes of the model, without loading the model. Changing it starts a new tuning.",
     )
     ranks: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Pods of the tuning Job. With peers, the proof is made on another pod than the cache.",
+        description="Number of pods of the tuning Job. Each one asks for the resources of a whole replica. With 1, "
+        "which is the default, the same pod makes the cache and proves it. With 2 or more, other pods than the first "
+        "prove the cache, as a new replica would.",
     )
     generation: int = Field(
         default=1,
         ge=1,
         le=1000000,
-        description="Part of the key: raise it to tune again.",
+        description="Number that is part of the key. Raise it to tune again for an unchanged pod. It can't be "
+        "lowered. The default is 1.",
         json_schema_extra=rules(("self >= oldSelf", "tuning.generation can't go down: raise it to tune again")),
     )
     timeout: Duration = Field(
         default="60m",
-        description="How long all attempts together may take, from when ranks first run; then replicas start cold.",
+        description="Time that all attempts together may take, counted from the first start of a rank. When it is "
+        "over, tuning fails and replicas start cold. Write it as 90s, 60m or 1h30m. The default is 60m.",
     )
     queue_timeout: Duration = Field(
         default="10m",
-        description="How long to wait for capacity; then replicas start cold, and tuning goes on waiting.",
+        description="Time that tuning may wait for room in the cluster while replicas wait for the cache. When it is "
+        "over, replicas start cold and tuning goes on waiting. Write it as 90s, 60m or 1h30m. The default is 10m.",
     )
     attempts: int = Field(
-        default=3, ge=1, le=10, description="Crashes after which tuning gives up. Disruptions aren't counted."
+        default=3,
+        ge=1,
+        le=10,
+        description="Number of failed attempts after which tuning gives up and replicas start cold. Attempts that "
+        "were disrupted, such as by an eviction, aren't counted. The default is 3.",
     )
     sweep: SweepReference | None = Field(
-        default=None, description="Extra requests to send to the engine before its caches are captured."
+        default=None,
+        description="Further requests that ranks send to the engine before its caches are captured, so that kernels "
+        "that these requests need are in the bundle. Changing it starts no new tuning of a key that has a bundle.",
     )
     template: RankTemplate = Field(
         default_factory=RankTemplate,
-        description="What ranks, the pods of the tuning Job, have otherwise than the pod template says.",
+        description="Settings of ranks, which are the pods of the tuning Job, that are laid over what ranks take "
+        "from spec.template.",
     )
 
 
 class SecretReference(Model):
-    name: str = Field(pattern=NAME, max_length=253, description="A Secret in this namespace.")
+    name: str = Field(
+        pattern=NAME, max_length=253, description="Name of a Secret in the namespace of the InferenceDeployment."
+    )
 
 
 class LayerSettings(Model):
     exclude: list[LayerName] = Field(
         default_factory=list,
         max_length=32,
-        description="Layers to leave out.",
+        description="Layers that the bundle leaves out and that replicas don't install, such as Triton. A layer is "
+        "the cache of one program that the engine uses. Changing the list starts a new tuning.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
@@ -132,42 +166,57 @@ class LayerSettings(Model):
 class CacheSettings(Model):
     credentials_secret: SecretReference | None = Field(
         default=None,
-        description="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, read-only, for init containers. Absent: the identity "
-        "of the pods' service account.",
+        description="Reference to a Secret whose keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY let init "
+        "containers read the bucket. Give these credentials no right to write. By default init containers use the "
+        "identity of the pod's service account.",
     )
-    layers: LayerSettings = Field(default_factory=LayerSettings, description="Which layers take part.")
+    layers: LayerSettings = Field(
+        default_factory=LayerSettings, description="Selection of the layers that bundles have."
+    )
     on_failure: Literal["ServeCold", "Block"] = Field(
         default="ServeCold",
-        description="What a replica does without a bundle. ServeCold: start with an empty cache. Block: wait for one.",
+        description="Behaviour of a replica that gets no bundle. With ServeCold, which is the default, the engine "
+        "starts with an empty cache. With Block, the init container fails and is tried again until there is a "
+        "bundle.",
     )
 
 
 class InferenceDeploymentSpec(Model):
-    """A fleet of replicas of one vLLM pod that start warm."""
+    """Replicas of one vLLM pod that start from caches which were filled and proved once, by tuning."""
 
     model_config = ruled(ENGINE_RULES)
     replicas: int | None = Field(
         default=None,
         ge=0,
         le=10000,
-        description="Serving pods. Absent: the Deployment's own value is kept, so that it can be scaled itself. An "
-        "autoscaler of this object needs a number to begin with.",
+        description="Number of replicas, which are the pods that serve. If it is absent, the number of replicas of "
+        "the Deployment is left alone, so that the Deployment itself can be scaled. An autoscaler of the "
+        "InferenceDeployment needs a number here to begin with.",
     )
     template: Object = Field(
-        description="The pod of a replica, as in a Deployment's spec.template. Replicas get it unchanged, but for an "
-        "init container, the cache's volumes and variables, and a startup probe where it has none.",
+        description="Pod template of replicas, exactly as in spec.template of a Deployment. Replicas get it "
+        "unchanged, but for an init container, the volumes and variables of the cache, and a startup probe and "
+        "shared memory where it has none. Model, port and parallel sizes are read from the command line of the "
+        "container that runs vLLM.",
         json_schema_extra=TEMPLATE,
     )
     engine: EngineSettings = Field(
-        default_factory=EngineSettings, description="What the pod template can't tell of its engine."
+        default_factory=EngineSettings,
+        description="Facts about the engine that the pod template does not tell. Most pods need none of them.",
     )
     strategy: Object = Field(
         default_factory=dict,
-        description="How the Deployment replaces replicas.",
+        description="Strategy by which the Deployment replaces replicas. The default is that of a Deployment.",
         json_schema_extra=of("DeploymentStrategy"),
     )
-    tuning: Tuning = Field(default_factory=Tuning, description="How the cache is made.")
-    cache: CacheSettings = Field(default_factory=CacheSettings, description="How replicas get it.")
+    tuning: Tuning = Field(
+        default_factory=Tuning,
+        description="Settings of tuning, which fills the engine's caches once and publishes them as a bundle.",
+    )
+    cache: CacheSettings = Field(
+        default_factory=CacheSettings,
+        description="Settings of how replicas get the bundle, and of what they do without one.",
+    )
 
 
 __all__ = [

@@ -28,12 +28,17 @@ def of(kind: str, /, **changes: Object) -> Extend:
     ``changes`` are merged into the schemas of fields by path, with __ for dots and for a list's items: what we demand
     beyond what Kubernetes does.
     """
-    return lambda schema: schema.update(schema_of(kind, changes))
+    return lambda schema: _fill(schema, schema_of(kind, changes))
 
 
 def list_of(kind: str, more: Mapping[str, Any], /) -> Extend:
     """The same for a list of them; ``more`` is of the list."""
-    return lambda schema: schema.update({"type": "array", "items": schema_of(kind), **more})
+    return lambda schema: _fill(schema, {"type": "array", "items": schema_of(kind), **more})
+
+
+def _fill(schema: Object, found: Object) -> None:
+    """A description of ours says more of the field than the one of its type."""
+    schema.update({**found, **{name: schema[name] for name in ("description",) if name in schema}})
 
 
 def schema_of(name: str, changes: Mapping[str, Object] | None = None) -> Object:

@@ -14,23 +14,29 @@ ORDINARY_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 OWN_NAMES = rules(
     (
         "self.all(k, !k.startsWith('tunecast.io/'))",
-        "names that begin with tunecast.io/ are Tunecast's own: rename it",
+        "labels and annotations that begin with tunecast.io/ are Tunecast's own: rename them",
     )
 )
 _VOLUMES = rules(
-    ("self.all(v, !v.name.startsWith('tunecast-'))", "volume names that begin with tunecast- are Tunecast's own"),
+    (
+        "self.all(v, !v.name.startsWith('tunecast-'))",
+        "volume names that begin with tunecast- are Tunecast's own: rename the volume",
+    ),
 )
 _CONTAINERS = rules(
-    ("self.all(c, !c.name.startsWith('tunecast-'))", "container names that begin with tunecast- are Tunecast's own"),
+    (
+        "self.all(c, !c.name.startsWith('tunecast-'))",
+        "container names that begin with tunecast- are Tunecast's own: rename the container",
+    ),
 )
 _MOUNTS = rules(
     (
         "self.all(m, " + " && ".join(f"!(m.mountPath + '/').startsWith('{path}/')" for path in OWN_MOUNTS) + ")",
-        f"{' and '.join(OWN_MOUNTS)} are Tunecast's own: mount it elsewhere",
+        f"{' and '.join(OWN_MOUNTS)} are Tunecast's own: mount the volume elsewhere",
     ),
     (
         r"self.all(m, !m.mountPath.matches('//|/\\.\\.?(/|$)'))",
-        "a mountPath goes through //, /./ or /../: write it without",
+        "a mountPath goes through //, /./ or /../: write the path without them",
     ),
 )
 _ENV = rules(

@@ -20,32 +20,57 @@ from tunecast_operator.api.model import (
 
 
 class StartupCacheSpec(Model):
-    """Made by the operator and never changed: another one is made instead."""
+    """Snapshot of all that shapes one tuning. The operator creates it, and never changes it but makes another one."""
 
     model_config = ruled(
         rules(("self == oldSelf", "a StartupCache never changes: raise tuning.generation to tune again"))
     )
     key: str = Field(
-        pattern=r"^[a-z2-7]{52}$", description="Digest of everything that decides whether the bundle fits a pod."
+        pattern=r"^[a-z2-7]{52}$",
+        description="Digest of everything that decides whether the bundle fits a pod, in 52 lower-case letters and "
+        "digits.",
     )
-    key_version: int = Field(ge=1, description="Which meaning of the key it was computed with.")
-    model: str = Field(min_length=1, max_length=4096, description="Model that the engine serves.")
+    key_version: int = Field(ge=1, description="Version of the rules by which the key was computed.")
+    model: str = Field(
+        min_length=1, max_length=4096, description="Model that the engine serves, as its command line names it."
+    )
     template: Object = Field(
-        description="Pod of a rank, before Tunecast adds its entry point, tools and volumes.",
+        description="Pod template of a rank, before Tunecast adds its own entry point, tools and volumes.",
         json_schema_extra=of("PodTemplateSpec"),
     )
     engine: EngineSettings = Field(
-        default_factory=EngineSettings, description="What the pod template can't tell of its engine."
+        default_factory=EngineSettings, description="Facts about the engine that the pod template does not tell."
     )
-    workload: Literal["Engine", "Operators"] = Field(default="Engine", description="What a rank runs.")
-    ranks: int = Field(default=1, ge=1, le=64, description="Pods of the Job.")
-    generation: int = Field(default=1, ge=1, description="Of the tuning.")
-    timeout: Duration = Field(default="60m", description="Of all attempts together, from when ranks first run.")
-    queue_timeout: Duration = Field(default="10m", description="Of waiting for capacity before replicas start cold.")
-    attempts: int = Field(default=3, ge=1, le=10, description="Crashes after which tuning gives up.")
-    sweep: SweepReference | None = Field(default=None, description="Extra requests.")
+    workload: Literal["Engine", "Operators"] = Field(
+        default="Engine",
+        description="Program that ranks run: Engine for vLLM itself, Operators for the kernels that FlashInfer tunes.",
+    )
+    ranks: int = Field(default=1, ge=1, le=64, description="Number of pods of the tuning Job.")
+    generation: int = Field(
+        default=1,
+        ge=1,
+        description="Generation of the tuning, as spec.tuning.generation of the InferenceDeployment says.",
+    )
+    timeout: Duration = Field(
+        default="60m",
+        description="Time that all attempts together may take, counted from the first start of a rank, such as 60m.",
+    )
+    queue_timeout: Duration = Field(
+        default="10m",
+        description="Time that tuning may wait for room in the cluster before replicas start cold, such as 10m.",
+    )
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Number of failed attempts after which tuning gives up. Attempts that were disrupted aren't "
+        "counted.",
+    )
+    sweep: SweepReference | None = Field(
+        default=None, description="Further requests that ranks send to the engine before its caches are captured."
+    )
     exclude_layers: list[LayerName] = Field(
-        default_factory=list, max_length=32, description="Layers that are left out."
+        default_factory=list, max_length=32, description="Layers that the bundle leaves out."
     )
 
     @property

@@ -28,6 +28,7 @@ from tunecast_cache.signing import Signer, verify
 from tunecast_cache.trust import StoreSettings, Trust
 from tunecast_init.belief import believe
 from tunecast_init.trust import RefusedError
+from tunecast_operator.api.status import MadeWith
 from tunecast_operator.identity import REVISION_ANNOTATION
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.drift import drift
@@ -139,7 +140,7 @@ def pods(data: bytes) -> None:
     init["state"]["terminated"] |= _texts(given.get("init"))
     for crash in crashes([pod]):
         assert crash.times >= 1
-    drift({}, [pod], {})
+    drift(MadeWith(), [pod], {})
     results_of([pod], {})
 
 

@@ -9,7 +9,8 @@ from tunecast_cache.errors import StoreUnavailableError
 from tunecast_cache.job import RankResult
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec
-from tunecast_operator.conditions import Condition
+from tunecast_operator.api.status import StartupCacheStatus, status_object
+from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.identity import CONTAINER_ANNOTATION
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
@@ -30,14 +31,14 @@ SPEC = StartupCacheSpec.model_validate(snapshot_of(OWNER))
 RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
 
 
-def seen(status: dict[str, Any] | None = None, **changes: Any) -> Observed:
+def seen(status: StartupCacheStatus | dict[str, Any] | None = None, **changes: Any) -> Observed:
+    """What a reconciler observes of a StartupCache whose status is ``status``, or its JSON."""
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "StartupCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
-        "status": status or {},
     }
-    return replace(Observed(cache, SPEC, ["qwen3"], NOW), **changes)
+    return replace(Observed(cache, SPEC, StartupCacheStatus.model_validate(status or {}), ["qwen3"], NOW), **changes)
 
 
 def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
@@ -71,6 +72,17 @@ NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # what an attempt left that 
 
 def ready(plan: Plan) -> Condition:
     return plan.conditions[0]
+
+
+def kept(plan: Plan) -> dict[str, Any]:
+    """The status that the API server keeps after ``plan``."""
+    conditions, _ = merge((), plan.conditions, 1, times.text(NOW))
+    return {**status_object(plan.status), "conditions": conditions}
+
+
+def last_failure(plan: Plan) -> str:
+    """The reason of the last failed attempt."""
+    return plan.status.last_failure.reason if plan.status.last_failure else ""
 
 
 UNDER_WAY = {

@@ -18,6 +18,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, alias_generator=to_camel, extra="ignore")
 
 
+class StatusModel(Model):
+    """A part of a status. It keeps the fields of a newer version, which may run again after this one."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 def rules(*pairs: tuple[str, str], field: str | None = None) -> dict[str, Any]:
     """CEL rules with their messages, for ``json_schema_extra``; errors are shown at ``field``, a path below."""
     where = {} if field is None else {"fieldPath": field}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +19,7 @@ from tunecast_operator.api.model import (
     rules,
     seconds,
 )
+from tunecast_operator.api.status import StartupCacheStatus, read_status
 
 
 class StartupCacheSpec(Model):
@@ -80,3 +83,26 @@ class StartupCacheSpec(Model):
     @property
     def queue_timeout_seconds(self) -> float:
         return seconds(self.queue_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class StartupCache:
+    """A StartupCache as other objects see it."""
+
+    name: str
+    key: str
+    created: str  # RFC 3339
+    deleting: bool
+    status: StartupCacheStatus
+
+
+def startup_cache(item: Mapping[str, Any]) -> StartupCache:
+    """Reads a StartupCache as the API server returned it."""
+    metadata = item["metadata"]
+    return StartupCache(
+        name=str(metadata["name"]),
+        key=str(item["spec"]["key"]),
+        created=str(metadata.get("creationTimestamp", "")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        status=read_status(StartupCacheStatus, item),
+    )

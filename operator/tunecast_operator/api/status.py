@@ -1,12 +1,18 @@
-"""Status of both kinds. The reconcilers write it as plain objects; the CRDs' schema is made of this."""
+"""Status of both kinds: what plans read and write, and what the CRDs' schema is made of."""
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from tunecast_operator.api.model import Model
+from tunecast_operator.api.model import StatusModel
+from tunecast_operator.api.proof_status import ProofStatus
+
+log = logging.getLogger(__name__)
+State = Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed", "Quarantined"]
 
 
 def time(description: str) -> str | None:
@@ -15,7 +21,7 @@ def time(description: str) -> str | None:
     return found
 
 
-class ConditionStatus(Model):
+class ConditionStatus(StatusModel):
     type: str = Field(
         max_length=316, description="Type of the condition: Ready, CacheReady, Reconciling, Stalled or Drifted."
     )
@@ -36,7 +42,7 @@ class ConditionStatus(Model):
     )
 
 
-class CommonStatus(Model):
+class CommonStatus(StatusModel):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
     )
@@ -46,8 +52,22 @@ class CommonStatus(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )  # fmt: skip
 
+    @property
+    def written(self) -> bool:
+        """Whether a reconciler has written this status at all."""
+        return bool(self.model_fields_set)
 
-class Rendered(Model):
+    def condition(self, kind: str) -> ConditionStatus | None:
+        """The condition of this type."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    def reason(self, kind: str) -> str:
+        """The reason of the condition of this type; empty where there is none."""
+        found = self.condition(kind)
+        return found.reason if found else ""
+
+
+class Rendered(StatusModel):
     key: str | None = Field(default=None, description="Key that the serving pods were rendered for.")
     key_version: int | None = Field(default=None, description="Version of the rules by which that key was computed.")
     init_image: str | None = Field(default=None, description="Image of the init container in the serving pods.")
@@ -60,14 +80,14 @@ class Rendered(Model):
     )
 
 
-class ReasonCount(Model):
+class ReasonCount(StatusModel):
     reason: str = Field(
         description="Reason that init containers reported, in one word that does not change between releases."
     )
     count: int = Field(description="Number of serving pods whose init container reported this reason.")
 
 
-class InitReports(Model):
+class InitReports(StatusModel):
     counts: list[ReasonCount] = Field(
         default_factory=list, description="Number of serving pods for each reason that their init containers reported."
     )
@@ -76,7 +96,7 @@ class InitReports(Model):
     )
 
 
-class DriftStatus(Model):
+class DriftStatus(StatusModel):
     what: Literal["Image", "GPU", "Driver"] = Field(description="Fact that differs: Image, GPU or Driver.")
     expected: str = Field(description="Value of the fact where the bundle was made.")
     found: str = Field(description="Value of the fact where the replicas run.")
@@ -130,144 +150,13 @@ class InferenceDeploymentStatus(CommonStatus):
     )
 
 
-class StartStatus(Model):
-    total_seconds: float | None = Field(
-        default=None, description="Seconds from the start of the process to the first answer of /health."
-    )
-    init_seconds: float | None = Field(
-        default=None, description='Seconds that the log line "init engine" of the engine names.'
-    )
-    first_token_seconds: float | None = Field(
-        default=None,
-        description="Seconds from the start of the process to the answer to the first request, which asks for one "
-        "token.",
-    )
-    phases: dict[str, float] = Field(
-        default_factory=dict,
-        description="Seconds of each phase, as the engine's log tells them. Time that no line of the log explains is "
-        "the phase other. The phases add up to totalSeconds.",
-    )
-
-
-class LayerProofStatus(Model):
-    layer: str = Field(description="Name of the layer, such as TorchCompile.")
-    verdict: Literal["Hit", "Partial", "Miss"] = Field(
-        description="Verdict on the layer: Hit if the warm start used all of it, Partial if it used a part, Miss if "
-        "it used nothing."
-    )
-    files: int = Field(description="Number of files that the layer has.")
-    made_again: int = Field(
-        description="Number of files of the layer that the warm start built again although the bundle has them."
-    )
-    reason: str | None = Field(default=None, description="Reason why the verdict is not Hit.")
-    examples: list[str] = Field(
-        default_factory=list, description="Paths of some of the files that the warm start built again."
-    )
-
-
-class TacticsStatus(Model):
-    entries: int = Field(description="Number of entries in the autotune file.")
-    hits: int = Field(
-        description="Number of look-ups that found an entry. There is one look-up for each operator, shape and number "
-        "of tokens."
-    )
-    misses: int = Field(description="Number of look-ups that found no entry.")
-    digest: str = Field(description="Digest of which tactic ran each operator. It must be the same on all ranks.")
-    lacking: list[str] = Field(
-        default_factory=list,
-        description="Operators that this GPU or this version of FlashInfer can't run, each with the reason.",
-    )
-    mismatches: list[str] = Field(
-        default_factory=list,
-        description="Reasons why the autotune file does not fit the rank's GPU or software, so that it was not loaded.",
-    )
-
-
-class SweepStatus(Model):
-    kind: str = Field(description="Kind of the requests, such as Completion, Chat, Embedding or Score.")
-    route: str = Field(description="HTTP path that the requests went to.")
-    requests: int = Field(description="Number of requests that were sent.")
-    refused: int = Field(
-        description="Number of requests that were not answered with status 200. They ask for features that this "
-        "engine or model does not have."
-    )
-    refusal: str | None = Field(default=None, description="HTTP status and message of the first refused request.")
-
-
-class RankProofStatus(Model):
-    rank: int = Field(description="Number of the rank, counted from 0.")
-    outputs: str = Field(
-        description="Comparison of the rank's outputs with those of rank 0: Identical, WithinNoise, Different or "
-        "Inconclusive."
-    )
-    outputs_reason: str | None = Field(default=None, description="Reason why the outputs are Inconclusive.")
-    warm: StartStatus = Field(description="Measurements of the rank's warm start.")
-    layers: list[LayerProofStatus] = Field(
-        default_factory=list, description="Verdict of the rank's warm start on each layer."
-    )
-    tactics: TacticsStatus | None = Field(
-        default=None,
-        description="Result of running FlashInfer's operators from the autotune file. Only the workload Operators "
-        "has it.",
-    )
-
-
-class PhaseSavedStatus(Model):
-    phase: str = Field(
-        description="Phase of the start, such as compile or jit. The phase request is the time that the first request "
-        "waits."
-    )
-    cold: float = Field(description="Seconds of the phase in the cold start.")
-    warm: float = Field(description="Seconds of the phase in the warm start.")
-    saved: float = Field(description="Seconds of the phase that the warm start saved.")
-    layers: list[str] = Field(default_factory=list, description="Layers of the bundle that shorten this phase.")
-
-
-class SavedStatus(Model):
-    rank: int = Field(description="Number of the rank whose warm start saved least.")
-    basis: Literal["Phases", "EngineInit", "Verdicts"] = Field(
-        description="Basis of the comparison. With Phases, the phases that the bundle can shorten were compared. With "
-        "EngineInit, the engine's own log line was compared, since its log does not tell the phases. With Verdicts, "
-        "the verdicts of the layers decided, since the log tells no times."
-    )
-    seconds: float | None = Field(
-        default=None, description="Seconds that the warm start saved. Weights and downloads are not compared."
-    )
-    of_seconds: float | None = Field(
-        default=None,
-        description="Seconds of the cold start that the warm start was compared with, without weights and downloads.",
-    )
-    phases: list[PhaseSavedStatus] = Field(default_factory=list, description="Seconds saved, by phase of the start.")
-
-
-class ProofStatus(Model):
-    mode: str = Field(
-        description="Mode of the proof. With Peer, another pod than the one that made the cache proved it. With "
-        "SamePod, the same pod did, since there is one rank."
-    )
-    verdict: str = Field(description="Verdict over all layers and ranks: Hit, Partial or Miss.")
-    outputs: str = Field(
-        description="Comparison of outputs over all ranks: Identical, WithinNoise, Different or Inconclusive. It is "
-        "advisory: a bundle is published whatever it says."
-    )
-    reason: str | None = Field(default=None, description="Reason why the verdict is not Hit.")
-    sweep: SweepStatus | None = Field(
-        default=None, description="Requests that were sent to the cold engine before its caches were captured."
-    )
-    saved: SavedStatus | None = Field(
-        default=None, description="Time that the bundle saved. A bundle that saves nothing is Ineffective."
-    )
-    cold: StartStatus = Field(description="Measurements of rank 0's start with an empty cache.")
-    ranks: list[RankProofStatus] = Field(default_factory=list, description="Proofs of the ranks that started warm.")
-
-
-class Progress(Model):
+class ProgressStatus(StatusModel):
     stage: str = Field(description="Stage that rank 0 is in, such as ColdStart or WarmStart.")
     seconds: int = Field(description="Seconds since the stage began.")
     bytes: int | None = Field(default=None, description="Size of the bundle in bytes, once rank 0 knows it.")
 
 
-class LayerNoteStatus(Model):
+class LayerNoteStatus(StatusModel):
     layer: str = Field(description="Name of the layer, such as TorchCompile.")
     state: Literal["Cached", "NotCacheable", "Unsafe"] = Field(
         description="State of the layer. Cached means that the bundle has it, NotCacheable that it can't be kept, "
@@ -276,14 +165,14 @@ class LayerNoteStatus(Model):
     reason: str | None = Field(default=None, description="Reason why the bundle does not have the layer.")
 
 
-class Failure(Model):
+class FailureStatus(StatusModel):
     reason: str = Field(description="Reason of the failure, in one word that does not change between releases.")
     message: str = Field(description="Message for people that says what happened and what to do.")
     rank: int | None = Field(default=None, description="Number of the rank that failed first.")
     attempt: int = Field(description="Number of the attempt, counted from 1.")
 
 
-class MadeWith(Model):
+class MadeWith(StatusModel):
     image: str | None = Field(default=None, description="Image of the engine, as the pod template names it.")
     image_id: str | None = Field(
         default=None, alias="imageID", description="Image of the engine by digest, as the node of rank 0 names it."
@@ -302,7 +191,7 @@ class MadeWith(Model):
 class StartupCacheStatus(CommonStatus):
     """Observed state of the StartupCache: its progress, and the proof of its bundle."""
 
-    state: Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed", "Quarantined"] | None = Field(
+    state: State | None = Field(
         default=None,
         description="Current phase of the cache: Pending, Tuning, Publishing, Ready, Ineffective, Failed or "
         "Quarantined.",
@@ -336,7 +225,7 @@ class StartupCacheStatus(CommonStatus):
     referred_by: list[str] = Field(
         default_factory=list, description="Names of the InferenceDeployments that refer to the StartupCache."
     )
-    progress: Progress | None = Field(
+    progress: ProgressStatus | None = Field(
         default=None, description="Progress of the current attempt, as rank 0 reports it."
     )
     manifest: str | None = Field(
@@ -367,7 +256,39 @@ class StartupCacheStatus(CommonStatus):
     )
     made_with: MadeWith | None = Field(default=None, description="Software and hardware that the bundle was made with.")
     proof: ProofStatus | None = Field(default=None, description="Measurements of the tuning Job that prove the bundle.")
-    notes: list[LayerNoteStatus] = Field(
-        default_factory=list, description="Notes on layers: whether the bundle has the layer, and why not."
+    notes: list[LayerNoteStatus] | None = Field(
+        default=None, description="Notes on layers: whether the bundle has the layer, and why not."
     )
-    last_failure: Failure | None = Field(default=None, description="End of the last failed attempt.")
+    last_failure: FailureStatus | None = Field(default=None, description="End of the last failed attempt.")
+
+    def __or__(self, changes: StartupCacheStatus) -> StartupCacheStatus:
+        """A copy that has the fields that ``changes`` sets; None removes a field."""
+        return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
+
+
+S = TypeVar("S", bound=CommonStatus)
+
+
+def read_status(kind: type[S], item: Mapping[str, Any]) -> S:
+    """Reads the status of an object as the API server returned it.
+
+    A field that another version wrote in a form that this version can't read is left out, with a warning.
+    """
+    found = item.get("status") or {}
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        unreadable = {str(one["loc"][0]) for one in error.errors()}
+        metadata = item["metadata"]
+        log.warning(
+            "%s %s/%s: this version can't read these fields of its status and ignores them: %s",
+            item.get("kind"), metadata.get("namespace"), metadata["name"], ", ".join(sorted(unreadable)),
+        )  # fmt: skip
+        return kind.model_validate({name: value for name, value in found.items() if name not in unreadable})
+
+
+def status_object(status: CommonStatus) -> dict[str, Any]:
+    """Returns the status as the API server keeps it, but for conditions and observedGeneration, which are merged."""
+    return status.model_dump(
+        by_alias=True, exclude_unset=True, exclude_none=True, exclude={"conditions", "observed_generation"}
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
 from tunecast_cache.savings import effective
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.status import ProgressStatus, StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan import ends, gang
 from tunecast_operator.plan.blocked import Blocked, blocked, exceeds_quota
@@ -27,7 +27,6 @@ from tunecast_operator.plan.outcome import (
 from tunecast_operator.plan.results import ineffective_because, proof_status
 from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.plan.steps import (
-    clean,
     delete_job,
     end_of_attempt,
     failure,
@@ -63,7 +62,8 @@ def _attempt_ended(seen: Observed) -> Plan:
         return waiting(seen, seen.store_error)
     outcome = classify(seen.job or {}, seen.pods, seen.results)
     if outcome.kind == "Rejected":
-        return ends.end(seen, "Failed", outcome.reason, outcome.message, lastFailure=failure(seen, outcome))
+        last = StartupCacheStatus(last_failure=failure(seen, outcome))
+        return ends.end(seen, "Failed", outcome.reason, outcome.message, last)
     if outcome.kind != "Succeeded":
         return _after(seen, outcome)
     if seen.publish_error:
@@ -71,10 +71,11 @@ def _attempt_ended(seen: Observed) -> Plan:
     result = seen.results[0]
     if result.proof and not effective(result.proof):
         why = ineffective_because(result.proof)
-        return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, **proof_status(result.proof), notes=None)
-    status = {**with_attempt(seen), "state": "Publishing", "progress": None}
+        proved = proof_status(result.proof) | StartupCacheStatus(notes=None)
+        return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, proved)
+    status = with_attempt(seen) | StartupCacheStatus(state="Publishing", progress=None)
     conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
-    return Plan((Publish(seen.attempt, _with_image(seen, result)),), clean(status), conditions, 0.0)
+    return Plan((Publish(seen.attempt, _with_image(seen, result)),), status, conditions, 0.0)
 
 
 def _with_image(seen: Observed, result: RankResult) -> RankResult:
@@ -84,9 +85,9 @@ def _with_image(seen: Observed, result: RankResult) -> RankResult:
 
 def _why_deleted(seen: Observed) -> Outcome:
     """The operator's own reason where it deleted the Job to end the attempt; else somebody else's doing."""
-    known = seen.status.get("lastFailure") or {}
-    if known.get("attempt") == seen.attempt and known.get("reason") in ENDED_BY_US:
-        return Outcome(ENDED_BY_US[str(known["reason"])], str(known["reason"]), str(known["message"]))
+    known = seen.status.last_failure
+    if known and known.attempt == seen.attempt and known.reason in ENDED_BY_US:
+        return Outcome(ENDED_BY_US[known.reason], known.reason, known.message)
     return Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {attempt_name(dict(seen.cache), seen.attempt)}")
 
 
@@ -99,23 +100,25 @@ def _attempt_running(seen: Observed) -> Plan:
     status = with_attempt(seen)
     why = blocked(seen.pods, seen.job, seen.now) or _not_created(seen)
     if stuck := gang.stuck(seen, why):
-        status["lastFailure"] = failure(seen, stuck)
+        status |= StartupCacheStatus(last_failure=failure(seen, stuck))
         reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.RETRYING
-        return Plan(delete_job(seen), clean(status), unready(seen, reason, stuck.message, warning=True), 2.0)
+        return Plan(delete_job(seen), status, unready(seen, reason, stuck.message, warning=True), 2.0)
     running = gang.all_started(seen)
-    if running and not status.get("startedAt"):
-        status["startedAt"] = times.text(seen.now)
-    status["state"] = "Tuning" if running else "Pending"
-    if seen.progress:
-        status["progress"] = {
-            "stage": seen.progress.stage,
-            "seconds": round(seen.progress.seconds),
-            "bytes": seen.progress.bytes,
-        }
-    due = times.seconds_since(status.get("settingsRenewAt"), seen.now) >= 0
+    if running and not status.started_at:
+        status |= StartupCacheStatus(started_at=times.text(seen.now))
+    status |= StartupCacheStatus(state="Tuning" if running else "Pending", progress=_progress(seen))
+    due = times.seconds_since(status.settings_renew_at, seen.now) >= 0
     actions: tuple[Action, ...] = (RenewSettings(seen.attempt),) if due else ()
     conditions = unready(seen, *_running_reason(seen, running=running, why=why))
-    return Plan(actions, clean(status), conditions, POLL_SECONDS)
+    return Plan(actions, status, conditions, POLL_SECONDS)
+
+
+def _progress(seen: Observed) -> ProgressStatus | None:
+    """What rank 0 reported last."""
+    said = seen.progress
+    if said is None:
+        return seen.status.progress
+    return ProgressStatus(stage=said.stage, seconds=round(said.seconds), bytes=said.bytes)
 
 
 def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tuple[str, str]:
@@ -149,17 +152,23 @@ def next_attempt(seen: Observed) -> Plan:
     """Begins it, once its time has come."""
     if seen.store_error:
         return waiting(seen, seen.store_error)
-    wait = -times.seconds_since(seen.status.get("nextAttemptAt"), seen.now)
-    if seen.status.get("nextAttemptAt") and wait > 0:
-        return Plan((), clean(seen.status), _steady_reason(seen), wait)
+    wait = -times.seconds_since(seen.status.next_attempt_at, seen.now)
+    if seen.status.next_attempt_at and wait > 0:
+        return Plan((), seen.status, _steady_reason(seen), wait)
     if seen.rival:
         return _behind(seen, seen.rival)
     attempt = seen.attempt + 1
-    status = {**seen.status, "attempt": attempt, "job": attempt_name(dict(seen.cache), attempt), "nextAttemptAt": None}
-    status |= {"state": "Pending", "settingsRenewAt": None, "progress": None}
+    status = seen.status | StartupCacheStatus(
+        state="Pending",
+        attempt=attempt,
+        job=attempt_name(dict(seen.cache), attempt),
+        next_attempt_at=None,
+        settings_renew_at=None,
+        progress=None,
+    )
     text = f"attempt {attempt} begins on {seen.spec.ranks} rank(s)"
     conditions = unready(seen, c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED, text)
-    return Plan((CreateAttempt(attempt),), clean(status), conditions, POLL_SECONDS)
+    return Plan((CreateAttempt(attempt),), status, conditions, POLL_SECONDS)
 
 
 def _behind(seen: Observed, rival: Rival) -> Plan:
@@ -167,46 +176,56 @@ def _behind(seen: Observed, rival: Rival) -> Plan:
 
     While the ranks of that one run, this one's time in the queue doesn't count: it begins anew where they fail.
     """
-    status: dict[str, Any] = {**seen.status, "state": "Pending"}
+    status = seen.status | StartupCacheStatus(state="Pending")
     if rival.runs:
-        status["queuedSince"] = None
+        status |= StartupCacheStatus(queued_since=None)
     reason = c.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else c.QUEUED
     text = f"StartupCache {rival.name} tunes the same key: this one waits for its bundle"
-    return Plan((), clean(status), unready(seen, reason, text), POLL_SECONDS)
+    return Plan((), status, unready(seen, reason, text), POLL_SECONDS)
 
 
 def _requeue(seen: Observed, outcome: Outcome) -> Plan:
     """Queue again an attempt whose ranks never all ran: neither a crash nor a disruption, however often it happens."""
-    requeues = int(seen.status.get("requeues", 0)) + 1
+    requeues = (seen.status.requeues or 0) + 1
     wait = backoff_seconds(requeues + REQUEUE_HEADSTART)
-    status = {**seen.status, "attempt": seen.attempt, "lastFailure": failure(seen, outcome), "requeues": requeues}
-    status |= {"state": "Pending", "job": "", "progress": None}
-    status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))
+    counted = StartupCacheStatus(attempt=seen.attempt, last_failure=failure(seen, outcome), requeues=requeues)
+    status = seen.status | counted | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} was queued again, and begins in {wait:.0f} s. {outcome.message}"
     reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
-    return Plan(end_of_attempt(seen), clean(status), unready(seen, reason, message, warning=True), wait)
+    return Plan(end_of_attempt(seen), status, unready(seen, reason, message, warning=True), wait)
+
+
+def _between_attempts(seen: Observed, wait: float) -> StartupCacheStatus:
+    """What status says until the next attempt, which begins in ``wait`` seconds."""
+    return StartupCacheStatus(
+        state="Pending", job=None, progress=None, next_attempt_at=times.text(seen.now + timedelta(seconds=wait))
+    )
 
 
 def _retry(seen: Observed, outcome: Outcome) -> Plan:
     """Crashes count up to ``attempts``, disruptions up to a hard cap; both wait longer each time."""
-    status = {**seen.status, "attempt": seen.attempt, "lastFailure": failure(seen, outcome)}
-    counter = "disruptions" if outcome.kind == "Disrupted" else "failures"
-    status[counter] = int(status.get(counter, 0)) + 1
-    seen = replace(seen, cache={**seen.cache, "status": status})
-    if int(status.get("failures", 0)) >= seen.spec.attempts:
+    failures, disruptions = seen.status.failures or 0, seen.status.disruptions or 0
+    if outcome.kind == "Disrupted":
+        disruptions += 1
+        counted = StartupCacheStatus(disruptions=disruptions)
+    else:
+        failures += 1
+        counted = StartupCacheStatus(failures=failures)
+    last = StartupCacheStatus(attempt=seen.attempt, last_failure=failure(seen, outcome))
+    seen = replace(seen, status=seen.status | last | counted)
+    if failures >= seen.spec.attempts:
         text = f"all {seen.spec.attempts} attempts failed; the last one: {outcome.message}"
         return ends.end(seen, "Failed", c.ATTEMPTS_EXHAUSTED, text)
-    if int(status.get("disruptions", 0)) >= MAX_DISRUPTIONS:
+    if disruptions >= MAX_DISRUPTIONS:
         return ends.end(
             seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}"
         )
     if timed_out(seen):
         return ends.end(seen, "Failed", c.TIMED_OUT, timeout_message(seen))
-    wait = backoff_seconds(int(status.get("failures", 0)) + int(status.get("disruptions", 0)))
-    status |= {"state": "Pending", "job": "", "progress": None}
-    status["nextAttemptAt"] = times.text(seen.now + timedelta(seconds=wait))
+    wait = backoff_seconds(failures + disruptions)
+    status = seen.status | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} ended ({outcome.reason}: {outcome.message}); the next one begins in {wait:.0f} s"
-    return Plan(end_of_attempt(seen), clean(status), unready(seen, c.RETRYING, message, warning=True), wait)
+    return Plan(end_of_attempt(seen), status, unready(seen, c.RETRYING, message, warning=True), wait)
 
 
 def backoff_seconds(ends: int) -> float:
@@ -221,21 +240,21 @@ def waiting(seen: Observed, error: TunecastError) -> Plan:
         reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
     elif seen.wanted_by and _never_ran_in_time(seen):
         reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
-    return Plan((), clean(seen.status), unready(seen, reason, text, warning=True), RETRY_SECONDS)
+    return Plan((), seen.status, unready(seen, reason, text, warning=True), RETRY_SECONDS)
 
 
 def _never_ran_in_time(seen: Observed) -> bool:
-    return not seen.status.get("startedAt") and _queue_overdue(seen)
+    return not seen.status.started_at and _queue_overdue(seen)
 
 
 def _queue_overdue(seen: Observed) -> bool:
     """Once ranks ran, each later attempt waits anew."""
-    since = seen.status.get("queuedSince")
-    if seen.status.get("startedAt") and seen.job:
+    since = seen.status.queued_since
+    if seen.status.started_at and seen.job:
         since = seen.job["metadata"].get("creationTimestamp")
     return times.seconds_since(since, seen.now) > seen.spec.queue_timeout_seconds
 
 
 def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
-    old = c.find(seen.status, c.READY)
-    return unready(seen, str(old.get("reason", c.QUEUED)), str(old.get("message", "")), warning=True)
+    old = seen.status.condition(c.READY)
+    return unready(seen, old.reason if old else c.QUEUED, old.message if old else "", warning=True)

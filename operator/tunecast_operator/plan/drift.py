@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tunecast_operator import conditions as c
+from tunecast_operator.api.status import MadeWith
 from tunecast_operator.pods import Pod, engine_status
 from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL
 
@@ -38,7 +39,7 @@ class Drift:
         return f"{self.replicas} replica(s): {self.what} {self.found}, and the bundle was made with {self.expected}"
 
 
-def drift(made_with: Mapping[str, Any], pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
+def drift(made_with: MadeWith, pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
     """What differs, most important first; what isn't known of a replica or of its bundle doesn't.
 
     Args:
@@ -55,15 +56,15 @@ def _rank(item: tuple[tuple[What, str, str], int]) -> tuple[int, str]:
     return ("Image", "GPU", "Driver").index(what), found
 
 
-def _differences(made: Mapping[str, Any], pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[What, str, str]]:
+def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[What, str, str]]:
     labels = nodes.get(str(pod.get("spec", {}).get("nodeName", "")), {})
-    image, expected_image = image_id(pod), str(made.get("imageID", ""))
+    image, expected_image = image_id(pod), made.image_id or ""
     if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
         yield "Image", _digest(expected_image), _digest(image)
-    gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), str(made.get("gpu", "")).replace(" ", "-")
+    gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), (made.gpu or "").replace(" ", "-")
     if gpu and expected_gpu and ADDED.sub("", gpu) != ADDED.sub("", expected_gpu):
         yield "GPU", expected_gpu, gpu
-    driver, expected_driver = _driver(labels), str(made.get("driver", ""))
+    driver, expected_driver = _driver(labels), made.driver or ""
     if driver and expected_driver and driver != expected_driver:
         yield "Driver", expected_driver, driver
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.results import bundle_status
-from tunecast_operator.plan.steps import accounted, clean, delete_job, still_there, to_rest, unready, with_attempt
+from tunecast_operator.plan.steps import accounted, delete_job, still_there, to_rest, unready, with_attempt
 from tunecast_operator.plan.tuning import DeleteCache, Observed, Plan, Published
 from tunecast_operator.resources.job import attempt_name
 
@@ -21,17 +21,18 @@ GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
 
 def ready(seen: Observed, published: Published) -> Plan:
     """A bundle of its key is in the store, whoever made it."""
-    status = {
-        **seen.status,
-        **bundle_status(published.manifest),
-        "state": "Ready",
-        "referredBy": sorted(seen.wanted_by),
-    }
-    status |= {"manifest": published.digest, "signer": published.signer, "progress": None, **accounted(seen)}
     running = seen.unresolved and still_there(seen)  # another cache of this key was faster
-    status["job"] = attempt_name(dict(seen.cache), seen.attempt) if running else ""
-    status.setdefault("finishedAt", times.text(seen.now))
-    message = f"{status['size']}, made {published.manifest.created}: cold {status['cold']}, warm {status['warm']}"
+    status = accounted(seen) | bundle_status(published.manifest)
+    status |= StartupCacheStatus(
+        state="Ready",
+        referred_by=sorted(seen.wanted_by),
+        manifest=published.digest,
+        signer=published.signer,
+        progress=None,
+        job=attempt_name(dict(seen.cache), seen.attempt) if running else None,
+        finished_at=seen.status.finished_at or times.text(seen.now),
+    )
+    message = f"{status.size}, made {published.manifest.created}: cold {status.cold}, warm {status.warm}"
     reason = c.PUBLISHED
     if seen.quarantine.lifted(published.digest):
         reason = c.QUARANTINE_LIFTED
@@ -42,9 +43,9 @@ def ready(seen: Observed, published: Published) -> Plan:
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
     if running:
-        return _forgetting(seen, Plan(delete_job(seen), clean(status), conditions, 2.0))
-    actions = () if seen.status.get("state") == "Ready" and not seen.unresolved else to_rest(seen)
-    return _forgetting(seen, Plan(actions, clean(status), conditions))
+        return _forgetting(seen, Plan(delete_job(seen), status, conditions, 2.0))
+    actions = () if seen.status.state == "Ready" and not seen.unresolved else to_rest(seen)
+    return _forgetting(seen, Plan(actions, status, conditions))
 
 
 def blamed(seen: Observed, digest: str) -> str:
@@ -57,45 +58,45 @@ def blamed(seen: Observed, digest: str) -> str:
 
 def quarantined(ready: Plan, why: str) -> Plan:
     """What a cache that is ready says, but that nobody starts from it any more."""
-    status = {**ready.status, "state": "Quarantined"}
+    status = ready.status | StartupCacheStatus(state="Quarantined")
     return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
 
 
 def still_ready(seen: Observed) -> Plan:
     """The store doesn't answer now; what was published is not in doubt."""
-    old = c.find(seen.status, c.READY)
+    old = seen.status.condition(c.READY)
     conditions = (
-        Condition(c.READY, "True", str(old.get("reason", c.PUBLISHED)), str(old.get("message", ""))),
+        Condition(c.READY, "True", old.reason if old else c.PUBLISHED, old.message if old else ""),
         Condition(c.RECONCILING, "False", c.IDLE, ""),
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
-    status = {**seen.status, "referredBy": sorted(seen.wanted_by)}
-    return _forgetting(seen, Plan((), clean(status), conditions))
+    status = seen.status | StartupCacheStatus(referred_by=sorted(seen.wanted_by))
+    return _forgetting(seen, Plan((), status, conditions))
 
 
 def unwanted(seen: Observed) -> Plan:
     """Its Job holds GPUs that nobody asks for any more, so it goes at once; what is known stays for a day."""
-    if not seen.status and times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now) < NEW_SECONDS:
-        return Plan((), {}, (), NEW_SECONDS)  # whoever made it has yet to say so
+    age = times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now)
+    if not seen.status.written and age < NEW_SECONDS:
+        return Plan((), StartupCacheStatus(), (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.UNWANTED, "no InferenceDeployment refers to it")
-        return Plan(delete_job(seen), clean(with_attempt(seen)), conditions, 2.0)
-    status = {**seen.status, **accounted(seen), "referredBy": [], "job": "", "progress": None}
-    if status.get("state") in GIVEN_UP:  # why it gave up is what the next one to want it must hear
-        return _forgetting(seen, replace(steady(seen), status=clean(status)))
-    status |= {"state": "Pending", "queuedSince": None, "startedAt": None}
-    actions = to_rest(seen) if seen.unresolved or "unwantedSince" not in seen.status else ()
+        return Plan(delete_job(seen), with_attempt(seen), conditions, 2.0)
+    status = accounted(seen) | StartupCacheStatus(referred_by=[], job=None, progress=None)
+    if status.state in GIVEN_UP:  # why it gave up is what the next one to want it must hear
+        return _forgetting(seen, replace(steady(seen), status=status))
+    status |= StartupCacheStatus(state="Pending", queued_since=None, started_at=None)
+    actions = to_rest(seen) if seen.unresolved or seen.status.unwanted_since is None else ()
     message = "no InferenceDeployment refers to it"
-    return _forgetting(seen, Plan(actions, clean(status), unready(seen, c.UNWANTED, message)))
+    return _forgetting(seen, Plan(actions, status, unready(seen, c.UNWANTED, message)))
 
 
 def _forgetting(seen: Observed, plan: Plan) -> Plan:
     """Starts, keeps or ends the day after which an unwanted cache is deleted."""
-    status = dict(plan.status)
     if seen.wanted_by:
-        status.pop("unwantedSince", None)
-        return replace(plan, status=status)
-    since = status.setdefault("unwantedSince", times.text(seen.now))
+        return replace(plan, status=plan.status | StartupCacheStatus(unwanted_since=None))
+    since = plan.status.unwanted_since or times.text(seen.now)
+    status = plan.status | StartupCacheStatus(unwanted_since=since)
     left = FORGET_AFTER.total_seconds() - times.seconds_since(since, seen.now)
     if left <= 0:
         return replace(plan, actions=(*plan.actions, DeleteCache()), status=status)
@@ -104,17 +105,19 @@ def _forgetting(seen: Observed, plan: Plan) -> Plan:
 
 def steady(seen: Observed) -> Plan:
     """It gave up, and says the same as then."""
-    old = c.find(seen.status, c.READY)
-    reason, message = str(old.get("reason", c.ATTEMPTS_EXHAUSTED)), str(old.get("message", ""))
+    old = seen.status.condition(c.READY)
+    conditions = _ended_conditions(old.reason if old else c.ATTEMPTS_EXHAUSTED, old.message if old else "")
     actions = to_rest(seen) if seen.unresolved else ()  # the store failed before
-    return Plan(actions, clean({**seen.status, "job": ""}), _ended_conditions(reason, message))
+    return Plan(actions, seen.status | StartupCacheStatus(job=None), conditions)
 
 
-def end(seen: Observed, state: str, reason: str, message: str, **status: Any) -> Plan:
-    """It gives up now."""
-    ended = {**seen.status, "state": state, "job": "", "progress": None, "nextAttemptAt": None, **status}
-    ended |= {**accounted(seen), "finishedAt": times.text(seen.now)}
-    return Plan(to_rest(seen), clean(ended), _ended_conditions(reason, message))
+def end(seen: Observed, state: State, reason: str, message: str, changes: StartupCacheStatus | None = None) -> Plan:
+    """It gives up now. ``changes`` are of the status, besides what every end changes."""
+    ended = StartupCacheStatus(
+        state=state, job=None, progress=None, next_attempt_at=None, finished_at=times.text(seen.now)
+    )
+    status = accounted(seen) | ended | (changes or StartupCacheStatus())
+    return Plan(to_rest(seen), status, _ended_conditions(reason, message))
 
 
 def _ended_conditions(reason: str, message: str) -> tuple[Condition, ...]:

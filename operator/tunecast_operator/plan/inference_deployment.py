@@ -12,6 +12,7 @@ from tunecast_cache.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.startup_cache import startup_cache
 from tunecast_operator.conditions import Condition
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import KEY_LABEL, key_of, template_digest
@@ -100,7 +101,8 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
     shown = live if keeps_old and live else revision
     found = _drift(seen, wanted)
-    quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
+    caches = [startup_cache(cache) for cache in seen.caches]
+    quarantine = judge(restored(seen.quarantine, caches), seen.crashes)
     status = {**_status(seen, wanted, shown, tunes=tunes), **({"drift": [asdict(d) for d in found]} if found else {})}
     ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
     cache = _cache_condition(wanted) if tunes else _untuned_condition(seen, wanted, quarantine)
@@ -108,7 +110,7 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     scale = _old_size(seen) if applied is None else None
     ours = {pod["metadata"]["uid"] for pod in seen.pods}
     crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
-    outdated_caches = outdated(quarantine, seen.caches)
+    outdated_caches = outdated(quarantine, caches)
     again = patience if keeps_old and patience != _SERVES else None
     return Plan(
         create, applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing), again
@@ -286,8 +288,8 @@ def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
 
 
 def _drift(seen: Observed, wanted: Wanted) -> list[Drift]:
-    made = ((wanted.cache or {}).get("status") or {}).get("madeWith") or {}
-    if _state(wanted.cache) != "Ready":
+    made = startup_cache(wanted.cache).status.made_with if wanted.cache else None
+    if made is None or _state(wanted.cache) != "Ready":
         return []
     serving = [pod for pod in seen.pods if pod_key(pod) == wanted.revision.key and not over(pod)]
     return drift(made, serving, seen.nodes)

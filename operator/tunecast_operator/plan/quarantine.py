@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.resources.quarantine import Case, Quarantine
 
@@ -42,19 +42,17 @@ def _blame(known: Quarantine, manifest: str, crashes: Sequence[Crash]) -> Quaran
     return Quarantine(known.digests, {**known.cases, manifest: case}).also([manifest])
 
 
-def restored(known: Quarantine, caches: Sequence[Mapping[str, Any]]) -> Quarantine:
-    """Also what StartupCaches say that are quarantined, in case somebody emptied the ConfigMap."""
-    found = (cache.get("status") or {} for cache in caches)
-    digests = (str(status.get("manifest", "")) for status in found if status.get("state") == "Quarantined")
+def restored(known: Quarantine, caches: Sequence[StartupCache]) -> Quarantine:
+    """Adds the bundles of StartupCaches whose state is Quarantined, in case somebody emptied the ConfigMap."""
+    digests = (cache.status.manifest or "" for cache in caches if cache.status.state == "Quarantined")
     return known.also(digest for digest in digests if digest and not known.lifted(digest))
 
 
-def outdated(quarantine: Quarantine, caches: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of the StartupCaches whose state doesn't say yet what the quarantine says."""
-    found = ((str(cache["metadata"]["name"]), cache.get("status") or {}) for cache in caches)
-    return tuple(name for name, status in found if _differs(quarantine, status))
+def outdated(quarantine: Quarantine, caches: Sequence[StartupCache]) -> tuple[str, ...]:
+    """Names of the StartupCaches whose state differs from what the quarantine says of their bundle."""
+    return tuple(cache.name for cache in caches if _differs(quarantine, cache))
 
 
-def _differs(quarantine: Quarantine, status: Mapping[str, Any]) -> bool:
-    listed = status.get("manifest") in quarantine.digests
-    return listed if status.get("state") == "Ready" else status.get("state") == "Quarantined" and not listed
+def _differs(quarantine: Quarantine, cache: StartupCache) -> bool:
+    listed = cache.status.manifest in quarantine.digests
+    return listed if cache.status.state == "Ready" else cache.status.state == "Quarantined" and not listed

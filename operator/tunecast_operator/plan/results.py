@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tunecast_cache.manifest import Manifest, Proof
 from tunecast_cache.records import to_json
 from tunecast_cache.savings import Saved, least
+from tunecast_operator.api.proof_status import ProofStatus
+from tunecast_operator.api.status import LayerNoteStatus, MadeWith, StartupCacheStatus
 
 
 def seconds_text(seconds: float) -> str:
@@ -24,33 +24,32 @@ def size_text(size: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def proof_status(proof: Proof) -> dict[str, Any]:
+def proof_status(proof: Proof) -> StartupCacheStatus:
     """The proof, and what of it is printed in columns."""
     saved = least(proof)
     speedup = saved and saved.speedup
-    return {
-        "cold": seconds_text(proof.cold.total_seconds),
-        "warm": seconds_text(proof.warm.total_seconds),
-        "speedup": f"{speedup:.1f}x" if speedup else "",
-        "verdict": proof.verdict,
-        "outputs": proof.outputs,
-        "proof": {**to_json(proof), **({"saved": to_json(saved)} if saved else {})},
-    }
+    return StartupCacheStatus(
+        cold=seconds_text(proof.cold.total_seconds),
+        warm=seconds_text(proof.warm.total_seconds),
+        speedup=f"{speedup:.1f}x" if speedup else None,
+        verdict=proof.verdict,
+        outputs=proof.outputs,
+        proof=ProofStatus.model_validate({**to_json(proof), **({"saved": to_json(saved)} if saved else {})}),
+    )
 
 
-def bundle_status(manifest: Manifest) -> dict[str, Any]:
+def bundle_status(manifest: Manifest) -> StartupCacheStatus:
     """What a published bundle is and was proved to do."""
-    return {
-        **proof_status(manifest.proof),
-        "size": size_text(manifest.size),
-        "sizeBytes": manifest.size,
-        "environment": dict(manifest.environment),
-        "madeWith": made_with(manifest),
-        "notes": to_json(manifest.notes),
-    }
+    return proof_status(manifest.proof) | StartupCacheStatus(
+        size=size_text(manifest.size),
+        size_bytes=manifest.size,
+        environment=dict(manifest.environment),
+        made_with=made_with(manifest),
+        notes=[LayerNoteStatus.model_validate(to_json(note)) for note in manifest.notes],
+    )
 
 
-def made_with(manifest: Manifest) -> dict[str, Any]:
+def made_with(manifest: Manifest) -> MadeWith:
     """What replicas are compared with."""
     made = manifest.provenance
     found = {
@@ -62,7 +61,7 @@ def made_with(manifest: Manifest) -> dict[str, Any]:
         "python": made.python,
         "versions": made.versions,
     }
-    return {name: value for name, value in found.items() if value}
+    return MadeWith.model_validate({name: value for name, value in found.items() if value})
 
 
 def ineffective_because(proof: Proof) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tunecast_operator import conditions as c
+from tunecast_operator.api.startup_cache import StartupCache
 
 _UNDECIDED = {"Pending", "Tuning", "Publishing"}
 
@@ -19,34 +19,28 @@ class Rival:
     runs: bool  # its ranks run, or its bundle is being published: its end is bounded by its ``timeout``
 
 
-def rival(cache: Mapping[str, Any], same_key: Iterable[Mapping[str, Any]]) -> Rival | None:
+def rival(cache: StartupCache, same_key: Iterable[StartupCache]) -> Rival | None:
     """The StartupCache that ``cache`` waits for; None where ``cache`` itself may tune.
 
     One that waits for capacity longer than its users wanted holds nobody up. An older one that no reconciler has looked
     at yet does: both may have been created a moment ago, and be looked at by two workers at the same time.
     """
-    others = [other for other in same_key if other["metadata"]["name"] != cache["metadata"]["name"]]
-    ahead = [other for other in others if _tunes(other) and (_under_way(other) or _age(other) < _age(cache))]
-    first = min(ahead, key=lambda other: (not _under_way(other), _age(other)), default=None)
-    return Rival(str(first["metadata"]["name"]), _state(first) in {"Tuning", "Publishing"}) if first else None
+    others = [other for other in same_key if other.name != cache.name]
+    ahead = [other for other in others if _tunes(other) and (other.status.job or _age(other) < _age(cache))]
+    first = min(ahead, key=lambda other: (not other.status.job, _age(other)), default=None)
+    return Rival(first.name, first.status.state in {"Tuning", "Publishing"}) if first else None
 
 
-def _tunes(cache: Mapping[str, Any]) -> bool:
-    status = cache.get("status") or {}
-    if cache["metadata"].get("deletionTimestamp"):
+def _tunes(cache: StartupCache) -> bool:
+    status = cache.status
+    if cache.deleting:
         return False
-    overdue = c.find(status, c.READY).get("reason") in c.OVERDUE
-    return not status or (bool(status.get("referredBy")) and _state(cache) in _UNDECIDED and not overdue)
+    overdue = status.reason(c.READY) in c.OVERDUE
+    return not status.written or (
+        bool(status.referred_by) and (status.state or "Pending") in _UNDECIDED and not overdue
+    )
 
 
-def _state(cache: Mapping[str, Any]) -> str:
-    return str((cache.get("status") or {}).get("state", "Pending"))
-
-
-def _under_way(cache: Mapping[str, Any]) -> bool:
-    return bool((cache.get("status") or {}).get("job"))
-
-
-def _age(cache: Mapping[str, Any]) -> tuple[str, str]:
+def _age(cache: StartupCache) -> tuple[str, str]:
     """Orders StartupCaches from the oldest to the youngest."""
-    return str(cache["metadata"].get("creationTimestamp", "")), str(cache["metadata"]["name"])
+    return cache.created, cache.name

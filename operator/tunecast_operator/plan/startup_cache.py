@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from tunecast_cache.errors import TunecastError
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan import attempts, ends
 from tunecast_operator.plan.outcome import Outcome, attempt_ended
 from tunecast_operator.plan.steps import (
-    clean,
     delete_job,
     failure,
     still_there,
@@ -30,12 +29,12 @@ def decide(seen: Observed) -> Plan:
         return ends.quarantined(ends.ready(seen, seen.published), why)
     if seen.published:
         return ends.ready(seen, seen.published)
-    if seen.store_error and seen.status.get("state") == "Ready":
+    if seen.store_error and seen.status.state == "Ready":
         return ends.still_ready(seen)
     if not seen.wanted_by:
         return ends.unwanted(seen)
-    wanted = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
-    if wanted.status["state"] in ends.GIVEN_UP:
+    wanted = replace(seen, status=_wanted_status(seen))
+    if wanted.status.state in ends.GIVEN_UP:
         return ends.steady(wanted)
     ended = wanted.unresolved and wanted.job is not None and attempt_ended(wanted.job, wanted.pods)
     if timed_out(wanted) and not ended:  # what an attempt made that has ended is not thrown away
@@ -47,32 +46,37 @@ def decide(seen: Observed) -> Plan:
 
 def not_done(seen: Observed, plan: Plan, error: TunecastError) -> Plan:
     """A step of ``plan`` failed, and is tried again: an end that is known stands, else only the reason moves."""
-    if plan.status.get("state") in {"Ready", *ends.GIVEN_UP}:
-        job = {"job": attempt_name(dict(seen.cache), seen.attempt)} if seen.unresolved else {}
-        return replace(plan, actions=(), status={**plan.status, **job}, requeue_seconds=attempts.RETRY_SECONDS)
+    if plan.status.state in {"Ready", *ends.GIVEN_UP}:
+        status = plan.status
+        if seen.unresolved:
+            status |= StartupCacheStatus(job=attempt_name(dict(seen.cache), seen.attempt))
+        return replace(plan, actions=(), status=status, requeue_seconds=attempts.RETRY_SECONDS)
     if seen.wanted_by:
-        seen = replace(seen, cache={**seen.cache, "status": _wanted_status(seen)})
+        seen = replace(seen, status=_wanted_status(seen))
     return attempts.waiting(seen, error)
 
 
-def _wanted_status(seen: Observed) -> dict[str, Any]:
-    status = {"state": "Pending", **seen.status}
-    gone = status["state"] == "Ready" or (seen.lifted and not seen.store_error)
-    if gone:  # its bundle is, from the store, so all but the attempts' number begins anew
-        kept: dict[str, Any] = {k: v for k, v in status.items() if k in {"attempt", "job", "conditions"}}
-        status = {"state": "Pending", **kept}
-    status["referredBy"] = sorted(seen.wanted_by)
-    status.pop("unwantedSince", None)
-    status.setdefault("queuedSince", times.text(seen.now))
-    return status
+def _wanted_status(seen: Observed) -> StartupCacheStatus:
+    status = seen.status
+    if status.state == "Ready" or (seen.lifted and not seen.store_error):
+        # Its bundle is gone from the store, so all but the attempts' number begins anew.
+        status = StartupCacheStatus(attempt=status.attempt, job=status.job, conditions=status.conditions)
+    return status | StartupCacheStatus(
+        state=status.state or "Pending",
+        referred_by=sorted(seen.wanted_by),
+        unwanted_since=None,
+        queued_since=status.queued_since or times.text(seen.now),
+    )
 
 
 def _stop(seen: Observed, message: str) -> Plan:
     """The time is over: end what runs, then say so."""
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.TIMED_OUT, message, warning=True)
-        return Plan(delete_job(seen), clean(with_attempt(seen)), conditions, 2.0)
+        return Plan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     if seen.store_error:
         return attempts.waiting(seen, seen.store_error)
-    cut_short = {"lastFailure": failure(seen, Outcome("Crashed", c.TIMED_OUT, message))} if seen.unresolved else {}
-    return ends.end(seen, "Failed", c.TIMED_OUT, message, **cut_short)
+    if seen.unresolved:
+        cut_short = failure(seen, Outcome("Crashed", c.TIMED_OUT, message))
+        return ends.end(seen, "Failed", c.TIMED_OUT, message, StartupCacheStatus(last_failure=cut_short))
+    return ends.end(seen, "Failed", c.TIMED_OUT, message)

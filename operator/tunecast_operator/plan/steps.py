@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.status import FailureStatus, StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.outcome import Outcome, attempt_ended, held_by_sidecars, rank_ended
 from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, Observed
@@ -23,11 +21,6 @@ def unready(seen: Observed, reason: str, message: str, *, warning: bool = False)
     )
 
 
-def clean(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is unset, as the API server keeps it, and without conditions, which are merged on their own."""
-    return {k: v for k, v in status.items() if v not in (None, "") and k not in {"conditions", "observedGeneration"}}
-
-
 def end_of_attempt(seen: Observed) -> tuple[Action, ...]:
     """Remove what the newest attempt left: also its Job, where sidecars keep that from finishing."""
     if not seen.attempt:
@@ -41,14 +34,14 @@ def to_rest(seen: Observed) -> tuple[Action, ...]:
     return (*left, DeleteService())
 
 
-def accounted(seen: Observed) -> dict[str, int]:
-    """The newest attempt, also where the operator ended between making its Job and writing status."""
-    return {"attempt": seen.attempt} if seen.attempt else {}
+def accounted(seen: Observed) -> StartupCacheStatus:
+    """Status with the newest attempt, also where the operator ended between making its Job and writing status."""
+    return seen.status | StartupCacheStatus(attempt=seen.attempt) if seen.attempt else seen.status
 
 
-def with_attempt(seen: Observed) -> dict[str, Any]:
+def with_attempt(seen: Observed) -> StartupCacheStatus:
     """Status that remembers the attempt, also where its Job's making was never told: its pods outlive the Job."""
-    return {**seen.status, **accounted(seen), "job": attempt_name(dict(seen.cache), seen.attempt)}
+    return accounted(seen) | StartupCacheStatus(job=attempt_name(dict(seen.cache), seen.attempt))
 
 
 def still_there(seen: Observed) -> bool:
@@ -66,16 +59,15 @@ def delete_job(seen: Observed) -> tuple[Action, ...]:
 
 def timed_out(seen: Observed) -> bool:
     """All attempts together took longer than their user allows."""
-    return times.seconds_since(seen.status.get("startedAt"), seen.now) > seen.spec.timeout_seconds
+    return times.seconds_since(seen.status.started_at, seen.now) > seen.spec.timeout_seconds
 
 
 def timeout_message(seen: Observed) -> str:
     """The same, for people."""
-    stage = (seen.status.get("progress") or {}).get("stage", "before any progress")
+    stage = seen.status.progress.stage if seen.status.progress else "before any progress"
     return f"tuning took longer than {seen.spec.timeout} (stage: {stage}): raise spec.tuning.timeout and generation"
 
 
-def failure(seen: Observed, outcome: Outcome) -> dict[str, Any]:
+def failure(seen: Observed, outcome: Outcome) -> FailureStatus:
     """An attempt's end, as status keeps it."""
-    rank = {} if outcome.rank is None else {"rank": outcome.rank}
-    return {"reason": outcome.reason, "message": outcome.message[:2048], "attempt": seen.attempt, **rank}
+    return FailureStatus(reason=outcome.reason, message=outcome.message[:2048], attempt=seen.attempt, rank=outcome.rank)

@@ -11,6 +11,7 @@ from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import Progress, RankResult
 from tunecast_cache.manifest import Manifest
 from tunecast_operator.api.startup_cache import StartupCacheSpec
+from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.resources.quarantine import Quarantine
@@ -69,8 +70,9 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    cache: Mapping[str, Any]
+    cache: Mapping[str, Any]  # the StartupCache as the API server returned it
     spec: StartupCacheSpec
+    status: StartupCacheStatus
     wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
     now: datetime
     rival: Rival | None = None  # another StartupCache that tunes this key now
@@ -85,24 +87,20 @@ class Observed:
     quarantine: Quarantine = field(default_factory=Quarantine)  # as the namespace's trust ConfigMap records it
 
     @property
-    def status(self) -> dict[str, Any]:
-        return dict(self.cache.get("status") or {})
-
-    @property
     def attempt(self) -> int:
         """The newest attempt that was ever begun; 0 before the first."""
-        return max(attempt_of(self.job) if self.job else 0, int(self.status.get("attempt", 0)))
+        return max(attempt_of(self.job) if self.job else 0, self.status.attempt or 0)
 
     @property
     def unresolved(self) -> bool:
         """The newest attempt's end was not taken into account yet."""
-        ours = self.job is not None and int(self.status.get("attempt", 0)) < self.attempt
-        return ours or bool(self.status.get("job"))
+        ours = self.job is not None and (self.status.attempt or 0) < self.attempt
+        return ours or bool(self.status.job)
 
     @property
     def lifted(self) -> bool:
         """Status still says Quarantined, and replicas start from the bundle again."""
-        return self.status.get("state") == "Quarantined" and self.quarantine.lifted(str(self.status.get("manifest")))
+        return self.status.state == "Quarantined" and self.quarantine.lifted(self.status.manifest or "")
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
@@ -114,6 +112,6 @@ def attempt_of(job: Mapping[str, Any]) -> int:
 @dataclass(frozen=True, slots=True)
 class Plan:
     actions: tuple[Action, ...]
-    status: dict[str, Any]  # without conditions
+    status: StartupCacheStatus  # its conditions are replaced by ``conditions``
     conditions: tuple[Condition, ...]  # none: status stays as it is
     requeue_seconds: float | None = None

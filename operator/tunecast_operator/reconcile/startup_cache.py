@@ -14,7 +14,8 @@ from tunecast_cache.records import canonical
 from tunecast_cache.trust import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.api.startup_cache import StartupCacheSpec
+from tunecast_operator.api.startup_cache import StartupCacheSpec, startup_cache
+from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status, status_object
 from tunecast_operator.cluster import (
     CONFIG_MAP,
     INFERENCE_DEPLOYMENT,
@@ -102,12 +103,12 @@ class StartupCacheReconciler:
             log.warning("StartupCache %s/%s: %s", namespace, name, error)
             return plans.not_done(seen, plan, error)
         self._hiccups.over(namespace, name)
-        return replace(plan, status={**plan.status, **done})
+        return replace(plan, status=plan.status | done)
 
     def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
         if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
             return
-        self._status.write(cache, plan.status, plan.conditions)
+        self._status.write(cache, status_object(plan.status), plan.conditions)
 
     # --- observe ------------------------------------------------------------------------------------------------------
 
@@ -118,10 +119,18 @@ class StartupCacheReconciler:
         if others := [job["metadata"]["name"] for job in jobs if outlives(job, cache)]:
             raise ConflictError(f"StartupCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
-        same_key = self._cluster.list(STARTUP_CACHE, namespace, f"{KEY_LABEL}={spec.key}")
-        wanted_by, now = self._wanted_by(namespace, name), self._now()
-        quarantine, other = quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)), rival(cache, same_key)
-        seen = tuning.Observed(cache, spec, wanted_by, now, rival=other, job=newest, quarantine=quarantine)
+        known = startup_cache(cache)
+        same_key = map(startup_cache, self._cluster.list(STARTUP_CACHE, namespace, f"{KEY_LABEL}={spec.key}"))
+        seen = tuning.Observed(
+            cache,
+            spec,
+            known.status,
+            wanted_by=self._wanted_by(namespace, name),
+            now=self._now(),
+            rival=rival(known, same_key),
+            job=newest,
+            quarantine=quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)),
+        )
         if seen.attempt:
             pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
             seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
@@ -132,13 +141,14 @@ class StartupCacheReconciler:
     def _wanted_by(self, namespace: str, name: str) -> list[str]:
         owners = self._cluster.list(INFERENCE_DEPLOYMENT, namespace)
         living = (o for o in owners if not o["metadata"].get("deletionTimestamp"))
-        return sorted(o["metadata"]["name"] for o in living if (o.get("status") or {}).get("startupCache") == name)
+        statuses = ((o["metadata"]["name"], read_status(InferenceDeploymentStatus, o)) for o in living)
+        return sorted(owner for owner, status in statuses if status.startup_cache == name)
 
     def _observe_store(self, seen: tuning.Observed) -> tuning.Observed:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
-            if seen.status.get("state") in GIVEN_UP and not seen.unresolved and not seen.lifted:
+            if seen.status.state in GIVEN_UP and not seen.unresolved and not seen.lifted:
                 return seen
             seen = replace(seen, published=self._publisher.find(namespace, key))
             if seen.published:
@@ -154,17 +164,17 @@ class StartupCacheReconciler:
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
-    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> dict[str, str]:
-        """What status says of it that no plan could know."""
-        done: dict[str, str] = {}
+    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> StartupCacheStatus:
+        """Returns the changes of the status that no plan could know."""
+        done = StartupCacheStatus()
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
             attempt = getattr(action, "attempt", seen.attempt)
             log.info("StartupCache %s/%s: %s, attempt %d", namespace, name, type(action).__name__, attempt)
-            done |= self._perform(seen, action) or {}
+            done |= self._perform(seen, action) or StartupCacheStatus()
         return done
 
-    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> dict[str, str] | None:  # one line per action
+    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> StartupCacheStatus | None:
         cache, spec = dict(seen.cache), seen.spec
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         match action:
@@ -185,7 +195,7 @@ class StartupCacheReconciler:
                 self._cluster.delete(STARTUP_CACHE, namespace, name, cache["metadata"]["uid"])
         return None
 
-    def _begin(self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime) -> dict[str, str]:
+    def _begin(self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime) -> StartupCacheStatus:
         """The Service and the Secret, then the Job, whose pods then wait for neither.
 
         A store that would refuse the ranks' uploads is an error now, not after two starts of their engines.
@@ -208,10 +218,10 @@ class StartupCacheReconciler:
 
     def _apply_settings(
         self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime
-    ) -> dict[str, str]:
+    ) -> StartupCacheStatus:
         settings = self._publisher.settings(cache, spec, attempt, self._sweep(cache, spec))
         self._cluster.apply(SECRET, settings_secret(cache, attempt, settings))
-        return {"settingsRenewAt": times.text(now + timedelta(seconds=renewal_seconds(settings)))}
+        return StartupCacheStatus(settings_renew_at=times.text(now + timedelta(seconds=renewal_seconds(settings))))
 
     def _sweep(self, cache: dict[str, Any], spec: StartupCacheSpec) -> tuple[dict[str, Any], ...]:
         if spec.sweep is None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tunecast_operator.api.status import MadeWith
 from tunecast_operator.plan.drift import Drift, drift
 
 SHA, OTHER = f"docker.io/vllm@sha256:{'a' * 64}", f"mirror/vllm@sha256:{'b' * 64}"
-MADE = {"imageID": SHA, "gpu": "NVIDIA H100 80GB HBM3", "driver": "580.159.04"}
+MADE = MadeWith.model_validate({"imageID": SHA, "gpu": "NVIDIA H100 80GB HBM3", "driver": "580.159.04"})
 SAME = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/cuda.driver-version.full": "580.159.04"}
 OLD = {"nvidia.com/cuda.driver.major": "580", "nvidia.com/cuda.driver.minor": "159", "nvidia.com/cuda.driver.rev": "04"}
 
@@ -31,7 +32,7 @@ def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
         (MADE, [pod(OTHER), pod(OTHER), pod()], SAME, [("Image", f"sha256:{'b' * 64}", 2)]),
         (MADE, [pod(f"sha256:{'c' * 64}")], SAME, []),  # imported by hand: no registry's digest to compare
         (MADE, [pod("")], SAME, []),
-        ({}, [pod(OTHER)], SAME, []),
+        (MadeWith(), [pod(OTHER)], SAME, []),
         (MADE, [pod()], {}, []),
         (MADE, [pod()], {**SAME, "nvidia.com/gpu.product": "NVIDIA-H200"}, [("GPU", "NVIDIA-H200", 1)]),
         (MADE, [pod()], {**SAME, "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-SHARED"}, []),

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from support.objects import NOW, manifest, proof
-from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, ready, seen
+from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, kept, ready, seen
 from tunecast_cache.manifest import Proof
 from tunecast_operator import times
+from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan.startup_cache import decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
@@ -17,7 +18,6 @@ from tunecast_operator.plan.tuning import (  # fmt: skip
     DeleteCache,
     DeleteJob,
     DeleteService,
-    Plan,
     Published,
 )
 from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
@@ -28,25 +28,25 @@ def test_a_bundle_in_the_store_needs_no_job() -> None:
     assert plan.actions == NEVER_BEGAN
     assert decide(seen(plan.status, published=Published(manifest(KEY), "d" * 64, "s"))).actions == ()
     assert ready(plan).status == "True"
-    assert plan.status["state"] == "Ready"
-    assert (plan.status["cold"], plan.status["warm"], plan.status["speedup"]) == ("60.0s", "20.0s", "2.5x")
-    assert plan.status["size"] == "1.0 MiB"
+    assert plan.status.state == "Ready"
+    assert (plan.status.cold, plan.status.warm, plan.status.speedup) == ("60.0s", "20.0s", "2.5x")
+    assert plan.status.size == "1.0 MiB"
 
 
 def test_nothing_begins_while_nobody_wants_it() -> None:
     plan = decide(seen({"state": "Pending"}, wanted_by=[]))
     assert plan.actions == NEVER_BEGAN
     assert decide(seen(plan.status, wanted_by=[])).actions == ()
-    assert plan.status["unwantedSince"] == times.text(NOW)
+    assert plan.status.unwanted_since == times.text(NOW)
     assert plan.requeue_seconds == 24 * 3600
 
 
 def test_a_new_cache_is_given_time_to_be_referred_to() -> None:
     made = seen(wanted_by=[])
     made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(seconds=1))
-    assert (decide(made).conditions, decide(made).status) == ((), {})
+    assert (decide(made).conditions, decide(made).status) == ((), StartupCacheStatus())
     made.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(minutes=1))
-    assert decide(made).status["unwantedSince"] == times.text(NOW)
+    assert decide(made).status.unwanted_since == times.text(NOW)
 
 
 def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:
@@ -65,7 +65,7 @@ def test_an_unwanted_cache_goes_after_a_day() -> None:
 
 def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
     plan = decide(seen({"unwantedSince": times.text(NOW), "state": "Failed"}))
-    assert "unwantedSince" not in plan.status
+    assert plan.status.unwanted_since is None
 
 
 def without_layers(reason: str) -> Proof:
@@ -89,7 +89,7 @@ def without_layers(reason: str) -> Proof:
 def test_an_inert_bundle_is_never_published(bad: Any, words: str) -> None:
     plan = decide(seen(UNDER_WAY, job=job(end="Complete"), results={0: replace(RESULT, proof=bad)}))
     assert plan.actions == (CleanUpAttempt(1), DeleteService())
-    assert plan.status["state"] == "Ineffective"
+    assert plan.status.state == "Ineffective"
     assert words in ready(plan).message
 
 
@@ -99,10 +99,10 @@ def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_stage
     elsewhere = Published(manifest(KEY), "d", "s")
     plan = decide(seen(UNDER_WAY, job=job(), pods=RUNNING, published=elsewhere, wanted_by=wanted_by))
     assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
-    assert (plan.status["state"], plan.status["job"], plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
+    assert (plan.status.state, plan.status.job, plan.requeue_seconds) == ("Ready", "kc-1", 2.0)
     plan = decide(seen(plan.status, published=elsewhere, wanted_by=wanted_by))
     assert plan.actions == (CleanUpAttempt(1), DeleteService())
-    assert "job" not in plan.status
+    assert plan.status.job is None
 
 
 def test_a_bundle_that_is_gone_from_the_store_is_tuned_again_with_all_its_time() -> None:
@@ -110,17 +110,18 @@ def test_a_bundle_that_is_gone_from_the_store_is_tuned_again_with_all_its_time()
     status = {"state": "Ready", "attempt": 2, "failures": 1, "queuedSince": yesterday, "startedAt": yesterday}
     plan = decide(seen({**status, "finishedAt": yesterday, "size": "1.0 MiB"}))
     assert plan.actions == (CreateAttempt(3),)
-    assert plan.status["queuedSince"] == times.text(NOW)
-    assert not plan.status.keys() & {"startedAt", "finishedAt", "failures", "size"}
-    assert decide(seen(status, wanted_by=[])).status["state"] == "Pending"
+    assert plan.status.queued_since == times.text(NOW)
+    assert not kept(plan).keys() & {"startedAt", "finishedAt", "failures", "size"}
+    assert decide(seen(status, wanted_by=[])).status.state == "Pending"
 
 
 @pytest.mark.parametrize("state", ["Failed", "Ineffective"])
 def test_why_it_gave_up_is_kept_while_nobody_wants_it(state: str) -> None:
     why = {"type": "Ready", "status": "False", "reason": "AttemptsExhausted", "message": "words"}
+    why["lastTransitionTime"] = times.text(NOW)
     unwanted = decide(seen({"state": state, "attempt": 1, "conditions": [why]}, wanted_by=[]))
     assert (ready(unwanted).reason, ready(unwanted).message) == ("AttemptsExhausted", "words")
-    assert (unwanted.status["state"], unwanted.status["unwantedSince"]) == (state, times.text(NOW))
+    assert (unwanted.status.state, unwanted.status.unwanted_since) == (state, times.text(NOW))
 
 
 @pytest.mark.parametrize(
@@ -134,25 +135,16 @@ def test_an_end_stands_though_its_remains_can_not_be_removed_and_they_are_later(
     changes: dict[str, Any], state: str, status: str
 ) -> None:
     before = seen(UNDER_WAY, **changes)
-    kept = not_done(before, decide(before), DOWN)
-    assert (kept.status["state"], kept.status["job"], ready(kept).status) == (state, "kc-1", status)
-    conditions = [{"type": "Ready", "reason": ready(kept).reason, "message": ready(kept).message}]
-    later = decide(seen({**kept.status, "conditions": conditions}, **changes))
+    stands = not_done(before, decide(before), DOWN)
+    assert (stands.status.state, stands.status.job, ready(stands).status) == (state, "kc-1", status)
+    later = decide(seen(kept(stands), **changes))
     assert CleanUpAttempt(1) in later.actions
-    assert (later.conditions, later.status.get("job")) == (kept.conditions, None)
+    assert (later.conditions, later.status.job) == (stands.conditions, None)
 
 
 PUBLISHED = Published(manifest(KEY), "digest", "signer")
 BLAMED = Quarantine(("digest",), {"digest": Case("qwen3-a ended with 139, 2 times", (Failure(139),))})
 LIFTED = Quarantine((), {"digest": Case("qwen3-b ended with 139 too", (), (Failure(139),))})
-
-
-def as_status(plan: Plan) -> dict[str, Any]:
-    """What the API server keeps of it."""
-    conditions = [
-        {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message} for c in plan.conditions
-    ]
-    return {**plan.status, "conditions": conditions}
 
 
 @pytest.mark.parametrize(
@@ -167,35 +159,35 @@ def test_a_bundle_that_engines_crash_from_is_quarantined(
     quarantine: Quarantine, words: str, wanted_by: list[str]
 ) -> None:
     plan = decide(seen(published=PUBLISHED, quarantine=quarantine, wanted_by=wanted_by))
-    assert plan.status["state"] == "Quarantined"
-    assert plan.status["manifest"] == "digest"
+    assert plan.status.state == "Quarantined"
+    assert plan.status.manifest == "digest"
     assert (ready(plan).reason, words in ready(plan).message, ready(plan).warning) == ("Quarantined", True, True)
     assert "Raise spec.tuning.generation" in ready(plan).message
-    later = decide(seen(as_status(plan), quarantine=quarantine, wanted_by=wanted_by))
-    assert (later.status["state"], ready(later).message) == ("Quarantined", ready(plan).message)
+    later = decide(seen(kept(plan), quarantine=quarantine, wanted_by=wanted_by))
+    assert (later.status.state, ready(later).message) == ("Quarantined", ready(plan).message)
     assert later.actions == ()
 
 
 def test_another_bundles_quarantine_is_none_of_its_own() -> None:
     plan = decide(seen(published=PUBLISHED, quarantine=Quarantine(("other",))))
-    assert (plan.status["state"], ready(plan).reason) == ("Ready", "Published")
+    assert (plan.status.state, ready(plan).reason) == ("Ready", "Published")
 
 
 def test_a_lifted_quarantine_makes_it_ready_again_and_says_why() -> None:
-    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    before = kept(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
     plan = decide(seen(before, published=PUBLISHED, quarantine=LIFTED))
-    assert (plan.status["state"], ready(plan).status, ready(plan).reason) == ("Ready", "True", "QuarantineLifted")
+    assert (plan.status.state, ready(plan).status, ready(plan).reason) == ("Ready", "True", "QuarantineLifted")
     assert "qwen3-b ended with 139 too" in ready(plan).message
-    later = decide(seen(as_status(plan), published=PUBLISHED, quarantine=LIFTED))
-    assert (later.status, later.conditions) == (plan.status, plan.conditions)
+    later = decide(seen(kept(plan), published=PUBLISHED, quarantine=LIFTED))
+    assert kept(later) == kept(plan)
 
 
 def test_a_lifted_quarantine_waits_for_the_store() -> None:
-    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    before = kept(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
     plan = decide(seen(before, store_error=DOWN, quarantine=LIFTED))
-    assert (plan.status["state"], ready(plan).reason) == ("Quarantined", "Quarantined")
+    assert (plan.status.state, ready(plan).reason) == ("Quarantined", "Quarantined")
 
 
 def test_a_lifted_bundle_that_is_gone_from_the_store_is_tuned_again() -> None:
-    before = as_status(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
-    assert decide(seen(before, quarantine=LIFTED)).status["state"] == "Pending"
+    before = kept(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
+    assert decide(seen(before, quarantine=LIFTED)).status.state == "Pending"

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from support.objects import NOW, manifest
-from support.observed import KEY, RESULT, UNDER_WAY, job, ready, seen
+from support.observed import KEY, RESULT, UNDER_WAY, job, last_failure, ready, seen
 from tunecast_cache.job import Progress, RankResult
 from tunecast_operator import times
+from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.plan.startup_cache import decide
 from tunecast_operator.plan.tuning import CleanUpAttempt, CreateAttempt, DeleteJob, DeleteService, Publish, Published
@@ -90,21 +91,21 @@ def test_the_job_of_a_pod_whose_phase_is_still_to_come_is_left_to_finish(others:
 
 def test_an_attempt_goes_on_while_one_engine_runs() -> None:
     plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0), running(1)], results={0: RESULT}))
-    assert (plan.status["state"], plan.actions) == ("Tuning", ())
+    assert (plan.status.state, plan.actions) == ("Tuning", ())
 
 
 def test_a_rank_that_never_started_is_not_waited_for_once_another_failed_beside_its_sidecar() -> None:
     said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
     plan = decide(seen(QUEUED, job=job(), pods=[ended(0, 1), creating(1)], results=said))
     assert plan.actions == (DELETE, CleanUpAttempt(1))
-    assert (plan.status["lastFailure"]["reason"], plan.status["requeues"]) == ("RanksNotScheduled", 1)
+    assert (last_failure(plan), plan.status.requeues) == ("RanksNotScheduled", 1)
 
 
 def test_a_failed_engine_beside_a_living_sidecar_is_retried_without_its_job() -> None:
     said = {1: RankResult(1, succeeded=False, reason="EngineCrashed", message="boom")}
     plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0, 1), ended(1, 1)], results=said))
     assert plan.actions == (DELETE, CleanUpAttempt(1))
-    assert (plan.status["failures"], plan.status["lastFailure"]["reason"]) == (1, "EngineCrashed")
+    assert (plan.status.failures, last_failure(plan)) == (1, "EngineCrashed")
 
 
 def test_a_sidecar_that_fails_after_the_engine_succeeded_spoils_nothing() -> None:
@@ -126,14 +127,10 @@ def test_it_is_queued_again_and_counted_as_neither_a_crash_nor_a_disruption() ->
     deleted = decide(seen(QUEUED, job=job(creationTimestamp=OLD), pods=[running(0, OLD), pending(1)]))
     plan = decide(seen(deleted.status))
     assert plan.actions == (CleanUpAttempt(1),)
-    assert {name: plan.status.get(name) for name in ("failures", "disruptions", "requeues")} == {
-        "failures": None,
-        "disruptions": None,
-        "requeues": 1,
-    }
-    assert plan.status["nextAttemptAt"] == times.text(NOW + timedelta(seconds=40))
+    assert (plan.status.failures, plan.status.disruptions, plan.status.requeues) == (None, None, 1)
+    assert plan.status.next_attempt_at == times.text(NOW + timedelta(seconds=40))
     assert ready(plan).reason == "QueueTimeout", "replicas are let go"
-    due = {**plan.status, "nextAttemptAt": times.text(NOW)}
+    due = plan.status | StartupCacheStatus(next_attempt_at=times.text(NOW))
     again = decide(seen(due))
     assert again.actions == (CreateAttempt(2),)
     assert ready(again).reason == "QueueTimeout"
@@ -192,7 +189,7 @@ def test_ranks_that_all_run_and_do_not_join_name_the_network() -> None:
     assert plan.actions == (DELETE,)
     assert "NetworkPolicy" in ready(plan).message
     counted = decide(seen(plan.status))
-    assert (counted.status["failures"], counted.status["lastFailure"]["reason"]) == (1, "JoinTimedOut")
+    assert (counted.status.failures, last_failure(counted)) == (1, "JoinTimedOut")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +210,7 @@ def test_ranks_have_time_to_join(stage: Any, since: str) -> None:
 def test_ranks_that_gave_up_joining(pods: list[dict[str, Any]], reason: str, count: str) -> None:
     said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
     plan = decide(seen(UNDER_WAY, job=job(end="Failed"), pods=pods, results=said))
-    assert (plan.status["lastFailure"]["reason"], plan.status[count]) == (reason, 1)
+    assert (last_failure(plan), getattr(plan.status, count)) == (reason, 1)
 
 
 # --- one key, several StartupCaches -----------------------------------------------------------------------------------
@@ -234,4 +231,4 @@ def test_the_time_behind_ranks_that_run_is_no_time_in_the_queue() -> None:
     behind = decide(seen(late, rival=Rival("kc-older", runs=True)))
     assert ready(behind).reason == "Queued"
     begun = decide(seen(behind.status))
-    assert (begun.actions, begun.status["queuedSince"]) == ((CreateAttempt(1),), times.text(NOW))
+    assert (begun.actions, begun.status.queued_since) == ((CreateAttempt(1),), times.text(NOW))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.quarantine import LIFTS, judge, outdated, restored
 from tunecast_operator.resources.quarantine import CASES, Case, Failure, Quarantine, quarantine_in
@@ -95,18 +97,20 @@ def test_a_digest_that_somebody_removed_stays_while_its_case_is_open() -> None:
         assert quarantine_in(found).digests == kept
 
 
-def cache(state: str, manifest: str = BUNDLE) -> dict[str, Any]:
-    return {"metadata": {"name": f"{state}-{manifest[0]}"}, "status": {"state": state, "manifest": manifest}}
+def cache(state: State | None, manifest: str | None = BUNDLE) -> StartupCache:
+    status = StartupCacheStatus(state=state, manifest=manifest)
+    return StartupCache(f"{state}-{(manifest or '')[:1]}", "key", "", deleting=False, status=status)
 
 
 def test_an_emptied_config_map_is_restored_from_startup_caches_but_no_lifted_quarantine_is() -> None:
     assert restored(Quarantine(), [cache("Quarantined"), cache("Ready", OTHER)]).digests == (BUNDLE,)
     assert restored(LIFTED, [cache("Quarantined")]).digests == ()
-    assert restored(Quarantine((OTHER,)), [{"status": {"state": "Quarantined"}}, {}]).digests == (OTHER,)
+    assert restored(Quarantine((OTHER,)), [cache("Quarantined", None), cache(None, None)]).digests == (OTHER,)
 
 
 def test_startup_caches_that_say_something_else_are_outdated() -> None:
-    caches = [cache(state, digest) for state in ("Ready", "Quarantined", "Failed") for digest in (BUNDLE, OTHER)]
+    states: tuple[State, ...] = ("Ready", "Quarantined", "Failed")
+    caches = [cache(state, digest) for state in states for digest in (BUNDLE, OTHER)]
     assert outdated(QUARANTINED, caches) == ("Ready-b", "Quarantined-o")
     assert outdated(LIFTED, caches[:3]) == ("Quarantined-b",)
 

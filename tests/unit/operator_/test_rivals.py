@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan.rivals import Rival, rival
 
 
-def cache(name: str, state: str = "Pending", reason: str = "Queued", **status: Any) -> dict[str, Any]:
-    conditions = [{"type": "Ready", "status": "False", "reason": reason}]
+def cache(name: str, state: str = "Pending", reason: str = "Queued", **status: Any) -> StartupCache:
+    conditions = [{"type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": "2026-11-28T10:00:00Z"}]
     found = {"referredBy": ["qwen3"], "state": state, "conditions": conditions, **status}
-    return {"metadata": {"name": name, "creationTimestamp": f"2026-11-28T10:00:0{name[-1]}Z"}, "status": found}
+    return replace(NEW, name=name, created=made(name[-1]), status=StartupCacheStatus.model_validate(found))
+
+
+def made(second: str) -> str:
+    return f"2026-11-28T10:00:0{second}Z"
+
+
+NEW = StartupCache("kc-1", "key", made("1"), deleting=False, status=StartupCacheStatus())
 
 
 ME = cache("kc-5")
-
-
-NEW = {"name": "kc-1", "creationTimestamp": "2026-11-28T10:00:01Z"}
 
 
 @pytest.mark.parametrize(
@@ -35,9 +42,9 @@ NEW = {"name": "kc-1", "creationTimestamp": "2026-11-28T10:00:01Z"}
         ([cache("kc-1", "Failed")], None),
         ([cache("kc-1", "Ready")], None),
         ([cache("kc-1", referredBy=[])], None),
-        ([{"metadata": NEW}], Rival("kc-1", runs=False)),
-        ([{"metadata": {**NEW, "deletionTimestamp": "2026-11-28T10:00:02Z"}}], None),
-        ([{"metadata": {**NEW, "creationTimestamp": "2026-11-28T10:00:09Z"}}], None),
+        ([NEW], Rival("kc-1", runs=False)),
+        ([replace(NEW, deleting=True)], None),
+        ([replace(NEW, created=made("9"))], None),
     ],
     ids=[
         "alone",
@@ -56,5 +63,5 @@ NEW = {"name": "kc-1", "creationTimestamp": "2026-11-28T10:00:01Z"}
         "a younger one that no reconciler has looked at",
     ],
 )
-def test_one_of_a_key_tunes_at_a_time(others: list[dict[str, Any]], expected: Rival | None) -> None:
+def test_one_of_a_key_tunes_at_a_time(others: list[StartupCache], expected: Rival | None) -> None:
     assert rival(ME, [ME, *others]) == expected

@@ -9,12 +9,11 @@ from tunecast_cache.errors import TunecastError
 from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
 from tunecast_cache.savings import effective
 from tunecast_operator import conditions as c
-from tunecast_operator import times
+from tunecast_operator import pods, times
 from tunecast_operator.api.status import ProgressStatus, StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan import ends, gang
 from tunecast_operator.plan.blocked import Blocked, blocked, exceeds_quota
-from tunecast_operator.plan.drift import image_id
 from tunecast_operator.plan.outcome import (
     JOB_DELETED,
     RANKS_NOT_SCHEDULED,
@@ -79,7 +78,7 @@ def _attempt_ended(seen: Observed) -> Plan:
 
 
 def _with_image(seen: Observed, result: RankResult) -> RankResult:
-    image = next((image_id(pod) for pod in seen.pods if rank_of(pod) == 0), "")
+    image = next((pods.engine(pod).image_id for pod in seen.pods if rank_of(pod) == 0), "")
     return replace(result, provenance=result.provenance and replace(result.provenance, image_id=image or None))
 
 

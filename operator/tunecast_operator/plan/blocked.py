@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_operator import times
+from tunecast_operator.pods import Pod, conditions, containers, init_containers, message, name, reason
 
 EVICTED = "Evicted"
 INIT_SECONDS = 180.0  # an injected init container that runs for longer is named: it may never end
@@ -38,7 +39,7 @@ def exceeds_quota(message: str) -> bool:
     return "exceeded quota" in message
 
 
-def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None, now: datetime) -> Blocked | None:
+def blocked(pods: Iterable[Pod], owner: Mapping[str, Any] | None, now: datetime) -> Blocked | None:
     """The first thing that keeps a pod from starting; what a user must fix comes before a lack of room.
 
     Pods that were evicted stay listed for long, so they count only where nothing else does.
@@ -49,43 +50,42 @@ def blocked(pods: Iterable[Mapping[str, Any]], owner: Mapping[str, Any] | None, 
         now: the time, to judge how long an init container has run.
     """
     pods = list(pods)
-    known = _init_containers((owner or {}).get("spec", {}).get("template", {}))
+    known = _declared((owner or {}).get("spec", {}).get("template", {}))
     found = [why for pod in pods for why in (*_of_pod(pod), *_endless(pod, known.keys(), now))]
     found += _of_owner(owner or {})
     return min(found, key=lambda why: why.capacity, default=next(_evicted(pods), None))
 
 
-def _init_containers(pod: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _declared(pod: Pod) -> dict[str, Mapping[str, Any]]:
+    """The init containers that a pod, or the template of one, asks for."""
     return {container["name"]: container for container in pod.get("spec", {}).get("initContainers") or ()}
 
 
-def _endless(pod: Mapping[str, Any], known: Collection[str], now: datetime) -> Iterator[Blocked]:
+def _endless(pod: Pod, known: Collection[str], now: datetime) -> Iterator[Blocked]:
     """An init container that something injected, and that doesn't end: one that waits for a server, for instance."""
-    specs, name = _init_containers(pod), pod["metadata"]["name"]
-    for status in pod.get("status", {}).get("initContainerStatuses", ()):
-        since, container = status.get("state", {}).get("running", {}).get("startedAt"), status["name"]
-        sidecar = specs.get(container, {}).get("restartPolicy") == "Always" and status.get("started")
-        if container not in known and not sidecar and times.seconds_since(since, now) > INIT_SECONDS:
-            text = f"{name}, init container {container}, which Tunecast did not add, has run since {since}"
+    declared = _declared(pod)
+    for container in init_containers(pod):
+        since = container.running_since
+        sidecar = declared.get(container.name, {}).get("restartPolicy") == "Always" and container.started
+        if container.name not in known and not sidecar and times.seconds_since(since, now) > INIT_SECONDS:
+            text = f"{name(pod)}, init container {container.name}, which Tunecast did not add, has run since {since}"
             yield Blocked("InitContainerRuns", f"{text}: see its log, or exclude these pods from its injection")
 
 
-def _evicted(pods: Iterable[Mapping[str, Any]]) -> Iterator[Blocked]:
+def _evicted(pods: Iterable[Pod]) -> Iterator[Blocked]:
     for pod in pods:
-        status = pod.get("status", {})
-        if status.get("reason") == EVICTED:
-            yield Blocked(EVICTED, f"{pod['metadata']['name']}: {status.get('message', '')}", capacity=True)
+        if reason(pod) == EVICTED:
+            yield Blocked(EVICTED, f"{name(pod)}: {message(pod)}", capacity=True)
 
 
-def _of_pod(pod: Mapping[str, Any]) -> Iterator[Blocked]:
-    status, name = pod.get("status", {}), pod["metadata"]["name"]
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield Blocked(condition.get("reason", "Unschedulable"), f"{name}: {condition.get('message', '')}", True)
-    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
-        waiting = container.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _TROUBLE:
-            yield Blocked(waiting["reason"], f"{name}, container {container['name']}: {waiting.get('message', '')}")
+def _of_pod(pod: Pod) -> Iterator[Blocked]:
+    for found in conditions(pod):
+        if (found.type, found.status) == ("PodScheduled", "False"):
+            yield Blocked(found.reason or "Unschedulable", f"{name(pod)}: {found.message}", capacity=True)
+    for container in [*init_containers(pod), *containers(pod)]:
+        waiting = container.waiting
+        if waiting and waiting.reason in _TROUBLE:
+            yield Blocked(waiting.reason, f"{name(pod)}, container {container.name}: {waiting.message}")
 
 
 def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:

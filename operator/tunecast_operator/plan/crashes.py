@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tunecast_cache import report
-from tunecast_operator import times
-from tunecast_operator.plan.reports import init_runs, over
-from tunecast_operator.pods import Pod, engine_status
+from tunecast_operator import pods, times
+from tunecast_operator.pods import Container, Pod, Termination
 from tunecast_operator.resources.quarantine import Failure
-from tunecast_operator.resources.replica import INIT
 
 KILLED = {137, 143}  # by SIGKILL and SIGTERM: memory, a probe, a drain
 NOT_ITS_OWN = {"OOMKilled", "ContainerStatusUnknown"}
@@ -37,76 +34,69 @@ class Crash:
         return f"{self.pod} ended with {self.failure.exit_code}" + (f", {self.times} times" if self.times > 1 else "")
 
 
-def crashes(pods: Iterable[Pod]) -> list[Crash]:
+def crashes(found: Iterable[Pod]) -> list[Crash]:
     """Crashes of replicas that started from a bundle, or that started cold because their bundle is quarantined."""
-    return [crash for pod in pods if (crash := _crash(pod))]
+    return [crash for pod in found if (crash := _crash(pod))]
 
 
 def _crash(pod: Pod) -> Crash | None:
-    run = next(iter(init_runs([pod]).values()), None)
+    run = next(iter(pods.init_runs([pod]).values()), None)
     if run is None or _ends(pod):
         return None
     installed, said = run
     cold = said.result == "Cold" and said.reason == report.QUARANTINED
-    engine = engine_status(pod)
+    engine = pods.engine(pod)
     if not said.manifest or not (said.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
         return None
     ended = _terminations(engine, installed)
     if not ended or not _crashed(ended[0]):
         return None
-    metadata, count = pod["metadata"], _count(pod, engine, ended)
-    return Crash(metadata["name"], metadata["uid"], said.manifest, count, _failure(ended[0]), cold)
-
-
-def _status(pod: Pod, kind: str, container: str) -> Mapping[str, Any]:
-    statuses = pod.get("status", {}).get(kind, ())
-    return next((status for status in statuses if status["name"] == container), {})
+    count = _count(pod, engine, ended)
+    return Crash(pods.name(pod), str(pod["metadata"]["uid"]), said.manifest, count, _failure(ended[0]), cold)
 
 
 def _ends(pod: Pod) -> bool:
     """The pod is being ended or was ended from outside, so its engine's exit says nothing about the bundle."""
-    status = pod.get("status", {})
-    disrupted = any(condition["type"] == "DisruptionTarget" for condition in status.get("conditions", ()))
-    return disrupted or over(pod) or bool(status.get("reason") or pod["metadata"].get("deletionTimestamp"))
+    disrupted = pods.condition(pod, "DisruptionTarget") is not None
+    return disrupted or pods.over(pod) or bool(pods.reason(pod) or pod["metadata"].get("deletionTimestamp"))
 
 
-def _never_ready(pod: Pod, engine: Mapping[str, Any], installed: str) -> bool:
+def _never_ready(pod: Pod, engine: Container, installed: str) -> bool:
     """Whether the conditions show that the pod has not been ready since the init container ended at ``installed``.
 
     A kubelet sets both conditions to False before the init containers run, and ``lastTransitionTime`` moves only when
     the status changes: a later time means that the pod became ready since, however often its container restarted.
     Without both conditions nothing is known, and the bundle is not blamed.
     """
-    if engine.get("ready") or engine.get("started"):
+    if engine.ready or engine.started:
         return False
-    conditions = pod.get("status", {}).get("conditions", ())
-    moved = {c["type"]: c.get("lastTransitionTime") for c in conditions if c["status"] == "False"}
-    found = [moved.get("Ready"), moved.get("ContainersReady")]
-    return all(moment and times.parse(moment) <= times.parse(installed) for moment in found)
+    moved = {found.type: found.changed_at for found in pods.conditions(pod) if found.status == "False"}
+    moments = [moved.get("Ready"), moved.get("ContainersReady")]
+    return all(moment and times.parse(moment) <= times.parse(installed) for moment in moments)
 
 
-def _terminations(engine: Mapping[str, Any], installed: str) -> Sequence[Mapping[str, Any]]:
+def _terminations(engine: Container, installed: str) -> Sequence[Termination]:
     """The engine's terminations that its status shows, newest first, without those of an earlier pod sandbox."""
-    shown = (engine.get(state, {}).get("terminated") or {} for state in ("state", "lastState"))
-    return [ended for ended in shown if times.parse(ended.get("startedAt") or _EVER) >= times.parse(installed)]
+    shown = [ended for ended in (engine.terminated, engine.terminated_before) if ended]
+    return [ended for ended in shown if times.parse(ended.started_at or _EVER) >= times.parse(installed)]
 
 
-def _crashed(ended: Mapping[str, Any]) -> bool:
+def _crashed(ended: Termination) -> bool:
     """Whether the engine ended by itself and not by the kernel or the kubelet."""
-    return bool(ended.get("exitCode")) and ended["exitCode"] not in KILLED and ended.get("reason") not in NOT_ITS_OWN
+    return bool(ended.exit_code) and ended.exit_code not in KILLED and ended.reason not in NOT_ITS_OWN
 
 
-def _count(pod: Pod, engine: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> int:
+def _count(pod: Pod, engine: Container, ended: Sequence[Termination]) -> int:
     """How often the engine crashed: all its runs, unless some of them were killed or may be of an earlier sandbox."""
     shown = sum(map(_crashed, ended))
-    if shown < len(ended) or _status(pod, "initContainerStatuses", INIT).get("restartCount"):
+    if shown < len(ended) or pods.installer(pod).restarts:
         return shown
-    between = "running" not in engine.get("state", {})  # the run that ended last isn't in restartCount yet
-    return max(shown, int(engine.get("restartCount", 0)) + between)
+    between = engine.running_since is None  # the run that ended last isn't in ``restarts`` yet
+    return max(shown, engine.restarts + between)
 
 
-def _failure(ended: Mapping[str, Any]) -> Failure:
+def _failure(ended: Termination) -> Failure:
     """The exit code, and the last error of the log's end, which FallbackToLogsOnError puts into the message."""
-    errors = _ERROR.findall(str(ended.get("message", "")))
+    errors = _ERROR.findall(ended.message)
     error = hashlib.sha256(_VARYING.sub("#", errors[-1]).encode()).hexdigest()[:16] if errors else ""
-    return Failure(int(ended["exitCode"]), error)
+    return Failure(ended.exit_code, error)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tunecast_operator import conditions as c
 from tunecast_operator.api.status import MadeWith
-from tunecast_operator.pods import Pod, engine_status
+from tunecast_operator.pods import Pod, engine, node
 from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
@@ -57,8 +57,8 @@ def _rank(item: tuple[tuple[What, str, str], int]) -> tuple[int, str]:
 
 
 def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[What, str, str]]:
-    labels = nodes.get(str(pod.get("spec", {}).get("nodeName", "")), {})
-    image, expected_image = image_id(pod), made.image_id or ""
+    labels = nodes.get(node(pod), {})
+    image, expected_image = engine(pod).image_id, made.image_id or ""
     if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
         yield "Image", _digest(expected_image), _digest(image)
     gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), (made.gpu or "").replace(" ", "-")
@@ -67,11 +67,6 @@ def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Itera
     driver, expected_driver = _driver(labels), made.driver or ""
     if driver and expected_driver and driver != expected_driver:
         yield "Driver", expected_driver, driver
-
-
-def image_id(pod: Pod) -> str:
-    """What the kubelet says of the engine's image; empty before it runs."""
-    return str(engine_status(pod).get("imageID", ""))
 
 
 def _comparable(one: str, other: str) -> bool:

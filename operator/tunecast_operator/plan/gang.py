@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tunecast_cache.job import JOIN_TIMED_OUT
-from tunecast_operator import times
+from tunecast_operator import pods, times
 from tunecast_operator.plan.blocked import Blocked
-from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome, engine_started
+from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome
 from tunecast_operator.plan.tuning import Observed
-from tunecast_operator.pods import engine_status
+from tunecast_operator.pods import Pod
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
 
 JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some seconds, but torch may load slowly
@@ -18,7 +15,7 @@ JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some se
 
 def all_started(seen: Observed) -> bool:
     """Whether every rank's engine container runs, or has run."""
-    return sum(engine_started(pod) for pod in seen.pods) >= seen.spec.ranks
+    return sum(pods.engine(pod).has_run for pod in seen.pods) >= seen.spec.ranks
 
 
 def stuck(seen: Observed, why: Blocked | None) -> Outcome | None:
@@ -44,33 +41,28 @@ def _partial(seen: Observed, why: Blocked | None) -> Outcome | None:
     )
     if not since or times.seconds_since(since, seen.now) <= seconds:
         return None
-    started = sum(engine_started(pod) for pod in seen.pods)
+    started = sum(pods.engine(pod).has_run for pod in seen.pods)
     cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod says what the others wait for"
     text = f"only {started} of {seen.spec.ranks} ranks ran within {limit} of the first one's binding to a node"
     return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}")
 
 
-def _bound_since(pod: Mapping[str, Any]) -> str:
+def _bound_since(pod: Pod) -> str:
     """When a rank that may hold GPUs was bound to its node, in RFC 3339; empty where it wasn't."""
-    if not pod.get("spec", {}).get("nodeName"):
+    if not pods.node(pod):
         return ""
-    conditions = pod.get("status", {}).get("conditions", ())
-    moments = (c.get("lastTransitionTime") for c in conditions if (c["type"], c["status"]) == ("PodScheduled", "True"))
-    return str(next(moments, None) or pod["metadata"].get("creationTimestamp", ""))
+    scheduled = pods.condition(pod, "PodScheduled")
+    since = scheduled.changed_at if scheduled and scheduled.status == "True" else ""
+    return since or str(pod["metadata"].get("creationTimestamp", ""))
 
 
 def _unjoined(seen: Observed) -> Outcome | None:
     """All ranks run, but rank 0 still waits for others."""
     joining = seen.progress is not None and seen.progress.stage == "Joining"
-    begun = [_running_since(pod) for pod in seen.pods]
+    begun = [pods.engine(pod).running_since or "" for pod in seen.pods]
     if not joining or not all(begun) or times.seconds_since(max(begun), seen.now) <= JOIN_SECONDS:
         return None
     text = f"all {seen.spec.ranks} ranks run, but did not find each other within {JOIN_SECONDS:.0f} s"
     cause = "a NetworkPolicy or a service mesh may drop traffic between them"
     hint = f"allow traffic between pods of the Job, to port {RENDEZVOUS_PORT} and to high ports"
     return Outcome("Crashed", JOIN_TIMED_OUT, f"{text}: {cause}. {hint.capitalize()}")
-
-
-def _running_since(pod: Mapping[str, Any]) -> str:
-    """When a rank's engine container started, in RFC 3339; empty where it doesn't run."""
-    return str(engine_status(pod).get("state", {}).get("running", {}).get("startedAt", ""))

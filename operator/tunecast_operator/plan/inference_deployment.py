@@ -15,13 +15,13 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.startup_cache import startup_cache
 from tunecast_operator.conditions import Condition
 from tunecast_operator.engine import Engine
-from tunecast_operator.identity import KEY_LABEL, key_of, template_digest
+from tunecast_operator.identity import key_of, template_digest
 from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
-from tunecast_operator.plan.reports import over
-from tunecast_operator.pods import engine_name, engine_status
+from tunecast_operator.pods import engine, engine_name, over
+from tunecast_operator.pods import key as pod_key
 from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.quarantine import Quarantine
@@ -139,12 +139,8 @@ def _patience(seen: Observed) -> float:
     available = c.find(status, "Available")
     since = available.get("lastTransitionTime") or live.get("metadata", {}).get("creationTimestamp")
     why = blocked(seen.pods, live, seen.now)
-    fails = any(_restarted(pod) for pod in seen.pods) or (why is not None and why.reason != EVICTED)
+    fails = any(engine(pod).restarts for pod in seen.pods) or (why is not None and why.reason != EVICTED)
     return (FAILING_SECONDS if fails else STARTING_SECONDS) - times.seconds_since(since, seen.now)
-
-
-def _restarted(pod: Mapping[str, Any]) -> bool:
-    return int(engine_status(pod).get("restartCount", 0)) > 0
 
 
 def _service(seen: Observed) -> dict[str, Any]:
@@ -373,8 +369,3 @@ def _warm_words(seen: Observed) -> str:
     cold = Counter(report.reason for _, report in seen.reports if report.result == "Cold")
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(cold.items()))
     return f"; {hits} started warm" + (f", {sum(cold.values())} cold ({reasons})" if cold else "")
-
-
-def pod_key(pod: Mapping[str, Any]) -> str:
-    """The key that a serving pod was made for."""
-    return str((pod["metadata"].get("labels") or {}).get(KEY_LABEL, ""))

@@ -11,7 +11,17 @@ from tunecast_cache import job as reasons
 from tunecast_cache.errors import MalformedError
 from tunecast_cache.job import RankResult
 from tunecast_cache.records import decode
-from tunecast_operator.pods import engine_name, engine_status
+from tunecast_operator.pods import (
+    Pod,
+    condition,
+    containers,
+    engine,
+    engine_name,
+    init_containers,
+    message,
+    over,
+    reason,
+)
 
 # Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a crash.
 # Unscheduled: not all ranks ever ran, so the attempt is queued again, and isn't counted at all.
@@ -25,6 +35,7 @@ JOB_FAILED = "JobFailed"
 TOOLS_FAILED = "ToolsFailed"
 OUT_OF_STORAGE = "OutOfStorage"
 RANKS_NOT_SCHEDULED = "RanksNotScheduled"
+SIGNALLED = 128  # plus the signal: the exit code of a process that a signal ended
 
 _KINDS: dict[str, Kind] = {
     reasons.ENGINE_REJECTED: "Rejected",
@@ -49,44 +60,38 @@ def finished(job: Mapping[str, Any]) -> bool:
     return any(c["type"] in ends and c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
 
 
-def engines_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
+def engines_ended(job: Mapping[str, Any], pods: Iterable[Pod]) -> bool:
     """Whether every rank's engine container has terminated, whatever the other containers of its pod do."""
-    ended = {rank_of(pod) for pod in pods if _termination(pod)}
+    ended = {rank_of(pod) for pod in pods if engine(pod).terminated}
     return len(ended) == int(job.get("spec", {}).get("completions", 0)) > 0
 
 
-def held_by_sidecars(pods: Iterable[Mapping[str, Any]]) -> bool:
+def held_by_sidecars(pods: Iterable[Pod]) -> bool:
     """Whether another container keeps some pod running although its engine container has terminated.
 
     The phase alone doesn't tell: a kubelet reports terminated containers some seconds before the pod's last phase.
     """
-    return any(_termination(pod) and not _over(pod) and _others_go_on(pod) for pod in pods)
+    return any(engine(pod).terminated and not over(pod) and _others_go_on(pod) for pod in pods)
 
 
-def _others_go_on(pod: Mapping[str, Any]) -> bool:
+def _others_go_on(pod: Pod) -> bool:
     """A native sidecar, which is an init container, doesn't count: the kubelet ends it after the engine."""
-    engine = engine_name(pod)
-    statuses = pod.get("status", {}).get("containerStatuses", ())
-    return any(s["name"] != engine and "terminated" not in s.get("state", {}) for s in statuses)
+    return any(container.name != engine_name(pod) and not container.terminated for container in containers(pod))
 
 
-def rank_ended(pod: Mapping[str, Any]) -> bool:
+def rank_ended(pod: Pod) -> bool:
     """Whether a rank can't stage anything any more."""
-    return _over(pod) or bool(_termination(pod))
+    return over(pod) or engine(pod).terminated is not None
 
 
-def _over(pod: Mapping[str, Any]) -> bool:
-    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
-
-
-def attempt_ended(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> bool:
+def attempt_ended(job: Mapping[str, Any], pods: Iterable[Pod]) -> bool:
     """Whether the attempt's end is decided, which a sidecar that never ends keeps its Job from seeing.
 
     A Job fails with its first pod. So does an attempt whose engine failed beside a sidecar, once no engine runs: a rank
     that never started would otherwise be waited for without end.
     """
     pods = list(pods)
-    failed = any(_termination(pod).get("exitCode") for pod in pods) and not any(_engine_runs(pod) for pod in pods)
+    failed = any(map(_exit_code, pods)) and all(engine(pod).running_since is None for pod in pods)
     return finished(job) or (held_by_sidecars(pods) and (failed or engines_ended(job, pods)))
 
 
@@ -95,33 +100,32 @@ def succeeded(job: Mapping[str, Any]) -> bool:
     return any(c["type"] == "Complete" and c["status"] == "True" for c in conditions)
 
 
-def rank_of(pod: Mapping[str, Any]) -> int:
+def rank_of(pod: Pod) -> int:
     number = (pod["metadata"].get("annotations") or {}).get("batch.kubernetes.io/job-completion-index", "")
     return int(number) if number.isdecimal() else -1
 
 
-def of_job(pod: Mapping[str, Any], name: str) -> bool:
+def of_job(pod: Pod, name: str) -> bool:
     """Whether it is a pod of the Job ``name``; anybody can give one its labels."""
     owners = pod["metadata"].get("ownerReferences", ())
     return ("Job", name) in {(owner.get("kind"), owner.get("name")) for owner in owners}
 
 
-def results_of(pods: Iterable[Mapping[str, Any]], staged: Mapping[int, RankResult]) -> dict[int, RankResult]:
+def results_of(pods: Iterable[Pod], staged: Mapping[int, RankResult]) -> dict[int, RankResult]:
     """What each rank said last: as staged, else as its termination message."""
     results = dict(staged)
     for pod in pods:
-        rank = rank_of(pod)
-        message = _termination(pod).get("message", "")
-        if rank in results or not message.startswith("{"):
+        rank, said = rank_of(pod), _last_words(pod)
+        if rank in results or not said.startswith("{"):
             continue
         try:
-            results[rank] = decode(RankResult, message.encode(), f"the termination message of rank {rank}")
+            results[rank] = decode(RankResult, said.encode(), f"the termination message of rank {rank}")
         except MalformedError:
             continue  # an engine's own last words: classified by the exit code below
     return results
 
 
-def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: Mapping[int, RankResult]) -> Outcome:
+def classify(job: Mapping[str, Any], pods: Iterable[Pod], staged: Mapping[int, RankResult]) -> Outcome:
     """The one end of an attempt; what a rank did itself counts before what others saw of it.
 
     Args:
@@ -131,7 +135,7 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     """
     pods = list(pods)
     results = results_of(pods, staged)
-    if succeeded(job) or (engines_ended(job, pods) and not any(_termination(pod).get("exitCode") for pod in pods)):
+    if succeeded(job) or (engines_ended(job, pods) and not any(map(_exit_code, pods))):
         return _success(results)
     if unjoined := next((r for r in results.values() if r.reason == reasons.JOIN_TIMED_OUT), None):
         return _never_joined(unjoined, job, pods)
@@ -146,18 +150,9 @@ def classify(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], staged: 
     return _disruption(pods) or _tools_failed(pods) or _killed(pods) or _lost(results, job)
 
 
-def engine_started(pod: Mapping[str, Any]) -> bool:
-    """Whether a rank's engine container runs, or has run."""
-    return bool(_engine_state(pod).keys() & {"running", "terminated"})
-
-
-def _engine_runs(pod: Mapping[str, Any]) -> bool:
-    return "running" in _engine_state(pod)
-
-
-def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Outcome:
+def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Pod]) -> Outcome:
     """The network is to blame only where every rank ran."""
-    started = len({rank_of(pod) for pod in pods if engine_started(pod)})
+    started = len({rank_of(pod) for pod in pods if engine(pod).has_run})
     ranks = int(job.get("spec", {}).get("completions", 0))
     kind: Kind = "Crashed" if started >= ranks else "Unscheduled"
     reason = reasons.JOIN_TIMED_OUT if kind == "Crashed" else RANKS_NOT_SCHEDULED
@@ -176,12 +171,11 @@ def _success(results: Mapping[int, RankResult]) -> Outcome:
     return Outcome("Succeeded", leader.reason, leader.message)
 
 
-def _disruption(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+def _disruption(pods: Iterable[Pod]) -> Outcome | None:
     for pod in pods:
-        status = pod.get("status", {})
-        target = next((c for c in status.get("conditions", ()) if c["type"] == "DisruptionTarget"), None)
-        if target or status.get("reason") in {"Evicted", "NodeLost", "Shutdown", "Terminated"}:
-            why = str((target or {}).get("message") or status.get("message") or status.get("reason", ""))
+        target = condition(pod, "DisruptionTarget")
+        if target or reason(pod) in {"Evicted", "NodeLost", "Shutdown", "Terminated"}:
+            why = (target.message if target else "") or message(pod) or reason(pod)
             if storage := _out_of_storage(why, rank_of(pod)):
                 return storage
             return Outcome("Disrupted", DISRUPTED, f"rank {rank_of(pod)} was disrupted: {why}", rank_of(pod))
@@ -199,27 +193,30 @@ def _out_of_storage(why: str, rank: int) -> Outcome | None:
     return None
 
 
-def _tools_failed(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+def _tools_failed(pods: Iterable[Pod]) -> Outcome | None:
     """The init container, which brings the tools, ended before the engine's container began."""
     for pod in pods:
-        for status in pod.get("status", {}).get("initContainerStatuses", ()):
-            ended = status.get("state", {}).get("terminated", {})
-            if ended.get("exitCode", 0):
-                why = ended.get("message") or f"{ended.get('reason')}, exit code {ended['exitCode']}: see its log"
-                text = f"rank {rank_of(pod)}, init container {status['name']}: {why}"
+        for container in init_containers(pod):
+            ended = container.terminated
+            if ended and ended.exit_code:
+                why = ended.message or f"{ended.reason}, exit code {ended.exit_code}: see its log"
+                text = f"rank {rank_of(pod)}, init container {container.name}: {why}"
                 return Outcome("Crashed", TOOLS_FAILED, text, rank_of(pod))
     return None
 
 
-def _killed(pods: Iterable[Mapping[str, Any]]) -> Outcome | None:
+def _killed(pods: Iterable[Pod]) -> Outcome | None:
     """A rank that died without a word: by memory, or by somebody's SIGKILL."""
     for pod in sorted(pods, key=rank_of):
-        ended, rank = _termination(pod), rank_of(pod)
-        if ended.get("reason") == "OOMKilled":
+        ended, rank = engine(pod).terminated, rank_of(pod)
+        if ended is None:
+            continue
+        if ended.reason == "OOMKilled":
             text = f"rank {rank} ran out of memory: raise the memory limit of its container"
             return Outcome("Crashed", reasons.ENGINE_OUT_OF_MEMORY, text, rank)
-        if ended.get("exitCode", 0) > 128 and not str(ended.get("message", "")).startswith("{"):  # noqa: PLR2004
-            return Outcome("Disrupted", RANK_DIED, f"rank {rank} was killed by signal {ended['exitCode'] - 128}", rank)
+        if ended.exit_code > SIGNALLED and not ended.message.startswith("{"):
+            text = f"rank {rank} was killed by signal {ended.exit_code - SIGNALLED}"
+            return Outcome("Disrupted", RANK_DIED, text, rank)
     return None
 
 
@@ -237,11 +234,13 @@ def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
     return Outcome("Crashed", JOB_FAILED, failed.get("message", "no rank left a result: see the Job's events"))
 
 
-def _termination(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    ended: Mapping[str, Any] = _engine_state(pod).get("terminated", {})
-    return ended
+def _exit_code(pod: Pod) -> int:
+    """The engine's; 0 while it has not ended."""
+    ended = engine(pod).terminated
+    return ended.exit_code if ended else 0
 
 
-def _engine_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    state: Mapping[str, Any] = engine_status(pod).get("state", {})
-    return state
+def _last_words(pod: Pod) -> str:
+    """The engine's termination message."""
+    ended = engine(pod).terminated
+    return ended.message if ended else ""

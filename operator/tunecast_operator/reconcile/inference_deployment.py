@@ -37,7 +37,8 @@ from tunecast_operator.matching import matches
 from tunecast_operator.metrics import Metrics
 from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.crashes import Crash, crashes
-from tunecast_operator.plan.reports import init_report, init_runs
+from tunecast_operator.pods import init_report, init_runs, node
+from tunecast_operator.pods import key as pod_key
 from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.nodes import Nodes
@@ -122,17 +123,17 @@ class InferenceDeploymentReconciler:
             deployment=self._cluster.get(DEPLOYMENT, namespace, name),
             caches=caches,
             pods=pods,
-            reports=[(plans.pod_key(pod), report) for pod in pods if (report := init_report(pod))],
+            reports=[(pod_key(pod), report) for pod in pods if (report := init_report(pod))],
             crashes=self._crashes(namespace, pods),
             quarantine=quarantine_in(trust),
             trust_version=str(trust.get("metadata", {}).get("resourceVersion", "")),
-            nodes=self._nodes.labels(str(pod.get("spec", {}).get("nodeName", "")) for pod in pods),
+            nodes=self._nodes.labels(map(node, pods)),
             now=self._now(),
         )
 
     def _crashes(self, namespace: str, pods: list[dict[str, Any]]) -> list[Crash]:
         """Where a pod crashed, those of all pods of its key: together they tell whether the bundle is to blame."""
-        keys = sorted({plans.pod_key(pod) for pod in pods if crashes([pod])} - {""})
+        keys = sorted({pod_key(pod) for pod in pods if crashes([pod])} - {""})
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
     def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:

@@ -17,7 +17,7 @@ from tunecast_cache.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.inference_deployment import Observed, Plan, decide
-from tunecast_operator.plan.reports import init_report
+from tunecast_operator.pods import init_report
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
 from tunecast_operator.resources.revision import revision_of

@@ -199,7 +199,8 @@ def _tools_failed(pods: Iterable[Pod]) -> Outcome | None:
         for container in init_containers(pod):
             ended = container.terminated
             if ended and ended.exit_code:
-                why = ended.message or f"{ended.reason}, exit code {ended.exit_code}: see its log"
+                named = f"{ended.reason}, " if ended.reason else ""
+                why = ended.message or f"{named}exit code {ended.exit_code}: see its log"
                 text = f"rank {rank_of(pod)}, init container {container.name}: {why}"
                 return Outcome("Crashed", TOOLS_FAILED, text, rank_of(pod))
     return None

@@ -86,13 +86,20 @@ def test_classify(
     assert (outcome.kind, outcome.reason, outcome.rank) == (kind, reason, rank)
 
 
-def test_an_init_container_that_fails_is_told_in_its_words() -> None:
-    """The one that brings the rank program: no rank has begun, so none says anything."""
-    ended = {"name": "tunecast-tools", "state": {"terminated": {"exitCode": 1, "message": "no such file"}}}
-    waiting = {**pod(0), "status": {"initContainerStatuses": [ended]}}
-    outcome = classify(FAILED, [waiting], {})
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ({"exitCode": 1, "message": "no such file"}, "no such file"),
+        ({"exitCode": 1, "reason": "Error"}, "Error, exit code 1: see its log"),
+        ({"exitCode": 1}, "exit code 1: see its log"),
+    ],
+)
+def test_a_failed_init_container_is_reported_by_its_message_or_its_exit_code(ended: dict[str, Any], words: str) -> None:
+    """The one that brings the rank program: no rank has begun, so none reports anything."""
+    status = {"name": "tunecast-tools", "state": {"terminated": ended}}
+    outcome = classify(FAILED, [{**pod(0), "status": {"initContainerStatuses": [status]}}], {})
     assert (outcome.kind, outcome.reason, outcome.rank) == ("Crashed", "ToolsFailed", 0)
-    assert "no such file" in outcome.message
+    assert outcome.message == f"rank 0, init container tunecast-tools: {words}"
 
 
 @pytest.mark.parametrize(("job", "expected"), [(COMPLETE, True), (FAILED, True), ({}, False)])

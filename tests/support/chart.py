@@ -9,8 +9,59 @@ import yaml
 
 from harness.deploy import ROOT
 from harness.kubectl import Kubectl, Object
+from tunecast_operator.resources.annotations import LOCAL_VOLUMES
 
 CHART = str(ROOT / "charts" / "tunecast")
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+EVERYTHING: dict[str, Any] = {  # a value for each setting
+    "s3": {
+        "bucket": "bundles",
+        "prefix": "p",
+        "endpoint": "https://s3",
+        "region": "eu",
+        "addressingStyle": "Virtual",
+        "caCertificates": PEM,
+        "proxy": "http://proxy:3128",
+        "credentialsSecret": "keys",
+    },
+    "image": {"repository": "registry/operator", "tag": "v1", "pullPolicy": "Always"},
+    "initImage": {"repository": "registry/init", "tag": "v2", "pullPolicy": "Never"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "watchNamespaces": ["one", "two"],
+    "initDeadlineSeconds": 30.5,
+    "readNodes": False,
+    "logLevel": "DEBUG",
+    "crds": {"enabled": True, "keep": False},
+    "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "reader"}},
+    "podAnnotations": {"a": "1", LOCAL_VOLUMES: "cache"},
+    "podLabels": {"b": "2"},
+    "priorityClassName": "high",
+    "nodeSelector": {"kind": "cpu"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "resources": {"limits": {"memory": "1Gi"}},
+    "podSecurityContext": {"runAsUser": 1000730000},
+    "securityContext": {"seccompProfile": None},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    "initContainer": {
+        "resources": {"limits": {"cpu": "1"}},
+        "securityContext": {"runAsUser": 1000730000, "seccompProfile": None},
+        "extraEnv": [{"name": "CA", "value": "/ca/$(TUNECAST_KEY)"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "proxy", "optional": True}}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca", "optional": True}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    },
+    "networkPolicy": {"enabled": True},
+    "metrics": {
+        "port": 9090,
+        "serviceMonitor": {"enabled": True, "interval": "10s", "labels": {"release": "prometheus"}},
+        "alerts": {"enabled": True},
+        "dashboard": {"enabled": True},
+    },
+}
 
 
 def render(kubectl: Kubectl, **values: Any) -> dict[tuple[str, str], Object]:

@@ -1,0 +1,138 @@
+"""Quarantine of a bundle that engines crash from, on a real API server and a real S3 server."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from harness.kubectl import Kubectl
+from support.deployments import change, create, warm
+from support.driver import Driver, Writes
+from support.objects import serving_pod
+from support.s3 import S3
+from tunecast_operator.cluster import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    POD,
+    STARTUP_CACHE,
+)
+from tunecast_operator.resources.quarantine import Quarantine, quarantine_in
+
+pytestmark = pytest.mark.integration
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
+    namespace = f"quarantine-{next(NUMBERS)}"
+    kubernetes("create", "namespace", namespace)
+    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
+
+
+CRASHED = {
+    "state": {
+        "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+    }
+}
+
+
+def serve(driver: Driver, manifest: str, engine: dict[str, Any], **changes: Any) -> set[str]:
+    """Plays the node of serving pods, whose engines do as ``engine`` says; returns the pods' uids."""
+    pods = serving_pods(driver)
+    for pod in pods:
+        said = serving_pod(pod["metadata"]["name"], manifest, engine, **changes)
+        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
+    return {pod["metadata"]["uid"] for pod in pods}
+
+
+def serving_pods(driver: Driver) -> list[Any]:
+    pods = driver.plain.list(POD, driver.namespace, "tunecast.io/inference-deployment=qwen3")
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def replaced(driver: Driver, before: set[str]) -> bool:
+    """Whether all of these pods are gone, and as many others are there."""
+    found = {pod["metadata"]["uid"] for pod in serving_pods(driver)}
+    return len(found) == len(before) and not found & before
+
+
+def quarantine(driver: Driver) -> Quarantine:
+    return quarantine_in(driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust"))
+
+
+def manifest_of(driver: Driver) -> str:
+    """Brings two replicas up, and returns the digest of their bundle."""
+    driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas are let go")
+    return str(driver.caches()[0]["status"]["manifest"])
+
+
+def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(driver: Driver) -> None:
+    create(driver)
+    manifest = manifest_of(driver)
+    deployment = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
+    before = serve(driver, manifest, CRASHED)
+    driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
+    [cache] = driver.caches()
+    assert quarantine(driver).digests == (manifest,), "the namespace's trust says so"
+    driver.until(lambda: replaced(driver, before), "the crashed ones go")
+    after = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
+    assert after["spec"] == deployment["spec"]
+    driver.until(lambda: driver.deployment_status()["cache"] == "Cold", "the InferenceDeployment says so")
+    assert "Quarantined" in {event["reason"] for event in driver.plain.list(EVENT, driver.namespace)}
+    driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"], cache["metadata"]["uid"])
+    driver.until(lambda: driver.caches("Quarantined"), "one that is made anew doesn't bring it back")
+    change(driver, tuning={"ranks": 2, "generation": 2})
+    driver.until(lambda: warm(driver), "a raised generation gets out of it")
+
+
+def test_replicas_that_were_ready_and_crashed_blame_no_bundle(driver: Driver) -> None:
+    create(driver)
+    manifest = manifest_of(driver)
+    restarted = {"state": {"running": {}}, "lastState": CRASHED["state"], "restartCount": 1}
+    before = serve(driver, manifest, restarted, ready_until="2026-01-01T10:09:00Z")
+    for _ in range(3):
+        driver.step()
+    assert (driver.caches("Quarantined"), quarantine(driver)) == ([], Quarantine())
+    assert {pod["metadata"]["uid"] for pod in serving_pods(driver)} == before
+
+
+def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_for_good(driver: Driver) -> None:
+    """Whenever the operator is restarted: what it saw is in the ConfigMap."""
+    create(driver)
+    manifest = manifest_of(driver)
+    before = serve(driver, manifest, CRASHED)
+    driver.until(lambda: driver.caches("Quarantined") and replaced(driver, before), "cold replicas come")
+    serve(driver, manifest, CRASHED, cold="Quarantined")
+    driver.restart(Writes())
+    [cache] = driver.until(lambda: driver.caches("Ready"), "the quarantine is lifted")
+    [said] = [condition for condition in cache["status"]["conditions"] if condition["type"] == "Ready"]
+    assert (said["status"], said["reason"]) == ("True", "QuarantineLifted")
+    assert quarantine(driver).digests == ()
+    for why in ("NoManifest", "Quarantined", "NoManifest"):
+        serve(driver, manifest, {**CRASHED, "restartCount": 9}, cold=why)
+        driver.restart(Writes())
+        for _ in range(2):
+            driver.step()
+        assert (driver.caches("Quarantined"), quarantine(driver).digests) == ([], ()), why
+    events = [event["reason"] for event in driver.plain.list(EVENT, driver.namespace)]
+    assert [events.count(why) for why in ("Quarantined", "QuarantineLifted")] == [2, 2], "once for each kind"
+
+
+def test_a_bundle_whose_startup_cache_is_gone_is_quarantined_too(driver: Driver) -> None:
+    """A policy Never takes a bundle of its key from the store, and no StartupCache of it need be there any more."""
+    create(driver)
+    manifest = manifest_of(driver)
+    change(driver, tuning={"policy": "Never"})
+    driver.step()
+    for cache in driver.caches():
+        driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"])
+    before = serve(driver, manifest, CRASHED)
+    driver.until(lambda: replaced(driver, before), "the crashed ones go")
+    assert quarantine(driver).digests == (manifest,)
+    assert "Quarantined" in {event["reason"] for event in driver.plain.list(EVENT, driver.namespace)}
+    serve(driver, manifest, CRASHED, cold="Quarantined")
+    driver.until(lambda: quarantine(driver).lifted(manifest), "the quarantine is lifted")
+    assert driver.caches() == []

@@ -10,7 +10,7 @@ RUN python3 install_extra.py init /venvs/init
 
 FROM ${BASE} AS common
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/tunecast/app PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin
-COPY cache/tunecast_cache /opt/tunecast/app/tunecast_cache
+COPY core/tunecast_core /opt/tunecast/app/tunecast_core
 WORKDIR /
 
 FROM common AS init
@@ -18,7 +18,7 @@ COPY --from=dependencies /venvs/init /opt/venv
 COPY initcontainer/tunecast_init /opt/tunecast/app/tunecast_init
 COPY tuner/__main__.py /opt/tunecast/tools/__main__.py
 COPY tuner/tunecast_tuner /opt/tunecast/tools/tunecast_tuner
-COPY cache/tunecast_cache /opt/tunecast/tools/tunecast_cache
+COPY core/tunecast_core /opt/tunecast/tools/tunecast_core
 RUN python3 -m compileall -q /opt/tunecast/app
 USER 65532:65532
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "tunecast_init"]

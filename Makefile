@@ -5,7 +5,7 @@ VENV := $(CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 UV := $(CACHE)/uv/bin/uv
-export PYTHONPATH := operator:tuner:cache:initcontainer:tests
+export PYTHONPATH := operator:tuner:core:initcontainer:tests
 export MYPY_CACHE_DIR := $(CACHE)/mypy
 export RUFF_CACHE_DIR := $(CACHE)/ruff
 
@@ -44,7 +44,7 @@ fuzz: $(READY)  ## coverage-guided; RUNS executions of each reader of bytes that
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner cache/tunecast_cache initcontainer/tunecast_init tests bench
+	$(VENV)/bin/mypy --strict operator/tunecast_operator tuner/tunecast_tuner core/tunecast_core initcontainer/tunecast_init tests bench
 	$(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m tunecast_operator.api.crd --check
 

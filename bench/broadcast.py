@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from tunecast_cache import job
-from tunecast_tuner import ranks, transfer
-from tunecast_tuner.attempt import Attempt
+from tunecast_core.records import job
+from tunecast_tuner.peers import ranks, transfer
+from tunecast_tuner.rank.attempt import Attempt
 
 MEBI = 2**20
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from support.published import KEY, NAMESPACE, Bucket, bucket
 from support.s3 import serving
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_core.records.codec import decode
+from tunecast_core.records.report import InitReport
 
 BYTECODE = 120_000_000
 ROOT = Path(__file__).parent.parent
@@ -80,7 +80,7 @@ def run(found: Bucket, folder: Path) -> Measured:
     """One whole run."""
     (folder / "mount").mkdir(parents=True)
     environment = {
-        "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+        "PYTHONPATH": f"{ROOT}/core:{ROOT}/initcontainer",
         "TUNECAST_KEY": KEY,
         "TUNECAST_NAMESPACE": NAMESPACE,
         "TUNECAST_MOUNT_PATH": str(folder / "mount"),

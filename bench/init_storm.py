@@ -24,8 +24,8 @@ from pathlib import Path
 from support.faulty_s3 import Choose, Fault, FaultyS3, faulty, healthy
 from support.published import KEY, NAMESPACE, Bucket, bucket
 from support.s3 import serving
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_core.records.codec import decode
+from tunecast_core.records.report import InitReport
 
 ROOT = Path(__file__).parent.parent
 SIZE = 2_000_000  # bytes of the bundle: 20 seconds at 100 kB/s
@@ -103,7 +103,7 @@ def start(found: Bucket, folder: Path, number: int) -> subprocess.Popen[bytes]:
     (pod / "mount").mkdir(parents=True)
     variables = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+        "PYTHONPATH": f"{ROOT}/core:{ROOT}/initcontainer",
         **found.s3.environment,
         "TUNECAST_KEY": KEY,
         "TUNECAST_NAMESPACE": NAMESPACE,

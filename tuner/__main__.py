@@ -1,11 +1,11 @@
-"""``python3 -B <tools>``: the rank program; <tools> holds this file, ``tunecast_tuner`` and ``tunecast_cache``."""
+"""``python3 -B <tools>``: the rank program; <tools> holds this file, ``tunecast_tuner`` and ``tunecast_core``."""
 
 import sys
 
 # Bytecode written into the image would make the engine's cold start look warmer than a fresh replica's.
 sys.dont_write_bytecode = True
 
-from tunecast_tuner.main import main  # noqa: E402
+from tunecast_tuner.rank.main import main  # noqa: E402
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -1,6 +1,6 @@
 """Seeded rounds of disasters on a whole cluster: kubelet, containerd, API server, S3 and operator killed, a full disk.
 
-    PYTHONPATH=bench:cache:initcontainer:operator:tests:tests/cluster python -m chaos [--rounds 30] [--seed 1]
+    PYTHONPATH=bench:core:initcontainer:operator:tests:tests/cluster python -m chaos [--rounds 30] [--seed 1]
 
 Brings a cluster of its own up, and down again. Ends with 1 where an invariant broke; ``--only SEED`` repeats one round.
 The engine is the tests' stand-in, so that a tuning takes seconds; all else is real.

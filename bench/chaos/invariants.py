@@ -10,15 +10,16 @@ from pathlib import Path
 
 from chaos.user import User
 from harness.kubectl import Object, condition
-from tunecast_cache import bundle, layout
-from tunecast_cache.errors import MalformedError
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.manifest import Manifest
-from tunecast_cache.records import decode
-from tunecast_cache.s3 import connect
-from tunecast_cache.signing import verify
-from tunecast_cache.store import Store
-from tunecast_cache.trust import Trust
+from tunecast_core.bundle import layout
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.errors import MalformedError
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records.codec import decode
+from tunecast_core.records.manifest import Manifest
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.s3 import connect
+from tunecast_core.trust.settings import Trust
+from tunecast_core.trust.signing import verify
 
 SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/startup-cache"
 LOGS = ("cache_key_factors.json", ".lock")

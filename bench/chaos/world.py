@@ -13,7 +13,7 @@ from harness import deploy
 from harness.kubectl import CommandError, Kubectl, wait_for
 from support.faulty_s3 import FaultyS3, faulty
 from testcluster.processes import supervisor_pid
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.trust.settings import StoreSettings
 
 DISK_MIB = 512  # that pods' volumes share
 PATIENCE_SECONDS = 120.0

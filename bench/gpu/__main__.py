@@ -1,6 +1,6 @@
 """What a bundle is worth on this machine's GPUs: one attempt as a Job runs it, then layer by layer, then spoilt.
 
-    PYTHONPATH=bench:cache:tuner:operator:initcontainer:tests:tests/cluster python -m gpu --out DIR [STEP ...]
+    PYTHONPATH=bench:core:tuner:operator:initcontainer:tests:tests/cluster python -m gpu --out DIR [STEP ...]
 
 It needs root (for mount namespaces), vLLM for this Python (BENCH_ENGINE_PATH: a directory to import it from), boto3,
 cryptography, and an S3 server (TUNECAST_VERSITYGW). Steps run in the order given; ``table`` prints what is in DIR.
@@ -25,12 +25,12 @@ from gpu.attempt import Attempt, place, told
 from gpu.filled import BARE, MOE, filled, image
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
-from tunecast_cache.flashinfer import FILE
-from tunecast_cache.job import RankResult
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.layers import environment as layer_environment
-from tunecast_cache.manifest import Archive
-from tunecast_cache.records import to_json
+from tunecast_core.bundle.flashinfer import FILE
+from tunecast_core.bundle.layers import environment as layer_environment
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records.codec import to_json
+from tunecast_core.records.job import RankResult
+from tunecast_core.records.manifest import Archive
 
 HERE = Path(__file__).resolve().parent
 ENGINE = "-m vllm.entrypoints.cli.main serve {model} --load-format=dummy --skip-tokenizer-init --port=8000"

@@ -17,14 +17,15 @@ from typing import Any
 
 from gpu.world import NAMESPACE, ROOT, World, engine_environment, private
 from ranks.attempt import tools
-from tunecast_cache import flashinfer, job
-from tunecast_cache.key import KEY_VERSION, MOUNT_PATH
-from tunecast_cache.layers import LAYERS
-from tunecast_cache.records import canonical, decode, to_json
-from tunecast_cache.report import InitReport
-from tunecast_cache.seal import unseal
+from tunecast_core.bundle import flashinfer
+from tunecast_core.bundle.layers import LAYERS
+from tunecast_core.key import KEY_VERSION, MOUNT_PATH
+from tunecast_core.records import job
+from tunecast_core.records.codec import canonical, decode, to_json
+from tunecast_core.records.report import InitReport
+from tunecast_core.records.seal import unseal
 from tunecast_operator.api.startup_cache import StartupCacheSpec
-from tunecast_operator.publisher import Publisher
+from tunecast_operator.runtime.publisher import Publisher
 
 URL_SECONDS = 3600
 RENDEZVOUS = 29400
@@ -151,7 +152,7 @@ def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
     """The init program, whole: its report, and the seconds from its start to its end."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([f"{ROOT}/cache", f"{ROOT}/initcontainer", os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([f"{ROOT}/core", f"{ROOT}/initcontainer", os.environ.get("PYTHONPATH", "")]),
         "TUNECAST_KEY": key,
         "TUNECAST_NAMESPACE": NAMESPACE,
         "TUNECAST_TRUST": str(world.trust()),

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunecast_cache.command_line import read
-from tunecast_tuner.operators import config, model, table
-from tunecast_tuner.operators.calls import CALLS
+from tunecast_core.engine.command_line import read
+from tunecast_tuner.flashinfer_ops import config, model, table
+from tunecast_tuner.flashinfer_ops.calls import CALLS
 
 TOKENS = (1, 16, 64, 256, 1024, 4096, 8192)
 ROUNDS = 50

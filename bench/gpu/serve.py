@@ -17,19 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from gpu.world import HOME
-from tunecast_cache import bundle, job, layers
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.manifest import Archive
-from tunecast_cache.records import from_json, to_json
-from tunecast_tuner import keyfactors, sweep
-from tunecast_tuner.attempt import Attempt
-from tunecast_tuner.console import Console
-from tunecast_tuner.context import Context
-from tunecast_tuner.engine import Engine, running
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.kinds import prompt as token_ids
-from tunecast_tuner.phases import read
-from tunecast_tuner.upload import Progress
+from tunecast_core.bundle import layers
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records import job
+from tunecast_core.records.codec import from_json, to_json
+from tunecast_core.records.manifest import Archive
+from tunecast_tuner.engine import sweep
+from tunecast_tuner.engine.child import Engine, running
+from tunecast_tuner.engine.kinds import prompt as token_ids
+from tunecast_tuner.proof import keyfactors
+from tunecast_tuner.proof.phases import read
+from tunecast_tuner.rank.attempt import Attempt
+from tunecast_tuner.rank.console import Console
+from tunecast_tuner.rank.context import Context
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.upload import Progress
 from tunecast_tuner.workloads.engine import Offer, prove
 
 LOADS = ((1, 1, 256), (64, 256, 128), (256, 256, 128))  # requests at once, prompt tokens, new tokens

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from support.s3 import S3, serving
-from tunecast_cache.job import TEMPORARY_DIRECTORY
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.records import canonical
-from tunecast_cache.signing import Signer, generate
-from tunecast_cache.store import Store
-from tunecast_cache.trust import FILE, Trust
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.job import TEMPORARY_DIRECTORY
+from tunecast_core.store.bucket import Store
+from tunecast_core.trust.settings import FILE, Trust
+from tunecast_core.trust.signing import Signer, generate
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "bench"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tunecast_cache import report
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.records import canonical
-from tunecast_cache.report import InitReport
-from tunecast_cache.trust import Trust
+from tunecast_core.errors import TunecastError
+from tunecast_core.records import report
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.report import InitReport
+from tunecast_core.trust.settings import Trust
 from tunecast_init import settings as s
 from tunecast_init.place import begin, clear, finish
 from tunecast_init.supervisor import cold, supervise

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from tunecast_cache import report
-from tunecast_cache.errors import SignatureError
-from tunecast_cache.manifest import Manifest
-from tunecast_cache.records import decode
-from tunecast_cache.signing import verify
-from tunecast_cache.trust import Trust
+from tunecast_core.errors import SignatureError
+from tunecast_core.records import report
+from tunecast_core.records.codec import decode
+from tunecast_core.records.manifest import Manifest
+from tunecast_core.trust.settings import Trust
+from tunecast_core.trust.signing import verify
 from tunecast_init.trust import RefusedError
 
 

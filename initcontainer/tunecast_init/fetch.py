@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunecast_cache import report
-from tunecast_cache.bundle import install
-from tunecast_cache.errors import StoreError, StoreUnavailableError
-from tunecast_cache.manifest import Archive
-from tunecast_cache.mesh import advice
-from tunecast_cache.report import InitReport
-from tunecast_cache.s3 import unreachable
-from tunecast_cache.store import Store
-from tunecast_cache.trust import Trust
+from tunecast_core.bundle.pack import install
+from tunecast_core.errors import StoreError, StoreUnavailableError
+from tunecast_core.records import report
+from tunecast_core.records.manifest import Archive
+from tunecast_core.records.report import InitReport
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.mesh import advice
+from tunecast_core.store.s3 import unreachable
+from tunecast_core.trust.settings import Trust
 from tunecast_init.belief import Believed, believe
 from tunecast_init.place import clear
 from tunecast_init.settings import Settings

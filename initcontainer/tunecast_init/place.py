@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tunecast_cache.errors import InstallError
+from tunecast_core.errors import InstallError
 
 TRASH = ".tunecast-trash-"
 RUNNING = ".tunecast-running"  # there while an init container runs

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
-from tunecast_cache.manifest import Archive
-from tunecast_cache.mesh import Mesh, mesh_of
+from tunecast_core.bundle.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
+from tunecast_core.errors import TunecastError
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records.manifest import Archive
+from tunecast_core.store.mesh import Mesh, mesh_of
 
 TRUST_DIRECTORY = "/etc/tunecast/trust"
 TERMINATION_LOG = "/dev/termination-log"

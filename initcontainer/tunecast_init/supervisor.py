@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
-from tunecast_cache import report
-from tunecast_cache.errors import MalformedError, TunecastError
-from tunecast_cache.records import canonical, decode
-from tunecast_cache.report import InitReport
+from tunecast_core.errors import MalformedError, TunecastError
+from tunecast_core.records import report
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.report import InitReport
 
 LAST_WORDS = 1.0  # seconds for a killed child to be gone
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tunecast_cache import report
-from tunecast_cache.errors import MalformedError, TunecastError
-from tunecast_cache.records import decode
-from tunecast_cache.trust import FILE, Trust
+from tunecast_core.errors import MalformedError, TunecastError
+from tunecast_core.records import report
+from tunecast_core.records.codec import decode
+from tunecast_core.trust.settings import FILE, Trust
 
 
 class RefusedError(TunecastError):
-    """Nothing to install, for a reason of ``tunecast_cache.report``."""
+    """Nothing to install, for a reason of ``tunecast_core.records.report``."""
 
     def __init__(self, reason: str, message: str, manifest: str = "") -> None:
         """``manifest`` is the digest of a bundle that could be used, but may not."""

@@ -11,17 +11,18 @@ from typing import Any, cast
 
 import kopf
 
-from tunecast_cache.breaker import Breaker
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.store import Store
-from tunecast_operator import handlers, times, watching
-from tunecast_operator.cluster import Cluster, connect
-from tunecast_operator.controllers import Controllers
-from tunecast_operator.events import COMPONENT
-from tunecast_operator.installation import Installation, from_environment
-from tunecast_operator.listening import health
-from tunecast_operator.metrics import Metrics, serve
-from tunecast_operator.store_check import check_until_passed
+from tunecast_core.errors import TunecastError
+from tunecast_core.store.breaker import Breaker
+from tunecast_core.store.bucket import Store
+from tunecast_operator import times
+from tunecast_operator.runtime import handlers, watching
+from tunecast_operator.runtime.cluster import Cluster, connect
+from tunecast_operator.runtime.controllers import Controllers
+from tunecast_operator.runtime.events import COMPONENT
+from tunecast_operator.runtime.installation import Installation, from_environment
+from tunecast_operator.runtime.listening import health
+from tunecast_operator.runtime.metrics import Metrics, serve
+from tunecast_operator.runtime.store_check import check_until_passed
 
 STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer, but for gigabytes
 LIVENESS_PORT = 8080

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.store import Store
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, ClusterError, connect
-from tunecast_operator.installation import from_environment
-from tunecast_operator.watching import missing_kinds
+from tunecast_core.errors import TunecastError
+from tunecast_core.store.bucket import Store
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, ClusterError, connect
+from tunecast_operator.runtime.installation import from_environment
+from tunecast_operator.runtime.watching import missing_kinds
 
 
 def main() -> int:

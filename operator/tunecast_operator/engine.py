@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunecast_cache.command_line import CommandLine, default_entrypoint, read, starts_engine, variables
-from tunecast_cache.errors import CommandLineError, TunecastError
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.layers import RESERVED_VARIABLES
-from tunecast_cache.listen import is_loopback, listen
+from tunecast_core.bundle.layers import RESERVED_VARIABLES
+from tunecast_core.engine.command_line import CommandLine, default_entrypoint, read, starts_engine, variables
+from tunecast_core.engine.listen import is_loopback, listen
+from tunecast_core.errors import CommandLineError, TunecastError
+from tunecast_core.key import MOUNT_PATH
 from tunecast_operator import conditions as c
 from tunecast_operator.api.engine import EngineSettings
 from tunecast_operator.api.pod_template import ORDINARY_RESOURCES

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from tunecast_cache.key import compute_key
-from tunecast_cache.records import canonical
+from tunecast_core.key import compute_key
+from tunecast_core.records.codec import canonical
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.key_inputs import key_inputs

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunecast_cache.layers import RESERVED_VARIABLES
-from tunecast_cache.secret_names import holds_password, names_secret
+from tunecast_core.bundle.layers import RESERVED_VARIABLES
+from tunecast_core.trust.secret_names import holds_password, names_secret
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine, accelerators, claims
 

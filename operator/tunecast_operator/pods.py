@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunecast_cache.errors import MalformedError
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_core.errors import MalformedError
+from tunecast_core.records.codec import decode
+from tunecast_core.records.report import InitReport
 from tunecast_operator.identity import CONTAINER_ANNOTATION, KEY_LABEL
 from tunecast_operator.resources.replica import INIT
 

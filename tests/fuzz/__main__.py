@@ -12,7 +12,7 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]
 
-with atheris.instrument_imports(include=["tunecast_cache", "tunecast_init", "tunecast_operator", "tunecast_tuner"]):
+with atheris.instrument_imports(include=["tunecast_core", "tunecast_init", "tunecast_operator", "tunecast_tuner"]):
     from fuzz.mutate import mutate
     from fuzz.seeds import seeds
     from fuzz.targets import BINARY, TARGETS

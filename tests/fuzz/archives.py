@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 
 from support.archives import forged
-from tunecast_cache import bundle
-from tunecast_cache.archive import END, Entry
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.layers import layer_of
-from tunecast_cache.manifest import Archive
-from tunecast_cache.reader import inspect
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.bundle.archive import END, Entry
+from tunecast_core.bundle.layers import layer_of
+from tunecast_core.bundle.reader import inspect
+from tunecast_core.errors import TunecastError
+from tunecast_core.records.manifest import Archive
 
 FILES = 64  # in one archive, at the most
 UNPACKED = 2**16

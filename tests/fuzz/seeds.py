@@ -10,19 +10,19 @@ from fuzz.archives import ROOT, fresh
 from fuzz.targets import KEY, NAMESPACE, SIGNER, TRUST
 from support.archives import forged
 from support.objects import manifest, proof
-from tunecast_cache.archive import Entry, encode_index
-from tunecast_cache.job import JobSettings, Progress, RankResult
-from tunecast_cache.records import canonical
-from tunecast_cache.report import InitReport
-from tunecast_cache.seal import seal
-from tunecast_cache.transport import Transport
-from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_core.bundle.archive import Entry, encode_index
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.job import JobSettings, Progress, RankResult
+from tunecast_core.records.report import InitReport
+from tunecast_core.records.seal import seal
+from tunecast_core.store.transport import Transport
+from tunecast_core.trust.settings import StoreSettings, Trust
 from tunecast_operator.resources.quarantine import Case, Failure
 from tunecast_operator.resources.revision import Revision
 from tunecast_operator.resources.trust import trust_config_map
-from tunecast_tuner.heartbeat import Ending
-from tunecast_tuner.interpreter import Interpreter
-from tunecast_tuner.operators.records import Report
+from tunecast_tuner.engine.interpreter import Interpreter
+from tunecast_tuner.flashinfer_ops.records import Report
+from tunecast_tuner.peers.heartbeat import Ending
 from tunecast_tuner.workloads.engine import Offer
 from tunecast_tuner.workloads.exchange import Installed
 

@@ -14,18 +14,18 @@ from typing import Any
 
 from fuzz.archives import archive, layout
 from support.objects import serving_pod
-from tunecast_cache import flashinfer
-from tunecast_cache.command_line import read
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.job import JobSettings, Progress, RankResult
-from tunecast_cache.manifest import Manifest, RankProof
-from tunecast_cache.records import canonical, decode
-from tunecast_cache.report import InitReport
-from tunecast_cache.seal import seal, unseal
-from tunecast_cache.secret_names import names_public, names_secret
-from tunecast_cache.secret_values import SHORTEST, distinct, parts
-from tunecast_cache.signing import Signer, verify
-from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_core.bundle import flashinfer
+from tunecast_core.engine.command_line import read
+from tunecast_core.errors import TunecastError
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.job import JobSettings, Progress, RankResult
+from tunecast_core.records.manifest import Manifest, RankProof
+from tunecast_core.records.report import InitReport
+from tunecast_core.records.seal import seal, unseal
+from tunecast_core.trust.secret_names import names_public, names_secret
+from tunecast_core.trust.secret_values import SHORTEST, distinct, parts
+from tunecast_core.trust.settings import StoreSettings, Trust
+from tunecast_core.trust.signing import Signer, verify
 from tunecast_init.belief import believe
 from tunecast_init.trust import RefusedError
 from tunecast_operator.api.status import MadeWith
@@ -34,16 +34,16 @@ from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.drift import drift
 from tunecast_operator.plan.outcome import results_of
 from tunecast_operator.plan.quarantine import judge
-from tunecast_operator.publisher import check_archives, check_environment
 from tunecast_operator.reconcile.startup_cache import parse_sweep
 from tunecast_operator.resources.quarantine import Failure, quarantine_in
 from tunecast_operator.resources.revision import revision_of
 from tunecast_operator.resources.trust import trust_config_map
-from tunecast_tuner import diagnosis, phases
-from tunecast_tuner.heartbeat import Ending
-from tunecast_tuner.interpreter import Interpreter
-from tunecast_tuner.operators.records import Report
-from tunecast_tuner.redact import INSTEAD, Redactor
+from tunecast_operator.runtime.publisher import check_archives, check_environment
+from tunecast_tuner.engine.interpreter import Interpreter
+from tunecast_tuner.flashinfer_ops.records import Report
+from tunecast_tuner.peers.heartbeat import Ending
+from tunecast_tuner.proof import diagnosis, phases
+from tunecast_tuner.proof.redact import INSTEAD, Redactor
 from tunecast_tuner.workloads.engine import Offer
 from tunecast_tuner.workloads.exchange import Installed
 

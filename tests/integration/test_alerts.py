@@ -16,9 +16,9 @@ from harness.deploy import ROOT
 from harness.kubectl import Kubectl, Object
 from support.chart import render
 from support.promtool import promtool
-from tunecast_cache.report import InitReport
+from tunecast_core.records.report import InitReport
 from tunecast_operator.conditions import Condition, Transition
-from tunecast_operator.metrics import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Metrics
+from tunecast_operator.runtime.metrics import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Metrics
 
 PLAYED = ROOT / "tests" / "data" / "alerts.yaml"
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -11,10 +11,10 @@ import yaml
 
 from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, EVERYTHING, PEM, render
-from tunecast_cache.records import decode
-from tunecast_operator.installation import from_environment
+from tunecast_core.records.codec import decode
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
 from tunecast_operator.resources.init_container import ContainerSettings
+from tunecast_operator.runtime.installation import from_environment
 
 
 def operator_pod(objects: dict[tuple[str, str], Object]) -> Object:

@@ -13,7 +13,7 @@ from harness import deploy
 from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, EVERYTHING
 from support.objects import engine_in, key_in, snapshot_of, spec_of
-from tunecast_cache.records import from_json
+from tunecast_core.records.codec import from_json
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
 from tunecast_operator.resources.init_container import ContainerSettings

@@ -14,13 +14,13 @@ import pytest
 
 from support.credentials import TemporaryCredentials, temporary_credentials
 from support.s3 import S3
-from tunecast_cache import job
-from tunecast_cache.errors import UrlExpiredError
-from tunecast_cache.presigned import end_of, life_of, put
-from tunecast_cache.records import canonical
-from tunecast_cache.store import Store
-from tunecast_tuner import settings as rank_settings
-from tunecast_tuner.upload import upload
+from tunecast_core.errors import UrlExpiredError
+from tunecast_core.records import job
+from tunecast_core.records.codec import canonical
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.presigned import end_of, life_of, put
+from tunecast_tuner.rank import settings as rank_settings
+from tunecast_tuner.rank.upload import upload
 
 pytestmark = pytest.mark.integration
 NAME = "progress.json"

@@ -20,8 +20,8 @@ from support.archives import bombs, entry, forged
 from support.published import KEY, NAMESPACE, bucket
 from support.replica import FILES, ROOT, Ended, Pod, cold
 from support.s3 import S3
-from tunecast_cache.signing import Signer, generate
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.trust.settings import StoreSettings
+from tunecast_core.trust.signing import Signer, generate
 
 pytestmark = pytest.mark.integration
 
@@ -226,7 +226,7 @@ def test_archives_that_swell_serve_cold_in_little_memory(pod: Pod) -> None:
 def test_too_little_memory_serves_cold_and_says_so(pod: Pod) -> None:
     (pod.folder / "botocore").mkdir()
     (pod.folder / "botocore/__init__.py").write_text("bytearray(2**40)")
-    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"})
+    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/core:{ROOT}/initcontainer"})
     cold(ended, "OutOfMemory")
     assert "initContainer.resources" in ended.report.message
 
@@ -279,7 +279,7 @@ def test_a_name_server_that_stalls_ends_at_the_deadline(pod: Pod) -> None:
     (pod.folder / "sitecustomize.py").write_text(
         "import socket, threading\nsocket.getaddrinfo = lambda *a, **k: threading.Event().wait()\n"
     )
-    path = f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"
+    path = f"{pod.folder}:{ROOT}/core:{ROOT}/initcontainer"
     settings = StoreSettings("bundles", endpoint="http://s3.example.com")
     ended = pod.run({"PYTHONPATH": path}, store=settings, deadline_seconds=3.0)
     cold(ended, "DeadlineExceeded")
@@ -289,7 +289,7 @@ def test_a_name_server_that_stalls_ends_at_the_deadline(pod: Pod) -> None:
 def test_a_bug_serves_cold_too(pod: Pod) -> None:
     (pod.folder / "botocore").mkdir()
     (pod.folder / "botocore/__init__.py").write_text("1 / 0")
-    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/cache:{ROOT}/initcontainer"})
+    ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/core:{ROOT}/initcontainer"})
     cold(ended, "InternalError")
     assert "ZeroDivisionError" in ended.report.message
     assert "Traceback" in ended.out
@@ -330,7 +330,7 @@ def test_tools_are_copied_for_any_user(tmp_path: Path) -> None:
     (tmp_path / "source/pkg/a.py").write_text("1")
     (tmp_path / "source/pkg/__pycache__/a.cpython-311.pyc").write_text("1")
     environment = {
-        "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+        "PYTHONPATH": f"{ROOT}/core:{ROOT}/initcontainer",
         "TUNECAST_TOOLS_SOURCE": str(tmp_path / "source"),
     }
     command = [sys.executable, "-m", "tunecast_init", "tools", str(tmp_path / "tools")]

@@ -14,9 +14,9 @@ from harness.kubectl import CommandError, Kubectl
 from support.docs import tables
 from support.driver import Driver
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, POD, STARTUP_CACHE, Object
 from tunecast_operator.conditions import find
 from tunecast_operator.matching import matches
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, POD, STARTUP_CACHE, Object
 
 pytestmark = pytest.mark.integration
 PODS = Path(__file__).resolve().parents[1] / "data" / "pods"

@@ -13,8 +13,8 @@ import pytest
 
 from ranks.attempt import ROOT, Rank, Staged, attempt, make_modules, site_packages, staging
 from support.arbitrary_user import UID, arbitrary_user
-from tunecast_cache import job
-from tunecast_cache.savings import effective, least
+from tunecast_core.bundle.savings import effective, least
+from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
 

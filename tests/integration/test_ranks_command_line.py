@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ranks.attempt import engine_directory
-from tunecast_cache.command_line import read
-from tunecast_cache.engine_flags import ALIASES, NAMES, SWITCHES
-from tunecast_cache.errors import CommandLineError
+from tunecast_core.engine.command_line import read
+from tunecast_core.engine.flags import ALIASES, NAMES, SWITCHES
+from tunecast_core.errors import CommandLineError
 
 pytestmark = pytest.mark.integration
 SCRIPT = Path(__file__).parents[1] / "ranks" / "vllm_parser.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ranks.attempt import Rank, Staged, attempt, staging, until
-from tunecast_cache import job
+from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
 PROMPT_SECONDS = 15.0  # within which the others must have ended

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ranks.attempt import engine_directory
-from tunecast_cache.engine_flags import NAMES, SWITCHES
+from tunecast_core.engine.flags import NAMES, SWITCHES
 from tunecast_operator.engine import HASHED_VARIABLES
 from tunecast_operator.key_inputs import COSMETIC_FLAGS, COSMETIC_VARIABLES, PER_POD_VARIABLES
 

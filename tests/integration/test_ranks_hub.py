@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from ranks.attempt import interpreter, site_packages
-from tunecast_cache import job
+from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 ASK = """
 import time
 time.sleep = lambda _seconds: None  # the library tries five times, and would wait for 23 seconds in all
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators import config
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.flashinfer_ops import config
 try:
     print(config.load("some/model", "main"))
 except AttemptError as failure:
@@ -99,7 +99,7 @@ def test_a_file_that_few_models_have(tmp_path: Path, status: int, code: str, wor
 
 
 def asked(home: Path, variables: dict[str, str]) -> str:
-    path = f"{ROOT}/tuner:{ROOT}/cache:{site_packages()}"
+    path = f"{ROOT}/tuner:{ROOT}/core:{site_packages()}"
     environment = {"HF_HOME": str(home), "PYTHONPATH": path, **variables}
     done = subprocess.run([interpreter(), "-c", ASK], env=environment, check=True, stdout=subprocess.PIPE, timeout=60)
     return done.stdout.decode()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ranks.attempt import Staged, attempt, staging
-from tunecast_cache import job
-from tunecast_cache.manifest import Proof
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Proof
 
 pytestmark = pytest.mark.integration
 

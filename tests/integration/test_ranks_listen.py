@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from ranks.attempt import Staged, attempt, staging
-from tunecast_cache import job
+from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
 

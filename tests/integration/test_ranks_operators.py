@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ranks.attempt import Rank, Staged, attempt, interpreter, site_packages, staging, until
-from tunecast_cache import job
-from tunecast_cache.manifest import Proof
-from tunecast_cache.savings import effective
+from tunecast_core.bundle.savings import effective
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Proof
 
 pytestmark = pytest.mark.integration
 STANDINS = Path(__file__).parents[1] / "ranks" / "standins"

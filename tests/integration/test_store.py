@@ -20,8 +20,7 @@ from support.faulty_s3 import Fault, faulty
 from support.plain_s3 import PlainS3
 from support.plain_s3 import serving as plain_s3
 from support.s3 import S3
-from tunecast_cache.breaker import Breaker
-from tunecast_cache.errors import (
+from tunecast_core.errors import (
     AccessDeniedError,
     DigestMismatchError,
     MalformedError,
@@ -29,10 +28,11 @@ from tunecast_cache.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from tunecast_cache.manifest import Archive
-from tunecast_cache.retry import Retries
-from tunecast_cache.store import RANGE, Store
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.records.manifest import Archive
+from tunecast_core.store.breaker import Breaker
+from tunecast_core.store.bucket import RANGE, Store
+from tunecast_core.store.retry import Retries
+from tunecast_core.trust.settings import StoreSettings
 
 pytestmark = pytest.mark.integration
 IMPATIENT = Retries(tries=3, first=0.01, most=0.01)

@@ -16,14 +16,14 @@ from support.proxy import ConnectProxy, proxying
 from support.published import bucket
 from support.replica import FILES, Pod, cold
 from support.s3 import S3, serving
-from tunecast_cache import job
-from tunecast_cache.errors import StoreError, StoreUnavailableError
-from tunecast_cache.retry import Retries
-from tunecast_cache.store import Store
-from tunecast_cache.transport import Transport
-from tunecast_cache.trust import StoreSettings
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.upload import upload
+from tunecast_core.errors import StoreError, StoreUnavailableError
+from tunecast_core.records import job
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.retry import Retries
+from tunecast_core.store.transport import Transport
+from tunecast_core.trust.settings import StoreSettings
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.upload import upload
 
 pytestmark = pytest.mark.integration
 HOST = "store.internal"  # no name server knows it

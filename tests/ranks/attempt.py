@@ -17,10 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tunecast_cache import job
-from tunecast_cache.layers import LAYERS
-from tunecast_cache.records import canonical, decode
-from tunecast_cache.seal import unseal
+from tunecast_core.bundle.layers import LAYERS
+from tunecast_core.records import job
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.seal import unseal
 
 ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).with_name("standin.py")
@@ -223,7 +223,7 @@ def tools(directory: Path) -> Path:
     if not target.exists():
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "tuner", target, ignore=ignore)
-        shutil.copytree(ROOT / "cache" / "tunecast_cache", target / "tunecast_cache", ignore=ignore)
+        shutil.copytree(ROOT / "core" / "tunecast_core", target / "tunecast_core", ignore=ignore)
     return target
 
 

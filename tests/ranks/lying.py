@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunecast_tuner import ranks
-from tunecast_tuner.main import main
+from tunecast_tuner.peers import ranks
+from tunecast_tuner.rank.main import main
 
 
 class Corrupted(ranks.Group):

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunecast_cache.archive import END, INDEX, Entry, deflate, encode_index
-from tunecast_cache.manifest import Archive
+from tunecast_core.bundle.archive import END, INDEX, Entry, deflate, encode_index
+from tunecast_core.records.manifest import Archive
 
 
 def entry(path: str, data: bytes = b"data", mtime_ns: int = 0, *, executable: bool = False) -> Entry:

@@ -6,7 +6,7 @@ from typing import Any
 
 from support.driver import Driver
 from support.objects import inference_deployment
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT
 
 
 def create(driver: Driver, name: str = "qwen3", **spec: Any) -> None:

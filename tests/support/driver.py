@@ -13,18 +13,26 @@ from typing import Any
 from kubernetes.client import ApiClient
 
 from support.kubelet import Kubelet
-from tunecast_cache import signing
-from tunecast_cache.hashing import Inspect, exhaust
-from tunecast_cache.manifest import Archive
-from tunecast_cache.store import Store
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.bundle.hashing import Inspect, exhaust
+from tunecast_core.records.manifest import Archive
+from tunecast_core.store.bucket import Store
+from tunecast_core.trust import signing
+from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, ConflictError, Kind, Object, connect
-from tunecast_operator.installation import Installation
-from tunecast_operator.metrics import Metrics
-from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
+from tunecast_operator.runtime.cluster import (
+    INFERENCE_DEPLOYMENT,
+    STARTUP_CACHE,
+    Cluster,
+    ConflictError,
+    Kind,
+    Object,
+    connect,
+)
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.publisher import Publisher
 
 DEADLINE_SECONDS = 60.0
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from support.archives import entry, packed, plain
 from support.objects import proof
-from tunecast_cache.archive import END
-from tunecast_cache.job import JobSettings, RankResult, archive_object, result_object
-from tunecast_cache.manifest import Archive, Proof, Provenance
-from tunecast_cache.records import canonical, decode
-from tunecast_cache.seal import seal
-from tunecast_operator.cluster import JOB, NODE, POD, SECRET, Cluster
+from tunecast_core.bundle.archive import END
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.job import JobSettings, RankResult, archive_object, result_object
+from tunecast_core.records.manifest import Archive, Proof, Provenance
+from tunecast_core.records.seal import seal
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL
 from tunecast_operator.plan.outcome import rank_of
 from tunecast_operator.pods import engine_name
 from tunecast_operator.resources.rank import SETTINGS_VOLUME
+from tunecast_operator.runtime.cluster import JOB, NODE, POD, SECRET, Cluster
 
 FILE = entry("vllm/torch_compile_cache/model", b"compiled")
 BYTES = packed([FILE], plain(FILE, b"compiled") + END)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from tunecast_cache.manifest import Archive, LayerProof, Manifest, Proof, Provenance, RankProof, Start
-from tunecast_cache.records import canonical
-from tunecast_cache.report import InitReport
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.manifest import Archive, LayerProof, Manifest, Proof, Provenance, RankProof, Start
+from tunecast_core.records.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine, engine_of
 from tunecast_operator.identity import CONTAINER_ANNOTATION, key_of

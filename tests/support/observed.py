@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from support.objects import ENGINE, NOW, inference_deployment, key_in, proof, snapshot_of
-from tunecast_cache.errors import StoreUnavailableError
-from tunecast_cache.job import RankResult
+from tunecast_core.errors import StoreUnavailableError
+from tunecast_core.records.job import RankResult
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.api.status import StartupCacheStatus, status_object

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.deploy import ROOT
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.trust.settings import StoreSettings
 
 # As its own main does, but for the one port that has no setting.
 PROGRAM = """
 import os
 from tunecast_operator.__main__ import log_at, run, store
-from tunecast_operator.cluster import connect
-from tunecast_operator.installation import from_environment
+from tunecast_operator.runtime.cluster import connect
+from tunecast_operator.runtime.installation import from_environment
 
 installation = from_environment(os.environ)
 log_at("INFO")
@@ -35,7 +35,7 @@ def environment(
     return {
         **credentials,
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("operator", "cache")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("operator", "core")),
         "KUBECONFIG": kubeconfig,
         "TUNECAST_NAMESPACE": namespace,
         "TUNECAST_WATCH_NAMESPACES": namespace,

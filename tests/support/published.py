@@ -10,12 +10,13 @@ from typing import Any
 
 from support.objects import manifest
 from support.s3 import S3
-from tunecast_cache import bundle, layout
-from tunecast_cache.manifest import Archive
-from tunecast_cache.records import canonical
-from tunecast_cache.s3 import connect
-from tunecast_cache.signing import Signer, generate
-from tunecast_cache.trust import FILE, Trust
+from tunecast_core.bundle import layout
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.manifest import Archive
+from tunecast_core.store.s3 import connect
+from tunecast_core.trust.settings import FILE, Trust
+from tunecast_core.trust.signing import Signer, generate
 
 KEY, NAMESPACE = "k" * 52, "models"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from support.published import KEY, NAMESPACE, Bucket
-from tunecast_cache import report
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_core.records import report
+from tunecast_core.records.codec import decode
+from tunecast_core.records.report import InitReport
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -52,7 +52,7 @@ class Pod:
         (self.folder / "log").chmod(0o666)
         variables = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT}/cache:{ROOT}/initcontainer",
+            "PYTHONPATH": f"{ROOT}/core:{ROOT}/initcontainer",
             **self.bucket.s3.environment,
             "TUNECAST_KEY": KEY,
             "TUNECAST_NAMESPACE": NAMESPACE,

@@ -25,16 +25,19 @@ from kubernetes.client import ApiClient
 from support.driver import CountedCluster, CountedStore, Driver, Killed, Writes
 from support.faulty_s3 import Fault, FaultyS3, healthy
 from support.objects import inference_deployment, pod_template
-from tunecast_cache import bundle, layout
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.manifest import Manifest
-from tunecast_cache.records import decode
-from tunecast_cache.s3 import connect as connect_s3
-from tunecast_cache.signing import Signer, verify
-from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_core.bundle import layout
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.errors import TunecastError
+from tunecast_core.records.codec import decode
+from tunecast_core.records.manifest import Manifest
+from tunecast_core.store.s3 import connect as connect_s3
+from tunecast_core.trust.settings import StoreSettings, Trust
+from tunecast_core.trust.signing import Signer, verify
 from tunecast_init.fetch import Phases, fetch
 from tunecast_init.settings import Settings
-from tunecast_operator.cluster import (
+from tunecast_operator.identity import CACHE_LABEL, MANAGED_BY
+from tunecast_operator.plan.outcome import finished
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
@@ -46,8 +49,6 @@ from tunecast_operator.cluster import (
     Kind,
     Object,
 )
-from tunecast_operator.identity import CACHE_LABEL, MANAGED_BY
-from tunecast_operator.plan.outcome import finished
 
 STEPS = 14  # in trouble
 CONVERGE_SECONDS = 90.0

@@ -17,9 +17,9 @@ from pathlib import Path
 from support.authority import Authority
 from testcluster.builds import programs
 from testcluster.cache import Cache
-from tunecast_cache.s3 import connect
-from tunecast_cache.transport import DIRECT, Transport
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.store.s3 import connect
+from tunecast_core.store.transport import DIRECT, Transport
+from tunecast_core.trust.settings import StoreSettings
 
 READY_SECONDS = 20.0
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunecast_cache.layers import LAYERS
+from tunecast_core.bundle.layers import LAYERS
 from tunecast_operator.api.engine import EngineSettings
 from tunecast_operator.api.kubernetes_types import list_of, of
 from tunecast_operator.api.model import (

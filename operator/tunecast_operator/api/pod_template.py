@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunecast_cache.command_line import WELL_KNOWN_IMAGE
-from tunecast_cache.key import MOUNT_PATH
+from tunecast_core.engine.command_line import WELL_KNOWN_IMAGE
+from tunecast_core.key import MOUNT_PATH
 from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import Object, rules
 

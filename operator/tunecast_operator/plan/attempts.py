@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.job import JOIN_TIMED_OUT, RankResult
-from tunecast_cache.savings import effective
+from tunecast_core.bundle.savings import effective
+from tunecast_core.errors import TunecastError
+from tunecast_core.records.job import JOIN_TIMED_OUT, RankResult
 from tunecast_operator import conditions as c
 from tunecast_operator import pods, times
 from tunecast_operator.api.status import ProgressStatus, StartupCacheStatus

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tunecast_cache import report
+from tunecast_core.records import report
 from tunecast_operator import pods, times
 from tunecast_operator.pods import Container, Pod, Termination
 from tunecast_operator.resources.quarantine import Failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunecast_cache.job import JOIN_TIMED_OUT
+from tunecast_core.records.job import JOIN_TIMED_OUT
 from tunecast_operator import pods, times
 from tunecast_operator.plan.blocked import Blocked
 from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from tunecast_cache.report import InitReport
+from tunecast_core.records.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec

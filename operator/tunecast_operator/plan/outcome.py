@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunecast_cache import job as reasons
-from tunecast_cache.errors import MalformedError
-from tunecast_cache.job import RankResult
-from tunecast_cache.records import decode
+from tunecast_core.errors import MalformedError
+from tunecast_core.records import job as reasons
+from tunecast_core.records.codec import decode
+from tunecast_core.records.job import RankResult
 from tunecast_operator.pods import (
     Pod,
     condition,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tunecast_cache.manifest import Manifest, Proof
-from tunecast_cache.records import to_json
-from tunecast_cache.savings import Saved, least
+from tunecast_core.bundle.savings import Saved, least
+from tunecast_core.records.codec import to_json
+from tunecast_core.records.manifest import Manifest, Proof
 from tunecast_operator.api.proof_status import ProofStatus
 from tunecast_operator.api.status import LayerNoteStatus, MadeWith, StartupCacheStatus
 

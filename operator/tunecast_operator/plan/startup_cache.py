@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tunecast_cache.errors import TunecastError
+from tunecast_core.errors import TunecastError
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.status import StartupCacheStatus

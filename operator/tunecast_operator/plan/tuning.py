@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tunecast_cache.errors import TunecastError
-from tunecast_cache.job import Progress, RankResult
-from tunecast_cache.manifest import Manifest
+from tunecast_core.errors import TunecastError
+from tunecast_core.records.job import Progress, RankResult
+from tunecast_core.records.manifest import Manifest
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.conditions import Condition

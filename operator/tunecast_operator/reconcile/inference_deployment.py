@@ -9,13 +9,29 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tunecast_cache.key import KEY_VERSION
-from tunecast_cache.trust import CONFIG_MAP as TRUST
-from tunecast_cache.trust import Trust
+from tunecast_core.key import KEY_VERSION
+from tunecast_core.trust.settings import CONFIG_MAP as TRUST
+from tunecast_core.trust.settings import Trust
 from tunecast_operator import conditions as c
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
-from tunecast_operator.cluster import (
+from tunecast_operator.conditions import Condition
+from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
+from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
+from tunecast_operator.matching import matches
+from tunecast_operator.plan import inference_deployment as plans
+from tunecast_operator.plan.crashes import Crash, crashes
+from tunecast_operator.pods import init_report, init_runs, node
+from tunecast_operator.pods import key as pod_key
+from tunecast_operator.reconcile.hiccups import Hiccups
+from tunecast_operator.reconcile.nodes import Nodes
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
+from tunecast_operator.reconcile.settled import Settled
+from tunecast_operator.reconcile.status import StatusWriter
+from tunecast_operator.resources.deployment import strategy_patch
+from tunecast_operator.resources.quarantine import quarantine_in
+from tunecast_operator.resources.trust import trust_config_map
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
@@ -28,26 +44,10 @@ from tunecast_operator.cluster import (
     Kind,
     RejectedError,
 )  # fmt: skip
-from tunecast_operator.conditions import Condition
-from tunecast_operator.controller import GONE
-from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
-from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
-from tunecast_operator.installation import Installation
-from tunecast_operator.matching import matches
-from tunecast_operator.metrics import Metrics
-from tunecast_operator.plan import inference_deployment as plans
-from tunecast_operator.plan.crashes import Crash, crashes
-from tunecast_operator.pods import init_report, init_runs, node
-from tunecast_operator.pods import key as pod_key
-from tunecast_operator.publisher import Publisher
-from tunecast_operator.reconcile.hiccups import Hiccups
-from tunecast_operator.reconcile.nodes import Nodes
-from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
-from tunecast_operator.reconcile.settled import Settled
-from tunecast_operator.reconcile.status import StatusWriter
-from tunecast_operator.resources.deployment import strategy_patch
-from tunecast_operator.resources.quarantine import quarantine_in
-from tunecast_operator.resources.trust import trust_config_map
+from tunecast_operator.runtime.controller import GONE
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.publisher import Publisher
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 15.0

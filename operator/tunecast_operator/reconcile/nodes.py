@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tunecast_operator.cluster import NODE, Cluster, RejectedError
+from tunecast_operator.runtime.cluster import NODE, Cluster, RejectedError
 
 KEPT_SECONDS = 600.0
 PREFIX = "nvidia.com/"

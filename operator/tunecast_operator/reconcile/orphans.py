@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from tunecast_operator.cluster import STARTUP_CACHE, Cluster
-from tunecast_operator.controller import GONE
-from tunecast_operator.publisher import Publisher
+from tunecast_operator.runtime.cluster import STARTUP_CACHE, Cluster
+from tunecast_operator.runtime.controller import GONE
+from tunecast_operator.runtime.publisher import Publisher
 
 SWEEP_PERIOD = timedelta(hours=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunecast_operator.cluster import ClusterError, ConflictError, Kind
+from tunecast_operator.runtime.cluster import ClusterError, ConflictError, Kind
 
 
 class NameTakenError(ClusterError):

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from tunecast_cache.records import canonical
-from tunecast_operator.cluster import Kind
+from tunecast_core.records.codec import canonical
+from tunecast_operator.runtime.cluster import Kind
 
 
 class Settled:

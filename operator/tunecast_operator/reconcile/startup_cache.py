@@ -9,14 +9,30 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tunecast_cache.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
-from tunecast_cache.records import canonical
-from tunecast_cache.trust import CONFIG_MAP as TRUST
+from tunecast_core.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
+from tunecast_core.records.codec import canonical
+from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec, startup_cache
 from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status, status_object
-from tunecast_operator.cluster import (
+from tunecast_operator.conditions import Condition
+from tunecast_operator.engine import engine_of
+from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
+from tunecast_operator.plan import startup_cache as plans
+from tunecast_operator.plan import tuning
+from tunecast_operator.plan.blocked import refusal
+from tunecast_operator.plan.ends import GIVEN_UP
+from tunecast_operator.plan.outcome import attempt_ended, of_job
+from tunecast_operator.plan.rivals import rival
+from tunecast_operator.reconcile.hiccups import Hiccups
+from tunecast_operator.reconcile.orphans import Orphans
+from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
+from tunecast_operator.reconcile.status import StatusWriter
+from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
+from tunecast_operator.resources.quarantine import quarantine_in
+from tunecast_operator.resources.service import ranks_service
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     INFERENCE_DEPLOYMENT,
     JOB,
@@ -28,25 +44,9 @@ from tunecast_operator.cluster import (
     ClusterError,
     ConflictError,
 )  # fmt: skip
-from tunecast_operator.conditions import Condition
-from tunecast_operator.engine import engine_of
-from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
-from tunecast_operator.installation import Installation
-from tunecast_operator.metrics import Metrics
-from tunecast_operator.plan import startup_cache as plans
-from tunecast_operator.plan import tuning
-from tunecast_operator.plan.blocked import refusal
-from tunecast_operator.plan.ends import GIVEN_UP
-from tunecast_operator.plan.outcome import attempt_ended, of_job
-from tunecast_operator.plan.rivals import rival
-from tunecast_operator.publisher import Publisher, renewal_seconds
-from tunecast_operator.reconcile.hiccups import Hiccups
-from tunecast_operator.reconcile.orphans import Orphans
-from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
-from tunecast_operator.reconcile.status import StatusWriter
-from tunecast_operator.resources.job import attempt_id, attempt_name, job, settings_name, settings_secret
-from tunecast_operator.resources.quarantine import quarantine_in
-from tunecast_operator.resources.service import ranks_service
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.publisher import Publisher, renewal_seconds
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_operator import times
-from tunecast_operator.cluster import EVENT, Cluster, Kind
 from tunecast_operator.conditions import Condition, merge
-from tunecast_operator.events import event
-from tunecast_operator.metrics import Key, Metrics
+from tunecast_operator.runtime.cluster import EVENT, Cluster, Kind
+from tunecast_operator.runtime.events import event
+from tunecast_operator.runtime.metrics import Key, Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, Cluster
-from tunecast_operator.controller import GONE
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, Cluster
+from tunecast_operator.runtime.controller import GONE
 
 
 class TrustReconciler:

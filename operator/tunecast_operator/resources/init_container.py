@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunecast_cache.mesh import MESHES
+from tunecast_core.store.mesh import MESHES
 
 OWN_UID = 65532  # of the image's user
 VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds: a user's volumes can't have it

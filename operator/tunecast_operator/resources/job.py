@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from tunecast_cache.job import SETTINGS_FILE, JobSettings
-from tunecast_cache.records import canonical
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.job import SETTINGS_FILE, JobSettings
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, CONTAINER_ANNOTATION, KEY_LABEL, MANAGED_BY

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunecast_cache import layers
-from tunecast_cache.key import MOUNT_PATH
+from tunecast_core.bundle import layers
+from tunecast_core.key import MOUNT_PATH
 from tunecast_operator.engine import Engine
 
 CACHE_VOLUME = "tunecast-cache"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunecast_cache.errors import MalformedError
-from tunecast_cache.records import decode
-from tunecast_cache.trust import CONFIG_MAP, FILE, Trust
+from tunecast_core.errors import MalformedError
+from tunecast_core.records.codec import decode
+from tunecast_core.trust.settings import CONFIG_MAP, FILE, Trust
 
 CASES = "quarantine.json"  # beside the file that init containers read: they need the digests alone
 

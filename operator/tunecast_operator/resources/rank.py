@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunecast_cache.job import SETTINGS_DIRECTORY, TEMPORARY_DIRECTORY
+from tunecast_core.records.job import SETTINGS_DIRECTORY, TEMPORARY_DIRECTORY
 from tunecast_operator.api.inference_deployment import RankTemplate
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine

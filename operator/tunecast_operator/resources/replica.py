@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunecast_cache import layers
-from tunecast_cache.key import MOUNT_PATH
-from tunecast_cache.trust import CONFIG_MAP
+from tunecast_core.bundle import layers
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.trust.settings import CONFIG_MAP
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import CONTAINER_ANNOTATION, DEPLOYMENT_LABEL, KEY_LABEL

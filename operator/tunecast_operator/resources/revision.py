@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunecast_cache.errors import MalformedError
-from tunecast_cache.records import canonical, decode
+from tunecast_core.errors import MalformedError
+from tunecast_core.records.codec import canonical, decode
 from tunecast_operator.identity import REVISION_ANNOTATION
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunecast_cache.records import canonical
-from tunecast_cache.trust import CONFIG_MAP, FILE, Trust
+from tunecast_core.records.codec import canonical
+from tunecast_core.trust.settings import CONFIG_MAP, FILE, Trust
 from tunecast_operator.identity import MANAGED_BY
 from tunecast_operator.resources.quarantine import CASES, Case
 

@@ -11,7 +11,7 @@ from harness.kubectl import CommandError, Kubectl, Object, condition
 from support.driver import Driver
 from support.objects import inference_deployment
 from support.s3 import S3
-from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, ClusterError
+from tunecast_operator.runtime.cluster import EVENT, INFERENCE_DEPLOYMENT, ClusterError
 
 pytestmark = pytest.mark.integration
 NAMESPACE = "full-range"

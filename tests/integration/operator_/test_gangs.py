@@ -13,8 +13,8 @@ from support.kubelet import bind
 from support.objects import inference_deployment
 from support.s3 import S3
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, POD
 from tunecast_operator.plan.outcome import finished, rank_of
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, JOB, POD
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()

@@ -13,10 +13,11 @@ from harness.kubectl import CommandError, Kubectl
 from support.driver import Driver
 from support.objects import ENGINE, inference_deployment, key_in, pod_template, proof, snapshot_of
 from support.s3 import S3
-from tunecast_cache.manifest import Start
-from tunecast_cache.records import decode
-from tunecast_cache.trust import Trust
-from tunecast_operator.cluster import (
+from tunecast_core.records.codec import decode
+from tunecast_core.records.manifest import Start
+from tunecast_core.trust.settings import Trust
+from tunecast_operator.conditions import find
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
@@ -28,8 +29,7 @@ from tunecast_operator.cluster import (
     Kind,
     Object,
 )
-from tunecast_operator.conditions import find
-from tunecast_operator.publisher import RESULT_LIMIT
+from tunecast_operator.runtime.publisher import RESULT_LIMIT
 from tunecast_operator.snapshot import cache_name
 
 pytestmark = pytest.mark.integration

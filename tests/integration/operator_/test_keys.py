@@ -11,8 +11,8 @@ from harness.kubectl import Kubectl
 from support.driver import Driver
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB
 from tunecast_operator.identity import KEY_LABEL
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB
 
 pytestmark = pytest.mark.integration
 Spec = dict[str, Any]

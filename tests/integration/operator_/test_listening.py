@@ -11,7 +11,7 @@ from harness.kubectl import Kubectl
 from support.driver import Driver
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, SERVICE, STARTUP_CACHE
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, SERVICE, STARTUP_CACHE
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()

@@ -13,7 +13,7 @@ from harness.kubectl import Kubectl, Object
 from support.driver import Driver
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()

@@ -12,14 +12,14 @@ from support.deployments import change, create, warm
 from support.driver import Driver, Writes
 from support.objects import serving_pod
 from support.s3 import S3
-from tunecast_operator.cluster import (
+from tunecast_operator.resources.quarantine import Quarantine, quarantine_in
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
     POD,
     STARTUP_CACHE,
 )
-from tunecast_operator.resources.quarantine import Quarantine, quarantine_in
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()

@@ -11,8 +11,8 @@ from support.driver import Driver, Writes
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
 from tunecast_operator import conditions as c
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT
 from tunecast_operator.resources.init_container import ContainerSettings
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT
 
 pytestmark = pytest.mark.integration
 NAMESPACE = "quota"

@@ -16,11 +16,11 @@ from support.driver import Driver, Killed, Writes
 from support.kubelet import as_text
 from support.objects import proof
 from support.s3 import S3
-from tunecast_cache import signing
-from tunecast_cache.layout import staging_prefix
-from tunecast_cache.records import decode
-from tunecast_cache.trust import Trust
-from tunecast_operator.cluster import (
+from tunecast_core.bundle.layout import staging_prefix
+from tunecast_core.records.codec import decode
+from tunecast_core.trust import signing
+from tunecast_core.trust.settings import Trust
+from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,

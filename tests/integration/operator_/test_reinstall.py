@@ -14,13 +14,13 @@ from harness.kubectl import Kubectl
 from support.driver import Driver, Writes
 from support.objects import inference_deployment
 from support.s3 import S3
-from tunecast_cache import bundle
-from tunecast_cache.records import decode
-from tunecast_cache.trust import Trust
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.records.codec import decode
+from tunecast_core.trust.settings import Trust
 from tunecast_init.fetch import Phases, fetch
 from tunecast_init.settings import Settings
-from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, SECRET
-from tunecast_operator.signing_key import load_keys
+from tunecast_operator.runtime.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, JOB, SECRET
+from tunecast_operator.runtime.signing_key import load_keys
 
 pytestmark = pytest.mark.integration
 RELEASE, MODELS, KEY = "tunecast-again", "served-again", "tunecast-signing-key"

@@ -16,9 +16,9 @@ from support.driver import CountedCluster, CountedStore, Driver
 from support.kubelet import bind
 from support.objects import inference_deployment, pod_template, serving_pod
 from support.s3 import S3
-from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, POD, STARTUP_CACHE, Kind
+from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator.plan.ends import FORGET_AFTER
+from tunecast_operator.runtime.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, POD, STARTUP_CACHE, Kind
 
 pytestmark = pytest.mark.integration
 Right = tuple[str, str]  # verb, resource

@@ -13,7 +13,7 @@ from support.deployments import change, create, replicas, warm
 from support.driver import Driver, Writes
 from support.objects import pod_template
 from support.s3 import S3
-from tunecast_operator.cluster import (
+from tunecast_operator.runtime.cluster import (
     DEPLOYMENT,
     JOB,
 )

@@ -28,10 +28,10 @@ from support.driver import Driver
 from support.kubelet import Kubelet
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_cache.job import SETTINGS_FILE, JobSettings
-from tunecast_cache.records import canonical
-from tunecast_cache.s3 import connect
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, SECRET, Cluster
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.job import SETTINGS_FILE, JobSettings
+from tunecast_core.store.s3 import connect
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, SECRET, Cluster
 
 pytestmark = pytest.mark.integration
 CANARY, MOUNTED_CANARY = "sk-canary-0123456789", "hf-canary-0123456789"

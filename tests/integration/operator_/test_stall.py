@@ -14,8 +14,8 @@ from support.faulty_s3 import Fault, FaultyS3, faulty
 from support.objects import inference_deployment, pod_template
 from support.operator_process import environment, operator
 from support.s3 import S3
-from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, Cluster, connect
+from tunecast_core.trust.settings import StoreSettings
+from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, Cluster, connect
 
 pytestmark = pytest.mark.integration
 NAMESPACE = "stalled"

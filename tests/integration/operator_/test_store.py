@@ -18,13 +18,13 @@ from support.driver import Driver
 from support.faulty_s3 import Fault, FaultyS3, faulty, healthy
 from support.objects import inference_deployment
 from support.s3 import S3
-from tunecast_cache.job import PROGRESS, SETTINGS_FILE, JobSettings
-from tunecast_cache.presigned import put
-from tunecast_cache.records import decode
+from tunecast_core.records.codec import decode
+from tunecast_core.records.job import PROGRESS, SETTINGS_FILE, JobSettings
+from tunecast_core.store.presigned import put
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET, STARTUP_CACHE
 from tunecast_operator.identity import CACHE_LABEL
+from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET, STARTUP_CACHE
 
 pytestmark = pytest.mark.integration
 

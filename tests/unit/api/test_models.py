@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from support.objects import NOW, engine_in, inference_deployment, key_in, manifest, snapshot_of, spec_of
-from tunecast_cache.job import Progress
-from tunecast_cache.report import InitReport
+from tunecast_core.records.job import Progress
+from tunecast_core.records.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.model import seconds
 from tunecast_operator.api.startup_cache import StartupCacheSpec

@@ -9,7 +9,7 @@ import pytest
 
 from support.objects import manifest
 from support.observed import KEY, kept, seen
-from tunecast_cache.manifest import LayerNote
+from tunecast_core.records.manifest import LayerNote
 from tunecast_operator.api.startup_cache import startup_cache
 from tunecast_operator.api.status import StartupCacheStatus, read_status, status_object
 from tunecast_operator.plan.startup_cache import decide

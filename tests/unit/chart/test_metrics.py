@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 import yaml
 
 from harness.deploy import ROOT
-from tunecast_operator.metrics import FAMILIES, Metrics
+from tunecast_operator.runtime.metrics import FAMILIES, Metrics
 
 FILES = ROOT / "charts" / "tunecast" / "files"
 DOC = (ROOT / "docs" / "metrics.md").read_text()
 ALERTS = [rule for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text())
 PLAYED = yaml.safe_load((ROOT / "tests" / "data" / "alerts.yaml").read_text())["tests"]
-SOURCES = "".join(path.read_text() for package in ("operator", "cache") for path in (ROOT / package).rglob("*.py"))
+SOURCES = "".join(path.read_text() for package in ("operator", "core") for path in (ROOT / package).rglob("*.py"))
 SUFFIXES = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 

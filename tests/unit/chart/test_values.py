@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tunecast_cache.records import from_json
-from tunecast_operator.installation import InstallationError, from_environment
+from tunecast_core.records.codec import from_json
 from tunecast_operator.resources.init_container import ContainerSettings
+from tunecast_operator.runtime.installation import InstallationError, from_environment
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "tunecast"
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())

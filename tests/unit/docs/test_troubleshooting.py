@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache import job, report
+from tunecast_core.records import job, report
 from tunecast_operator import conditions
 from tunecast_operator.plan import outcome
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "cache/tunecast_cache", "initcontainer/tunecast_init")
+SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "core/tunecast_core", "initcontainer/tunecast_init")
 NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED}
 OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "The operator")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.errors import InstallError
+from tunecast_core.errors import InstallError
 from tunecast_init.place import TRASH, begin, clear, finish
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_cache import report
-from tunecast_cache.records import decode
-from tunecast_cache.report import InitReport
+from tunecast_core.records import report
+from tunecast_core.records.codec import decode
+from tunecast_core.records.report import InitReport
 from tunecast_init.__main__ import encode
 
 

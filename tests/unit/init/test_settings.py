@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.manifest import Archive
+from tunecast_core.records.manifest import Archive
 from tunecast_init.settings import SettingsError, from_environment
 
 MINIMAL = {"TUNECAST_KEY": "k", "TUNECAST_NAMESPACE": "n"}

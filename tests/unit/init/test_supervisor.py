@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.report import InitReport
+from tunecast_core.records.report import InitReport
 from tunecast_init.supervisor import supervise
 
 HIT = InitReport("Hit", "Installed", "done", "key")

@@ -8,7 +8,7 @@ import pytest
 
 from support.objects import inference_deployment, key_in, pod_template, snapshot_of, spec_of
 from support.pods import CACHE, pods
-from tunecast_cache.mesh import MESHES
+from tunecast_core.store.mesh import MESHES
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import template_digest

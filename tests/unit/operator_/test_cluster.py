@@ -3,7 +3,7 @@ import json
 import pytest
 from kubernetes.client import ApiException
 
-from tunecast_operator.cluster import ClusterError, ConflictError, ExistsError, RejectedError, _translated
+from tunecast_operator.runtime.cluster import ClusterError, ConflictError, ExistsError, RejectedError, _translated
 
 
 def answered(status: int, message: str, reason: str = "") -> ClusterError:

@@ -2,7 +2,7 @@ from typing import Any
 
 from support.objects import NOW
 from tunecast_operator.conditions import Condition, find, merge
-from tunecast_operator.events import event
+from tunecast_operator.runtime.events import event
 
 READY = Condition("Ready", "True", "Fine", "all is well")
 

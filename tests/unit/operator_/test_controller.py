@@ -3,11 +3,11 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tunecast_cache.errors import TunecastError
-from tunecast_operator.cluster import ConflictError
-from tunecast_operator.controller import GONE, Controller
-from tunecast_operator.metrics import Metrics
-from tunecast_operator.workqueue import Item, WorkQueue
+from tunecast_core.errors import TunecastError
+from tunecast_operator.runtime.cluster import ConflictError
+from tunecast_operator.runtime.controller import GONE, Controller
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.workqueue import Item, WorkQueue
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ITEM = Item("K", "n", "a")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunecast_operator.handlers import concerned
-from tunecast_operator.workqueue import Item
+from tunecast_operator.runtime.handlers import concerned
+from tunecast_operator.runtime.workqueue import Item
 
 METADATA = {"namespace": "team", "name": "qwen"}
 DEPLOYMENT = {"tunecast.io/inference-deployment": "qwen"}

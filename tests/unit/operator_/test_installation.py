@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.authority import Authority
-from tunecast_cache.transport import Transport
-from tunecast_operator.installation import InstallationError, from_environment
+from tunecast_core.store.transport import Transport
+from tunecast_operator.runtime.installation import InstallationError, from_environment
 
 REQUIRED = {"TUNECAST_BUCKET": "bundles", "TUNECAST_NAMESPACE": "tunecast-system", "TUNECAST_INIT_IMAGE": "init:1"}
 

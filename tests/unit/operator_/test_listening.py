@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tunecast_operator.listening import any_address, health
-from tunecast_operator.metrics import Metrics, serve
+from tunecast_operator.runtime.listening import any_address, health
+from tunecast_operator.runtime.metrics import Metrics, serve
 
 LOOPBACKS = ["127.0.0.1", "[::1]"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from tunecast_cache.report import InitReport
+from tunecast_core.records.report import InitReport
 from tunecast_operator.conditions import Condition, Transition
-from tunecast_operator.metrics import FAMILIES, Metrics, ended
+from tunecast_operator.runtime.metrics import FAMILIES, Metrics, ended
 
 REFERRED = {"referredBy": ["qwen3"]}
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)

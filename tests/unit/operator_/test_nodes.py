@@ -7,8 +7,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from tunecast_operator.cluster import Cluster, RejectedError
 from tunecast_operator.reconcile.nodes import KEPT_SECONDS, Nodes
+from tunecast_operator.runtime.cluster import Cluster, RejectedError
 
 
 class Answers:

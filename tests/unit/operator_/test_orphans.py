@@ -8,11 +8,11 @@ from typing import Any, cast
 import pytest
 
 from support.objects import NOW
-from tunecast_cache.errors import StoreUnavailableError
-from tunecast_operator.cluster import Cluster
-from tunecast_operator.controller import GONE
-from tunecast_operator.publisher import Publisher
+from tunecast_core.errors import StoreUnavailableError
 from tunecast_operator.reconcile.orphans import SWEEP_PERIOD, Orphans
+from tunecast_operator.runtime.cluster import Cluster
+from tunecast_operator.runtime.controller import GONE
+from tunecast_operator.runtime.publisher import Publisher
 
 
 def cache(name: str) -> dict[str, Any]:

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from tunecast_cache import job as reasons
-from tunecast_cache.job import RankResult
-from tunecast_cache.manifest import LayerProof, Proof, RankProof, Start
+from tunecast_core.records import job as reasons
+from tunecast_core.records.job import RankResult
+from tunecast_core.records.manifest import LayerProof, Proof, RankProof, Start
 from tunecast_operator.plan.outcome import classify, finished
 
 COMPLETE = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}

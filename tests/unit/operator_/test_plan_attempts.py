@@ -23,9 +23,9 @@ from support.observed import (
     ready,
     seen,
 )
-from tunecast_cache.errors import DigestMismatchError, StoreUnavailableError, TunecastError
-from tunecast_cache.job import Progress, RankResult
-from tunecast_cache.manifest import Provenance
+from tunecast_core.errors import DigestMismatchError, StoreUnavailableError, TunecastError
+from tunecast_core.records.job import Progress, RankResult
+from tunecast_core.records.manifest import Provenance
 from tunecast_operator import times
 from tunecast_operator.api.status import ProgressStatus
 from tunecast_operator.conditions import OVERDUE

@@ -8,7 +8,7 @@ import pytest
 
 from support.objects import NOW, manifest, proof
 from support.observed import DOWN, KEY, NEVER_BEGAN, REJECTED, RESULT, RUNNING, UNDER_WAY, job, kept, ready, seen
-from tunecast_cache.manifest import Proof
+from tunecast_core.records.manifest import Proof
 from tunecast_operator import times
 from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan.startup_cache import decide, not_done

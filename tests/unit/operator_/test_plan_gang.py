@@ -9,7 +9,7 @@ import pytest
 
 from support.objects import NOW, manifest
 from support.observed import KEY, RESULT, UNDER_WAY, job, last_failure, ready, seen
-from tunecast_cache.job import Progress, RankResult
+from tunecast_core.records.job import Progress, RankResult
 from tunecast_operator import times
 from tunecast_operator.api.status import StartupCacheStatus
 from tunecast_operator.plan.rivals import Rival

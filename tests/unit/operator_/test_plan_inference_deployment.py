@@ -13,7 +13,7 @@ from support.objects import (
     snapshot_of,
     spec_of,
 )
-from tunecast_cache.report import InitReport
+from tunecast_core.records.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.inference_deployment import Observed, Plan, decide

@@ -16,9 +16,9 @@ from support.archives import entry, packed, plain, special
 from support.authority import Authority
 from support.kubelet import ARCHIVE, BYTES, FILE
 from support.objects import NOW, inference_deployment, key_in, manifest, proof, snapshot_of
-from tunecast_cache import layout, signing
-from tunecast_cache.archive import END
-from tunecast_cache.errors import (  # fmt: skip
+from tunecast_core.bundle import layout
+from tunecast_core.bundle.archive import END
+from tunecast_core.errors import (  # fmt: skip
     BundleError,
     DigestMismatchError,
     MalformedError,
@@ -26,17 +26,18 @@ from tunecast_cache.errors import (  # fmt: skip
     StoreError,
     UnsafeArchiveError,
 )
-from tunecast_cache.job import PROGRESS, RankResult, archive_object, result_object
-from tunecast_cache.manifest import Archive, Provenance
-from tunecast_cache.records import canonical
-from tunecast_cache.seal import seal
-from tunecast_cache.store import Store
-from tunecast_cache.transport import Transport
-from tunecast_cache.trust import StoreSettings
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.job import PROGRESS, RankResult, archive_object, result_object
+from tunecast_core.records.manifest import Archive, Provenance
+from tunecast_core.records.seal import seal
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.transport import Transport
+from tunecast_core.trust import signing
+from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator.__main__ import log_at
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.identity import digest
-from tunecast_operator.publisher import RESULT_LIMIT, Publisher
+from tunecast_operator.runtime.publisher import RESULT_LIMIT, Publisher
 from tunecast_operator.secrets import secret_paths
 
 CACHE = {"metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid"}}

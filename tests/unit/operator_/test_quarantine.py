@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunecast_cache.trust import StoreSettings, Trust
+from tunecast_core.trust.settings import StoreSettings, Trust
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.plan.crashes import Crash

@@ -12,19 +12,19 @@ from prometheus_client import generate_latest
 
 from support.docs import tables
 from support.objects import NOW, inference_deployment, snapshot_of
-from tunecast_cache import errors
-from tunecast_cache.report import InitReport
-from tunecast_cache.trust import StoreSettings
+from tunecast_core import errors
+from tunecast_core.records.report import InitReport
+from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.cluster import EVENT, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind, Object
 from tunecast_operator.conditions import Condition
-from tunecast_operator.installation import Installation
-from tunecast_operator.metrics import OTHER, Metrics
-from tunecast_operator.publisher import Publisher
 from tunecast_operator.reconcile import inference_deployment as of_deployments
 from tunecast_operator.reconcile import startup_cache as of_caches
 from tunecast_operator.reconcile.status import StatusWriter
+from tunecast_operator.runtime.cluster import EVENT, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind, Object
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import OTHER, Metrics
+from tunecast_operator.runtime.publisher import Publisher
 
 PAGE = tables("troubleshooting.md")
 QUIET = {c.ROLLING_OUT, c.IDLE}  # nothing to act on: Ready says it, and is told

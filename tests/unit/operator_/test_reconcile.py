@@ -7,8 +7,12 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from support.objects import NOW, inference_deployment, snapshot_of
-from tunecast_cache.trust import StoreSettings
-from tunecast_operator.cluster import (
+from tunecast_core.trust.settings import StoreSettings
+from tunecast_operator.conditions import find
+from tunecast_operator.plan.attempts import RETRY_SECONDS
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
+from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler, SweepError, parse_sweep
+from tunecast_operator.runtime.cluster import (
     DEPLOYMENT,
     INFERENCE_DEPLOYMENT,
     JOB,
@@ -20,13 +24,9 @@ from tunecast_operator.cluster import (
     Kind,
     Object,
 )
-from tunecast_operator.conditions import find
-from tunecast_operator.installation import Installation
-from tunecast_operator.metrics import Metrics
-from tunecast_operator.plan.attempts import RETRY_SECONDS
-from tunecast_operator.publisher import Publisher
-from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
-from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler, SweepError, parse_sweep
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.publisher import Publisher
 
 OLD = [{"kind": "StartupCache", "name": "kc", "uid": "old"}]
 INSTALLATION = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunecast_operator.cluster import DEPLOYMENT, SERVICE
 from tunecast_operator.reconcile.settled import Settled
+from tunecast_operator.runtime.cluster import DEPLOYMENT, SERVICE
 
 DESIRED: dict[str, Any] = {"metadata": {"namespace": "a", "name": "x"}, "spec": {"env": ["OURS"]}}
 LIVE: dict[str, Any] = {

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from tunecast_cache.signing import Signer
-from tunecast_operator.cluster import Cluster
-from tunecast_operator.signing_key import SigningKeyError, load_keys
+from tunecast_core.trust.signing import Signer
+from tunecast_operator.runtime.cluster import Cluster
+from tunecast_operator.runtime.signing_key import SigningKeyError, load_keys
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tunecast_cache.errors import StoreError, StoreUnavailableError, TunecastError
-from tunecast_operator.store_check import check_until_passed
+from tunecast_core.errors import StoreError, StoreUnavailableError, TunecastError
+from tunecast_operator.runtime.store_check import check_until_passed
 
 
 class Store:

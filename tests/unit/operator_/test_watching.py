@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tunecast_operator.watching import WatchEndedError, guarded
+from tunecast_operator.runtime.watching import WatchEndedError, guarded
 
 
 def test_a_watch_that_the_api_server_refuses_for_good_ends_the_operator() -> None:

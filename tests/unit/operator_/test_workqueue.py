@@ -1,6 +1,6 @@
 import threading
 
-from tunecast_operator.workqueue import Item, WorkQueue
+from tunecast_operator.runtime.workqueue import Item, WorkQueue
 
 A, B = Item("K", "n", "a"), Item("K", "n", "b")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_tuner.attempt import Attempt
-from tunecast_tuner.failures import AttemptError
+from tunecast_core.records import job
+from tunecast_tuner.rank.attempt import Attempt
+from tunecast_tuner.rank.failures import AttemptError
 
 FAILURE = AttemptError(job.TERMINATED, "SIGTERM")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_tuner import bytecode
-from tunecast_tuner.bytecode import Count
-from tunecast_tuner.interpreter import Interpreter
+from tunecast_tuner.engine import bytecode
+from tunecast_tuner.engine.bytecode import Count
+from tunecast_tuner.engine.interpreter import Interpreter
 
 MAGIC = importlib.util.MAGIC_NUMBER
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_tuner.cgroup import oom_kills
+from tunecast_tuner.rank.cgroup import oom_kills
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from tunecast_cache.listen import Listen
-from tunecast_tuner.client import Client, Reply, check_local
+from tunecast_core.engine.listen import Listen
+from tunecast_tuner.engine.client import Client, Reply, check_local
 
 
 class _Socket:

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from tunecast_cache.job import JobSettings
-from tunecast_tuner.context import Context
+from tunecast_core.records.job import JobSettings
+from tunecast_tuner.rank.context import Context
 
 HUB = "hf_0123456789abcdef"
 SETTINGS = JobSettings(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_tuner.diagnosis import diagnose, refusal
-from tunecast_tuner.failures import AttemptError
+from tunecast_core.records import job
+from tunecast_tuner.proof.diagnosis import diagnose, refusal
+from tunecast_tuner.rank.failures import AttemptError
 
 CORE = "(EngineCore pid=798) ERROR 11-23 15:30:31 [core.py:1100] "
 GENERIC = (

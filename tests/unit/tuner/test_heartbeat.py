@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.heartbeat import Ending, Ledger, adopted, announce
+from tunecast_core.records import job
+from tunecast_tuner.peers.heartbeat import Ending, Ledger, adopted, announce
+from tunecast_tuner.rank.failures import AttemptError
 
 
 def test_a_rank_that_was_never_heard_of_is_not_lost() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.command_line import read
-from tunecast_tuner.hub import commit
+from tunecast_core.engine.command_line import read
+from tunecast_tuner.engine.hub import commit
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SERVE = ["vllm", "serve", "Qwen/Qwen3-8B"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_tuner import interpreter
+from tunecast_tuner.engine import interpreter
 
 
 def executable(path: Path, text: str) -> Path:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tunecast_cache.manifest import LayerProof
-from tunecast_tuner.keyfactors import differing, explained, fingerprints
+from tunecast_core.records.manifest import LayerProof
+from tunecast_tuner.proof.keyfactors import differing, explained, fingerprints
 
 
 def test_differing_variables_are_named() -> None:

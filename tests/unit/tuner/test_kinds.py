@@ -7,9 +7,9 @@ import wave
 
 import pytest
 
-from tunecast_tuner.client import Reply
-from tunecast_tuner.kinds import KINDS, NUMBERS, computed, generated, heard, recording, words
-from tunecast_tuner.outputs import Answer
+from tunecast_tuner.engine.client import Reply
+from tunecast_tuner.engine.kinds import KINDS, NUMBERS, computed, generated, heard, recording, words
+from tunecast_tuner.proof.outputs import Answer
 
 
 def test_token_ids_are_tried_before_text_and_generation_before_all_else() -> None:

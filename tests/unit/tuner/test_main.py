@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_cache.manifest import Archive, LayerNote, Provenance
-from tunecast_cache.records import canonical, decode
-from tunecast_tuner import settings
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.main import failed, termination_message
-from tunecast_tuner.settings import read_invocation
+from tunecast_core.records import job
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.manifest import Archive, LayerNote, Provenance
+from tunecast_tuner.rank import settings
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.main import failed, termination_message
+from tunecast_tuner.rank.settings import read_invocation
 
 SETTINGS = job.JobSettings("uid-1", "key", 2, "host", 1, "Engine", "/nosuch", 60.0, ("vllm",))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_cache.command_line import read as read_line
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators import config
-from tunecast_tuner.operators.model import Model, Serving, read, replica_ranks, serving
+from tunecast_core.engine.command_line import read as read_line
+from tunecast_core.records import job
+from tunecast_tuner.flashinfer_ops import config
+from tunecast_tuner.flashinfer_ops.model import Model, Serving, read, replica_ranks, serving
+from tunecast_tuner.rank.failures import AttemptError
 
 QWEN3_8B = {
     "hidden_size": 4096,

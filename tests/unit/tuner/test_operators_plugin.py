@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.layers import layer_of
-from tunecast_tuner.operators import plugin
+from tunecast_core.bundle.layers import layer_of
+from tunecast_tuner.flashinfer_ops import plugin
 
 AUTOTUNER = """
 class AutoTuner:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunecast_tuner.operators.recorder import plain, recording
+from tunecast_tuner.flashinfer_ops.recorder import plain, recording
 
 
 class Runner: ...

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tunecast_tuner.operators.calls import CALLS
-from tunecast_tuner.operators.model import Model, Serving
-from tunecast_tuner.operators.table import OPERATORS, Problem, problems
+from tunecast_tuner.flashinfer_ops.calls import CALLS
+from tunecast_tuner.flashinfer_ops.model import Model, Serving
+from tunecast_tuner.flashinfer_ops.table import OPERATORS, Problem, problems
 
 DENSE = Model(4096, 32, 8, 128, 12288, 0, 1, 12288, 151936, latent_attention=False, weights="bf16")
 MOE = replace(DENSE, intermediate=0, experts=128, experts_per_token=8, expert_intermediate=768)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tunecast_cache import flashinfer, job
-from tunecast_cache.manifest import Archive, RankProof, Start, Tactics
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators.records import Lacking, Report
-from tunecast_tuner.operators.table import Problem
+from tunecast_core.bundle import flashinfer
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Archive, RankProof, Start, Tactics
+from tunecast_tuner.flashinfer_ops.records import Lacking, Report
+from tunecast_tuner.flashinfer_ops.table import Problem
+from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.workloads import exchange
 from tunecast_tuner.workloads.operators import check_tactics, in_words, judge, tactics
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_tuner.outputs import Answer, compare, unanswered, worst
+from tunecast_tuner.proof.outputs import Answer, compare, unanswered, worst
 
 
 def texts(*answers: str) -> list[Answer]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_cache.layers import BY_NAME
-from tunecast_tuner import phases
+from tunecast_core.bundle.layers import BY_NAME
+from tunecast_tuner.proof import phases
 
 LOGS = Path(__file__).parents[2] / "data" / "vllm-logs"
 

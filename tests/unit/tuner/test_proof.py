@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_cache.manifest import Archive, LayerProof, RankProof, Start, Verdict
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.proof import assemble, check_installed
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Archive, LayerProof, RankProof, Start, Verdict
+from tunecast_tuner.proof.verdict import assemble, check_installed
+from tunecast_tuner.rank.failures import AttemptError
 
 COLD = Start(40.0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_tuner.transfer import chunk_lengths
+from tunecast_tuner.peers.transfer import chunk_lengths
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,9 +20,10 @@ def test_chunk_lengths(size: int, chunks: list[int]) -> None:
 
 def test_a_single_rank_needs_the_standard_library_alone() -> None:
     code = (
-        "import sys, tunecast_tuner.main; print([m for m in sys.modules if m.partition('.')[0] in ('torch', 'numpy')])"
+        "import sys, tunecast_tuner.rank.main as _; "
+        "print([m for m in sys.modules if m.partition('.')[0] in ('torch', 'numpy')])"
     )
-    paths = f"{ROOT / 'tuner'}:{ROOT / 'cache'}"
+    paths = f"{ROOT / 'tuner'}:{ROOT / 'core'}"
     done = subprocess.run(
         [sys.executable, "-S", "-B", "-c", code], env={"PYTHONPATH": paths}, capture_output=True, text=True, check=True
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from support.objects import proof
-from tunecast_cache.job import RankResult
-from tunecast_cache.manifest import LayerNote
-from tunecast_tuner.redact import Redactor
+from tunecast_core.records.job import RankResult
+from tunecast_core.records.manifest import LayerNote
+from tunecast_tuner.proof.redact import Redactor
 
 VALUE = b"hf_0123456789"
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tunecast_cache import job
-from tunecast_cache.command_line import read
-from tunecast_tuner.client import Client, Reply
-from tunecast_tuner.kinds import KINDS, Kind, prompt
-from tunecast_tuner.sweep import Limits, limits, plan, refused
+from tunecast_core.engine.command_line import read
+from tunecast_core.records import job
+from tunecast_tuner.engine.client import Client, Reply
+from tunecast_tuner.engine.kinds import KINDS, Kind, prompt
+from tunecast_tuner.engine.sweep import Limits, limits, plan, refused
 
 COMPLETION = KINDS[0]
 TINY = Limits("tiny", model_len=512, sequences=32, batched_tokens=512, block=16)

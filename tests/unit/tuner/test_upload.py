@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from support.answering_s3 import AnsweringS3, answering
-from tunecast_cache import job
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.upload import TRIES, upload, waits
+from tunecast_core.records import job
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.upload import TRIES, upload, waits
 
 
 @pytest.fixture

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunecast_cache import flashinfer, job, snapshot
-from tunecast_cache.layers import BY_NAME
-from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof
-from tunecast_tuner import bytecode, diagnosis, hub, interpreter, keyfactors, outputs, phases
-from tunecast_tuner.context import Context
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators.model import replica_ranks
-from tunecast_tuner.outputs import Answer
-from tunecast_tuner.proof import assemble
-from tunecast_tuner.ranks import Ranks
+from tunecast_core.bundle import flashinfer, snapshot
+from tunecast_core.bundle.layers import BY_NAME
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Archive, LayerNote, LayerProof, RankProof
+from tunecast_tuner.engine import bytecode, hub, interpreter
+from tunecast_tuner.flashinfer_ops.model import replica_ranks
+from tunecast_tuner.peers.ranks import Ranks
+from tunecast_tuner.proof import diagnosis, keyfactors, outputs, phases
+from tunecast_tuner.proof.outputs import Answer
+from tunecast_tuner.proof.verdict import assemble
+from tunecast_tuner.rank.context import Context
+from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.workloads import exchange
 from tunecast_tuner.workloads.measure import Measured, measure
 

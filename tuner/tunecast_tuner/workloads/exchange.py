@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunecast_cache import bundle, job
-from tunecast_cache.errors import BundleError
-from tunecast_cache.manifest import Archive, LayerNote, Proof, RankProof
-from tunecast_cache.savings import least
-from tunecast_tuner.context import Context
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.proof import check_installed
-from tunecast_tuner.ranks import Ranks
-from tunecast_tuner.upload import upload_file
+from tunecast_core.bundle import pack as bundle
+from tunecast_core.bundle.savings import least
+from tunecast_core.errors import BundleError
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Archive, LayerNote, Proof, RankProof
+from tunecast_tuner.peers.ranks import Ranks
+from tunecast_tuner.proof.verdict import check_installed
+from tunecast_tuner.rank.context import Context
+from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.upload import upload_file
 
 Archives = tuple[Archive, ...]
 

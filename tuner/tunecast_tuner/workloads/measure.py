@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tunecast_cache import job
-from tunecast_cache.manifest import Start, Sweep
-from tunecast_tuner import phases
-from tunecast_tuner.client import Reply
-from tunecast_tuner.context import Context
-from tunecast_tuner.engine import Engine, running
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.outputs import Answer
-from tunecast_tuner.sweep import first_request, greedy, limits, plan, record, sweep
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Start, Sweep
+from tunecast_tuner.engine.child import Engine, running
+from tunecast_tuner.engine.client import Reply
+from tunecast_tuner.engine.sweep import first_request, greedy, limits, plan, record, sweep
+from tunecast_tuner.proof import phases
+from tunecast_tuner.proof.outputs import Answer
+from tunecast_tuner.rank.context import Context
+from tunecast_tuner.rank.failures import AttemptError
 
 
 @dataclass(frozen=True, slots=True)

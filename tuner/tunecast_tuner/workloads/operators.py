@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tunecast_cache import flashinfer, job, snapshot
-from tunecast_cache.manifest import Archive, LayerNote, LayerProof, RankProof, Start, Tactics
-from tunecast_tuner import hub, interpreter
-from tunecast_tuner.context import Context
-from tunecast_tuner.failures import AttemptError
-from tunecast_tuner.operators import plugin, process
-from tunecast_tuner.operators.model import replica_ranks
-from tunecast_tuner.operators.records import Lacking, Report, Request
-from tunecast_tuner.operators.table import Problem
-from tunecast_tuner.proof import assemble
-from tunecast_tuner.ranks import Ranks
+from tunecast_core.bundle import flashinfer, snapshot
+from tunecast_core.records import job
+from tunecast_core.records.manifest import Archive, LayerNote, LayerProof, RankProof, Start, Tactics
+from tunecast_tuner.engine import hub, interpreter
+from tunecast_tuner.flashinfer_ops import plugin, process
+from tunecast_tuner.flashinfer_ops.model import replica_ranks
+from tunecast_tuner.flashinfer_ops.records import Lacking, Report, Request
+from tunecast_tuner.flashinfer_ops.table import Problem
+from tunecast_tuner.peers.ranks import Ranks
+from tunecast_tuner.proof.verdict import assemble
+from tunecast_tuner.rank.context import Context
+from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.workloads import exchange
 
 

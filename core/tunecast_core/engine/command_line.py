@@ -1,0 +1,334 @@
+"""Reads the command line of a vLLM server: which model it serves, where, and how it is spread. Pure.
+
+The operator reads the container of a pod template, where some variables have no known value; a rank reads what it is
+going to run, where all have. Nothing is ever rewritten. What can't be read is an error that says what to write instead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tunecast_core.engine.flag_parser import NEGATIVE_NUMBER, known_value, parse_flags
+from tunecast_core.engine.shell import SimpleCommand, simple_commands, unknown
+from tunecast_core.errors import CommandLineError
+
+SERVE = ("vllm", "serve")
+API_SERVER = "vllm.entrypoints.openai.api_server"
+_CLI = "vllm.entrypoints.cli.main"
+DEFAULT_PORT = 8000
+# Images whose ENTRYPOINT is known. vLLM's older images start the api_server module, which takes a model as --model
+# alone; `vllm serve --model` is the same engine.
+WELL_KNOWN_IMAGE = r"(.*/)?(vllm-openai(-rocm|-cpu)?|vllm-cpu-release-repo)"
+_VLLM_IMAGE = re.compile(rf"{WELL_KNOWN_IMAGE}(?::v?(?P<major>\d+)\.(?P<minor>\d+).*|[:@].*)?")
+_SERVES_POSITIONAL = (0, 20)  # older images may start the module
+_PROGRAM = re.compile(r"vllm|python[\d.]*")
+_SHELLS = {"sh", "bash", "dash", "ash", "zsh"}
+_ECHOES = {"echo", "printf", ":", "true"}
+_VARIABLE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)")
+_ADVICE = f"start the engine as `vllm serve MODEL` or `python3 -m {API_SERVER} --model=MODEL`, also within `sh -c`"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What an engine's command line says. Values of variables that aren't known stay ``$(NAME)``."""
+
+    launcher: tuple[str, ...]  # what starts the engine, without flags: ("vllm", "serve")
+    arguments: tuple[str, ...]  # all words behind it, as the engine gets them
+    positional: str | None  # the model behind `serve`
+    options: Mapping[str, tuple[str, ...]]  # by the flag's whole name; "true" or "false" for a switch
+    assigned: Mapping[str, str] = field(default_factory=dict)  # variables that the command line itself sets
+    preparation: tuple[tuple[str, ...], ...] = ()  # the other commands of a script
+    notes: tuple[str, ...] = ()  # what its user may not have meant
+
+    def text(self, flag: str) -> str | None:
+        """The flag's last value.
+
+        Raises:
+            CommandLineError: a variable in it has no known value.
+        """
+        values = self.options.get(flag)
+        return known_value(flag, values[-1]) if values else None
+
+    def number(self, flag: str) -> int | None:
+        """The same as a positive number: 8k is 8000, 8K is 8192; None where the engine decides (auto, -1).
+
+        Raises:
+            CommandLineError: it is no number.
+        """
+        text = self.text(flag)
+        if text is None or text.lower() in {"auto", "none"} or NEGATIVE_NUMBER.fullmatch(text):
+            return None
+        found = _NUMBER.fullmatch(text)
+        if not found:
+            raise CommandLineError(f"{flag} is {text!r}: write a number")
+        return int(float(found[1]) * _UNITS[found[2]]) or None
+
+    def switch(self, flag: str) -> bool:
+        return self.text(flag) == "true"
+
+    def fields(self, flag: str) -> Mapping[str, Any]:
+        """The value as a JSON object; empty where it is something else, such as a number.
+
+        Raises:
+            CommandLineError: it begins as an object, and is none.
+        """
+        text = self.text(flag) or ""
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            if text.lstrip().startswith("{"):
+                raise CommandLineError(f"{flag} is no JSON: {error}: check its quotes") from error
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def program(self) -> str:
+        """The executable of the engine: a Python, or vLLM's own script."""
+        return next(word for word in self.launcher if _PROGRAM.fullmatch(word.rpartition("/")[2]))
+
+    @property
+    def model(self) -> str:
+        return self.positional or self.text("--model") or ""
+
+    @property
+    def revision(self) -> str | None:
+        return self.text("--revision")
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """What clients call the model; the model's own name where none is given."""
+        return self.options.get("--served-model-name", ()) or (self.model,)
+
+    @property
+    def port(self) -> int:
+        return self.number("--port") or DEFAULT_PORT
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        return "https" if self.options.keys() & {"--ssl-certfile", "--ssl-keyfile"} else "http"
+
+    @property
+    def client_certificates(self) -> bool:
+        """Whether the engine refuses clients without a certificate (ssl.CERT_REQUIRED)."""
+        return self.text("--ssl-cert-reqs") == "2"
+
+    @property
+    def host(self) -> str | None:
+        """The address that the engine listens on; None: every one. The pod's own is known in the pod alone."""
+        return next(iter(self.options.get("--host", ())), None)
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the Unix domain socket that the engine listens on instead of a port."""
+        return self.text("--uds")
+
+    @property
+    def root_path(self) -> str:
+        """Where a proxy in front of the engine has it. Requests reach the engine with and without it."""
+        return (self.text("--root-path") or "").rstrip("/")
+
+    @property
+    def tensor(self) -> int:
+        return self.number("--tensor-parallel-size") or 1
+
+    @property
+    def pipeline(self) -> int:
+        return self.number("--pipeline-parallel-size") or 1
+
+    @property
+    def data(self) -> int:
+        return self.number("--data-parallel-size") or 1
+
+    @property
+    def moe_backend(self) -> str:
+        return (self.text("--moe-backend") or "auto").lower().replace("-", "_")
+
+    @property
+    def compile_cache_directory(self) -> str | None:
+        """Where ``--compilation-config`` puts the cache of torch.compile."""
+        directory = self.fields("--compilation-config").get("cache_dir")
+        return directory if isinstance(directory, str) and directory else None
+
+    def api_key(self, environment: Mapping[str, str]) -> str | None:
+        """The key that the engine asks for on /v1: the first one of --api-key, else VLLM_API_KEY."""
+        given = self.options.get("--api-key", ())
+        return given[0] if given else {**environment, **self.assigned}.get("VLLM_API_KEY") or None
+
+
+def default_entrypoint(image: str, args: Sequence[str]) -> tuple[str, ...]:
+    """The ENTRYPOINT of a well-known image; empty where it isn't known.
+
+    Args:
+        image: as the container names it.
+        args: the container's.
+
+    Raises:
+        CommandLineError: a version of the image may ignore a model that isn't given as ``--model``.
+    """
+    found = _VLLM_IMAGE.fullmatch(image)
+    if not found:
+        return ()
+    old = found["major"] is not None and (int(found["major"]), int(found["minor"])) < _SERVES_POSITIONAL
+    if old and args and not args[0].startswith("-"):
+        raise CommandLineError(
+            f"the entrypoint of {image} may ignore {args[0]!r} and serve a model of its own: write --model={args[0]}"
+        )
+    return SERVE
+
+
+def variables(entries: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """A container's ``env`` by name: the last entry of a name counts; None where the value isn't in the pod."""
+    found: dict[str, str | None] = {}
+    for entry in entries:
+        value = entry.get("value", None if entry.get("valueFrom") else "")
+        found[str(entry.get("name"))] = None if value is None else expand(str(value), found)
+    return found
+
+
+def expand(text: str, environment: Mapping[str, str | None]) -> str:
+    """``$(NAME)`` as the kubelet expands it: variables that it doesn't know stay as they are, ``$$`` is a dollar."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "$"
+        known = environment.get(match[1])
+        return unknown(match[1]) if known is None else known
+
+    return _VARIABLE.sub(value, text)
+
+
+def read(
+    command: Sequence[str],
+    args: Sequence[str] = (),
+    environment: Mapping[str, str | None] | None = None,
+    entrypoint: Sequence[str] = (),
+) -> CommandLine:
+    """Reads the command line of a container.
+
+    Args:
+        command: the container's; empty: the image's ENTRYPOINT runs.
+        args: the container's.
+        environment: its variables; None where a variable has a value that isn't known.
+        entrypoint: the image's, where ``command`` is empty.
+
+    Raises:
+        CommandLineError: it starts no engine that is known, names no model, or says what can't be read.
+    """
+    environment = environment or {}
+    if not command and not entrypoint:
+        raise CommandLineError(
+            "the container has no command, and the image's ENTRYPOINT isn't known: set spec.engine.entrypoint to it"
+        )
+    words = [expand(word, environment) for word in [*(command or entrypoint), *args]]
+    return _checked(_found(words, environment))
+
+
+def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> bool:
+    """Whether the words name an engine's program by themselves, whatever else is wrong about them."""
+    expanded = [expand(word, environment or {}) for word in words]
+    return _flags_begin(expanded) is not None or _script(expanded) is not None
+
+
+def _found(words: Sequence[str], environment: Mapping[str, str | None]) -> CommandLine:
+    script = _script(words)
+    if script is None:
+        line = _engine(SimpleCommand(tuple(words), {}, conditional=False))
+        if line is None:
+            raise CommandLineError(f"{' '.join(words)[:200]!r} starts no engine that Tunecast knows: {_ADVICE}")
+        return line
+    commands = simple_commands(script[0], environment, script[1:])
+    engines = [(command, line) for command in commands if (line := _engine(command))]
+    if len(engines) != 1:
+        count = "no engine that Tunecast knows" if not engines else f"{len(engines)} engines"
+        raise CommandLineError(f"the shell's script starts {count}: {_ADVICE}, once")
+    ((found, line),) = engines
+    if found.conditional:
+        raise CommandLineError(f"the shell's script starts the engine on a condition: {_ADVICE}, in any case")
+    others = tuple(command.words for command in commands if command is not found)
+    return replace(line, preparation=others)
+
+
+def _script(words: Sequence[str]) -> tuple[str, ...] | None:
+    """A shell's ``-c`` script and its arguments; None where no shell is run."""
+    start = next((i for i, word in enumerate(words) if word.rpartition("/")[2] in _SHELLS), None)
+    if start is None or _is_engine(words[:start]):
+        return None
+    rest = iter(range(start + 1, len(words)))
+    given = False
+    for i in rest:
+        word = words[i]
+        if not word.startswith(("-", "+")) or word in {"-", "--"}:
+            if word in {"-", "--"}:
+                continue
+            return tuple(words[i:]) if given else None
+        given = given or (not word.startswith("--") and "c" in word)
+        if word.endswith("o") and not word.startswith("--"):  # -o pipefail
+            next(rest, None)
+    return None
+
+
+def _is_engine(words: Sequence[str]) -> bool:
+    return _flags_begin(words) is not None
+
+
+def _flags_begin(words: Sequence[str]) -> int | None:
+    """Where an engine's own arguments begin, behind what starts it."""
+    for i, word in enumerate(words):
+        name = word.rpartition("/")[2]
+        if name == "vllm" and words[i + 1 : i + 2] == ["serve"]:
+            return i + 2
+        if name != "vllm" and _PROGRAM.fullmatch(name):
+            for j in range(i + 1, len(words) - 1):
+                if words[j] == "-m" and words[j + 1] == API_SERVER:
+                    return j + 2
+                if words[j] == "-m" and words[j + 1 : j + 3] == [_CLI, "serve"]:
+                    return j + 3
+                if not words[j].startswith("-"):
+                    break
+    return None
+
+
+def _engine(command: SimpleCommand) -> CommandLine | None:
+    """The engine that a simple command starts, if it is one; wrappers such as exec, env or numactl stay before it."""
+    words = list(command.words)
+    begin = _flags_begin(words)
+    if begin is None or words[0] in _ECHOES:
+        return None
+    launcher = words[:begin]
+    assigned = dict(command.assigned)
+    if "env" in launcher:
+        for word in launcher[launcher.index("env") + 1 :]:
+            name, equals, value = word.partition("=")
+            assigned |= {name: value} if equals and not name.startswith("-") else {}
+    positionals, options = parse_flags(words[begin:])
+    serves = launcher[-1] == "serve"
+    notes = [f"{word!r} is no flag, and ignored by {API_SERVER}" for word in positionals if not serves]
+    if serves and len(positionals) > 1:
+        raise CommandLineError(f"the words {' '.join(map(repr, positionals[1:]))} belong to no flag: remove them")
+    if not serves and positionals and "--model" not in options:
+        raise CommandLineError(
+            f"{API_SERVER} ignores {positionals[0]!r} and serves a model of its own: write --model={positionals[0]}"
+        )
+    launcher = [word for word in launcher if word != "exec"]
+    model = positionals[0] if serves and positionals else None
+    return CommandLine(tuple(launcher), tuple(words[begin:]), model, options, assigned, notes=tuple(notes))
+
+
+def _checked(line: CommandLine) -> CommandLine:
+    """Reads once what all callers need, so that an unreadable command line fails here."""
+    if line.positional and "--model" in line.options:
+        raise CommandLineError(
+            f"the model is named twice, as {line.positional!r} and as --model={line.text('--model')}: keep one"
+        )
+    if not line.model:
+        raise CommandLineError("the command line names no model: write it behind `vllm serve`, or as --model=MODEL")
+    if not 0 < line.port <= 65535:  # noqa: PLR2004
+        raise CommandLineError(f"--port is {line.port}: write a port from 1 to 65535")
+    _ = (line.tensor, line.pipeline, line.data, line.socket, line.root_path, line.compile_cache_directory)
+    return line

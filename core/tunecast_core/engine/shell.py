@@ -1,0 +1,227 @@
+"""Reads the simple commands of a shell script, as far as that can be done without running it. Pure.
+
+``shlex`` alone doesn't do: it drops the quotes, which say whether ``$NAME`` is a variable or text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunecast_core.errors import CommandLineError
+
+_BLANKS = re.compile(r"(?:[ \t]|\\\n)+")
+_COMMENT = re.compile(r"#[^\n]*")
+_REDIRECTION = re.compile(r"\d*(?:>>|>\||>&|<&|<>|&>>|&>|>|<(?!<))(?:[ \t]|\\\n)*")
+_SEPARATOR = re.compile(r"&&|\|\||\|&|;;|[;&|\n]")
+_VARIABLE = re.compile(r"\$(?:(\w+|[@*#?$!-])|\{(\w+|[@*])(?:(:?)[-=]([^{}$`\"'\\]*))?\})")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_PLAIN = re.compile(r"[^\s\\'\"$`;&|<>()#]+|#")
+_OPENING = {"if", "while", "until", "for", "case", "select"}
+_CLOSING = {"fi", "done", "esac"}
+_SHOWN = re.compile(r"\$\([^()\n]*\)|\S{1,40}")  # of what can't be read
+_KEYWORDS = _OPENING | _CLOSING | {"then", "else", "elif", "do", "in", "!", "{", "}"}
+_UNREADABLE = {"eval", "function", "[[", "(("}
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleCommand:
+    """One command of a script: what it assigns, its words, and whether it runs in any case."""
+
+    words: tuple[str, ...]
+    assigned: Mapping[str, str]  # by the script up to here, and for this command
+    conditional: bool  # within if, while, for or case
+
+
+def unknown(name: str) -> str:
+    """Stands for the value of a variable that isn't known, spelt as the kubelet leaves one that it doesn't know."""
+    return f"$({name})"
+
+
+def simple_commands(
+    script: str, environment: Mapping[str, str | None], arguments: Sequence[str] = ()
+) -> list[SimpleCommand]:
+    """The script's commands with their variables expanded; a value that isn't known stays ``$(NAME)``.
+
+    Args:
+        script: what follows the shell's ``-c``.
+        environment: the container's variables; None where a variable has a value that isn't known.
+        arguments: what follows the script: ``$0``, ``$1`` and so on.
+
+    Raises:
+        CommandLineError: the script uses what only a shell can evaluate.
+    """
+    positional = {str(number): value for number, value in enumerate(arguments)}
+    reader = _Reader(script, {**environment, **positional}, tuple(arguments[1:]))
+    return list(reader.commands())
+
+
+@dataclass
+class _Reader:
+    text: str
+    variables: dict[str, str | None]
+    arguments: tuple[str, ...]
+    at: int = 0
+    assigned: dict[str, str] = field(default_factory=dict)
+    depth: int = 0  # of if, while, for, case
+    guarded: bool = False  # by || or a test before it
+
+    def commands(self) -> Iterator[SimpleCommand]:
+        while self.at < len(self.text):
+            words = self._words()
+            if found := self._command(words):
+                yield found
+            if separator := _SEPARATOR.match(self.text, self.at):
+                self.at = separator.end()
+                tested = separator[0] == "&&" and (self.guarded or words[:1] in (["["], ["test"]))
+                self.guarded = separator[0] == "||" or tested
+
+    def _command(self, words: list[str]) -> SimpleCommand | None:
+        words = self._without_keywords(words)
+        own: dict[str, str] = {}
+        while words and (match := _ASSIGNMENT.fullmatch(words[0])):
+            own[match[1]] = match[2]
+            words = words[1:]
+        if words and words[0] in {"export", "declare", "typeset", "local", "readonly"}:
+            own |= {match[1]: match[2] for word in words[1:] if (match := _ASSIGNMENT.fullmatch(word))}
+            words = []
+        if not words:
+            self._assign(own)
+            return None
+        if words[0] in _UNREADABLE:
+            raise CommandLineError(f"the script uses {words[0]}: {_ADVICE}")
+        return SimpleCommand(tuple(words), {**self.assigned, **own}, self._uncertain)
+
+    @property
+    def _uncertain(self) -> bool:
+        return self.depth > 0 or self.guarded
+
+    def _without_keywords(self, words: list[str]) -> list[str]:
+        while words and words[0] in _KEYWORDS:
+            keyword, words = words[0], words[1:]
+            self.depth += (keyword in _OPENING) - (keyword in _CLOSING)
+            if keyword in {"for", "case", "select"}:
+                return []
+        return words
+
+    def _assign(self, own: Mapping[str, str]) -> None:
+        """What is assigned on a condition has one value or another."""
+        for name, value in own.items():
+            self.variables[name] = None if self._uncertain else value
+            self.assigned[name] = unknown(name) if self._uncertain else value
+
+    def _words(self) -> list[str]:
+        words: list[str] = []
+        while self.at < len(self.text):
+            if blanks := _BLANKS.match(self.text, self.at):
+                self.at = blanks.end()
+            elif comment := _COMMENT.match(self.text, self.at):
+                self.at = comment.end()
+            elif redirection := _REDIRECTION.match(self.text, self.at):
+                self.at = redirection.end()
+                self._word()
+            elif _SEPARATOR.match(self.text, self.at):
+                break
+            else:
+                words += self._word()
+        return words
+
+    def _word(self) -> list[str]:
+        """One word; none, or several, where it is an unquoted variable that has so many."""
+        parts: list[str] = [""]
+        quoted = False
+        begin = self.at
+        while self.at < len(self.text):
+            character = self.text[self.at]
+            if character in " \t\n;&|<>":
+                break
+            if self.text.startswith('"$@"', self.at):
+                _splice(parts, self.arguments)
+                self.at += 4
+            elif character in "'\"":
+                quoted = True
+                self._quoted(parts)
+            elif character == "\\":
+                parts[-1] += self.text[self.at + 1 : self.at + 2].replace("\n", "")
+                self.at += 2
+            elif character == "$":
+                self._unquoted_variable(parts)
+            elif plain := _PLAIN.match(self.text, self.at):
+                home = plain[0].startswith("~") and self.at == begin
+                if home and plain[0][1:2] not in {"", "/"}:
+                    break
+                parts[-1] += self._value("HOME") + plain[0][1:] if home else plain[0]
+                self.at = plain.end()
+            else:
+                break
+        if self.at == begin:
+            raise self._unreadable()
+        return parts if quoted else [part for part in parts if part]
+
+    def _quoted(self, parts: list[str]) -> None:
+        quote, self.at = self.text[self.at], self.at + 1
+        while self.at < len(self.text) and (character := self.text[self.at]) != quote:
+            following = self.text[self.at + 1 : self.at + 2]
+            if quote == '"' and character == "\\" and following in {"$", "`", '"', "\\", "\n"}:
+                parts[-1] += following.replace("\n", "")
+                self.at += 2
+            elif quote == '"' and character == "$":
+                match = self._variable("({")
+                parts[-1] += self._expanded(match) if match else "$"
+            elif quote == '"' and character == "`":
+                raise self._unreadable()
+            else:
+                parts[-1] += character
+                self.at += 1
+        if self.at >= len(self.text):
+            raise CommandLineError(f"the script has a {quote} that is never closed: close it")
+        self.at += 1
+
+    def _unquoted_variable(self, parts: list[str]) -> None:
+        match = self._variable("({'\"")
+        if match is None:
+            parts[-1] += "$"
+        elif (match[1] or match[2]) in {"@", "*"}:
+            _splice(parts, self.arguments)
+        else:
+            value = self._expanded(match)
+            _splice(parts, value.split(), joined_left=value[:1].strip() != "", joined_right=value[-1:].strip() != "")
+
+    def _variable(self, special: str) -> re.Match[str] | None:
+        """The variable that begins here; None where the dollar is text."""
+        match = _VARIABLE.match(self.text, self.at)
+        if match is None and self.text[self.at + 1 : self.at + 2] in tuple(special):
+            raise self._unreadable()
+        self.at = match.end() if match else self.at + 1
+        return match
+
+    def _unreadable(self) -> CommandLineError:
+        found = _SHOWN.match(self.text, self.at)
+        return CommandLineError(f"only a shell can evaluate {found[0] if found else ''!r}: {_ADVICE}")
+
+    def _expanded(self, match: re.Match[str]) -> str:
+        name, also_empty, default = match[1] or match[2], match[3], match[4]
+        if name in {"@", "*"}:
+            return " ".join(self.arguments)
+        unset = name not in self.variables or (bool(also_empty) and self.variables[name] == "")
+        return default if default is not None and unset else self._value(name)
+
+    def _value(self, name: str) -> str:
+        value = self.variables.get(name)
+        return unknown(name) if value is None else value
+
+
+_ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
+
+
+def _splice(parts: list[str], values: Sequence[str], *, joined_left: bool = True, joined_right: bool = True) -> None:
+    """Puts the words of a value into the word that is read, as field splitting does."""
+    if not joined_left:
+        parts.append("")
+    for number, value in enumerate(values):
+        if number:
+            parts.append("")
+        parts[-1] += value
+    if values and not joined_right:
+        parts.append("")

@@ -1,0 +1,1 @@
+"""All that is done in the bucket, and the way to it."""

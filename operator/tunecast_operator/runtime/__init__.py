@@ -1,0 +1,1 @@
+"""What runs: watching, queues, controllers, metrics, and the edges to Kubernetes and S3."""

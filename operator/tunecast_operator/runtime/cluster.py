@@ -1,0 +1,219 @@
+"""The only place that talks to the Kubernetes API: JSON objects in and out, every call with a time-out."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+
+import urllib3
+from kubernetes import client, config
+
+from tunecast_core.errors import TunecastError
+from tunecast_operator.api.groups import GROUP, VERSION
+
+FIELD_MANAGER = "tunecast"
+_NOT_TYPED = "failed to create typed patch object"  # a field unknown or given twice: server-side apply says 500
+Object = dict[str, Any]
+
+
+class ClusterError(TunecastError):
+    reason = "KubernetesFailed"
+
+
+class ConflictError(ClusterError):
+    """Somebody else changed the object since it was read: read it again."""
+
+    reason = "Conflict"
+
+
+class ExistsError(ConflictError):
+    """An object of that name is there already."""
+
+
+class RejectedError(ClusterError):
+    """The API server refuses the object as it is: quota, admission, validation, RBAC."""
+
+    reason = "Rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    api: str  # "api/v1" or "apis/<group>/<version>"
+    plural: str
+    name: str
+
+    @property
+    def api_version(self) -> str:
+        return self.api.split("/", 1)[1]
+
+
+INFERENCE_DEPLOYMENT = Kind(f"apis/{GROUP}/{VERSION}", "inferencedeployments", "InferenceDeployment")
+STARTUP_CACHE = Kind(f"apis/{GROUP}/{VERSION}", "startupcaches", "StartupCache")
+DEPLOYMENT = Kind("apis/apps/v1", "deployments", "Deployment")
+SERVICE = Kind("api/v1", "services", "Service")
+CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
+SECRET = Kind("api/v1", "secrets", "Secret")
+POD = Kind("api/v1", "pods", "Pod")
+JOB = Kind("apis/batch/v1", "jobs", "Job")
+NODE = Kind("api/v1", "nodes", "Node")
+EVENT = Kind("api/v1", "events", "Event")
+
+
+class Cluster:
+    """Reads return None where an object isn't there. Writes are idempotent."""
+
+    def __init__(self, api: client.ApiClient, timeout_seconds: float = 10.0) -> None:
+        self._api, self._timeout = api, timeout_seconds
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        return self._call("GET", kind, namespace, name)
+
+    def list(self, kind: Kind, namespace: str, selector: str = "") -> list[Object]:
+        """All objects of a kind in a namespace ("" for all) that ``selector`` picks, fresh from the API server."""
+        found = self._call("GET", kind, namespace, query={"labelSelector": selector} if selector else {})
+        return [self._typed(kind, item) for item in (found or {}).get("items", [])]
+
+    def events_about(self, namespace: str, uid: str) -> builtins.list[Object]:
+        """What was said of one object, by whoever acts on it."""
+        found = self._call("GET", EVENT, namespace, query={"fieldSelector": f"involvedObject.uid={uid}"})
+        items: builtins.list[Object] = (found or {}).get("items", [])
+        return items
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind: whether its CustomResourceDefinition is installed."""
+        try:
+            response = self._api.call_api(
+                f"/{kind.api}", "GET", header_params={"Accept": "application/json"},
+                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=self._timeout,
+            )  # fmt: skip
+        except client.ApiException as error:
+            if error.status == 404:  # noqa: PLR2004
+                return False
+            raise _translated(error, f"GET {kind.api}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"GET {kind.api}: the API server did not answer: {error}") from error
+        return any(found["name"] == kind.plural for found in json.loads(response.data)["resources"])
+
+    def create(self, kind: Kind, item: Object) -> bool:
+        """False where an object of that name exists already.
+
+        Raises:
+            ConflictError: its namespace is gone, or a quota was changed meanwhile: try again.
+        """
+        try:
+            self._call("POST", kind, item["metadata"]["namespace"], body=item, query={"fieldManager": FIELD_MANAGER})
+        except ExistsError:
+            return False
+        return True
+
+    def apply(self, kind: Kind, item: Object) -> Object:
+        """Server-side apply: the fields in ``item`` are ours, all others stay their owners'. Returns the result."""
+        made = self._call(
+            "PATCH", kind, item["metadata"]["namespace"], item["metadata"]["name"],
+            body=item, query={"fieldManager": FIELD_MANAGER, "force": "true"}, content="application/apply-patch+yaml",
+        )  # fmt: skip
+        return made or {}
+
+    def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> None:
+        """A merge patch: null removes a field, whoever owns it."""
+        self._call(
+            "PATCH", kind, namespace, name,
+            body=patch, query={"fieldManager": FIELD_MANAGER}, content="application/merge-patch+json",
+        )  # fmt: skip
+
+    def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> None:
+        self._call(
+            "PATCH", kind, namespace, name, subresource="scale", body={"spec": {"replicas": replicas}},
+            query={"fieldManager": FIELD_MANAGER}, content="application/merge-patch+json",
+        )  # fmt: skip
+
+    def update_status(self, kind: Kind, item: Object) -> None:
+        """Writes the whole status, only if nobody changed the object since it was read.
+
+        Raises:
+            ConflictError: somebody did.
+        """
+        self._call(
+            "PUT", kind, item["metadata"]["namespace"], item["metadata"]["name"],
+            subresource="status", body=item, query={"fieldManager": FIELD_MANAGER},
+        )  # fmt: skip
+
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
+        """In the background, with all that it owns; an object that is gone, or is another by now, is fine."""
+        body: Object = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            self._call("DELETE", kind, namespace, name, body=body)
+        except ConflictError:
+            return
+
+    def _call(
+        self,
+        method: str,
+        kind: Kind,
+        namespace: str,
+        name: str = "",
+        *,
+        subresource: str = "",
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+    ) -> Object | None:
+        parts = [kind.api, *(["namespaces", quote(namespace)] if namespace else []), kind.plural]
+        path = "/" + "/".join([*parts, *([quote(name)] if name else []), *([subresource] if subresource else [])])
+        what = f"{method} {kind.name} {namespace}/{name or '*'}"
+        try:
+            response = self._api.call_api(
+                path, method, query_params=list((query or {}).items()), body=body,
+                header_params={"Accept": "application/json", "Content-Type": content},
+                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=self._timeout,
+            )  # fmt: skip
+            return cast("Object", json.loads(response.data))
+        except client.ApiException as error:
+            if error.status == 404:  # noqa: PLR2004
+                return self._missing(method, what, error)
+            raise _translated(error, what) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"{what}: the API server did not answer: {error}") from error
+
+    @staticmethod
+    def _missing(method: str, what: str, error: client.ApiException) -> None:
+        if method in {"GET", "DELETE"}:
+            return
+        raise ConflictError(f"{what}: it, or its namespace, is gone") from error
+
+    @staticmethod
+    def _typed(kind: Kind, item: Object) -> Object:
+        return {"apiVersion": kind.api_version, "kind": kind.name, **item}
+
+
+def _translated(error: client.ApiException, what: str) -> ClusterError:
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = {}
+    message = str(status.get("message", body))
+    if error.status == 409:  # noqa: PLR2004
+        kind = ExistsError if status.get("reason") == "AlreadyExists" else ConflictError
+        return kind(f"{what}: {message}")
+    if error.status in {400, 403, 413, 422} or _NOT_TYPED in message:
+        return RejectedError(f"{what}: {message}")
+    return ClusterError(f"{what}: {error.status} {message}")
+
+
+def connect(workers: int, kubeconfig: str | None = None) -> Cluster:
+    """By ``kubeconfig`` where one is given; else by the service account of the pod, else by the user's kubeconfig."""
+    settings = client.Configuration()
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        config.load_incluster_config(client_configuration=settings)
+    else:
+        config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
+    settings.retries = False
+    settings.connection_pool_maxsize = workers + 1
+    return Cluster(client.ApiClient(settings))

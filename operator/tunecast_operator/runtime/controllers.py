@@ -1,0 +1,55 @@
+"""The operator's controllers, wired to their edges: one for what scales replicas, one for what waits for the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tunecast_core.store.bucket import Store
+from tunecast_operator import times
+from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
+from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
+from tunecast_operator.reconcile.trust import TrustReconciler
+from tunecast_operator.runtime.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind
+from tunecast_operator.runtime.controller import Controller
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.runtime.publisher import Publisher
+from tunecast_operator.runtime.signing_key import load_keys
+from tunecast_operator.runtime.workqueue import Item, WorkQueue
+
+
+class Controllers:
+    """Each has a queue and workers of its own: a store that stalls holds those of StartupCaches, and never scaling."""
+
+    def __init__(self, installation: Installation, cluster: Cluster, store: Store, metrics: Metrics) -> None:
+        keys = load_keys(cluster, installation.namespace, installation.signing_secret)
+        publisher = Publisher(store, keys.signer, keys.trusted, keys.former)
+        caches = StartupCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
+        deployments = InferenceDeploymentReconciler(
+            cluster, installation, publisher, times.utc_now, self._enqueue(STARTUP_CACHE), metrics
+        )
+        trust = TrustReconciler(cluster, self._enqueue(INFERENCE_DEPLOYMENT))
+        scaling = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, CONFIG_MAP.name: trust.reconcile}
+        tuning = {STARTUP_CACHE.name: caches.reconcile}
+        self._all = [Controller(WorkQueue(), kinds, installation.workers, metrics) for kinds in (scaling, tuning)]
+        metrics.watch_queue(lambda: sum(controller.queue.backlog for controller in self._all))
+
+    def add(self, item: Item) -> None:
+        """Enqueues ``item`` for the workers of its kind."""
+        next(controller for controller in self._all if item.kind in controller.kinds).queue.add(item)
+
+    def _enqueue(self, kind: Kind) -> Callable[[str, str], None]:
+        return lambda namespace, name: self.add(Item(kind.name, namespace, name))
+
+    def start(self) -> None:
+        for controller in self._all:
+            controller.start()
+
+    def stop(self, seconds: float = 20.0) -> None:
+        """Lets reconciliations end that are under way."""
+        until = time.monotonic() + seconds
+        for controller in self._all:
+            controller.queue.close()
+        for controller in self._all:
+            controller.join(until)

@@ -1,0 +1,103 @@
+"""What an administrator chose at installation: Helm values, which reach the operator as environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast, get_args
+
+from tunecast_core.errors import MalformedError, StoreError, TunecastError
+from tunecast_core.records.codec import decode
+from tunecast_core.store.transport import Transport, certificates
+from tunecast_core.trust.settings import AddressingStyle, StoreSettings
+from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
+
+
+class InstallationError(TunecastError):
+    reason = "BadInstallation"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Every field has its Helm value of the same name."""
+
+    store: StoreSettings
+    namespace: str  # the operator's own
+    init_image: str
+    init_pull_policy: str = "IfNotPresent"
+    init_container: ContainerSettings = field(default_factory=ContainerSettings)
+    init_deadline_seconds: float = 60.0
+    signing_secret: str = "tunecast-signing-key"  # noqa: S105 - a Secret's name
+    watch_namespaces: tuple[str, ...] = ()  # empty: the whole cluster
+    workers: int = 4
+    log_level: str = "INFO"
+    metrics_port: int = 8081
+    read_nodes: bool = True
+
+    @property
+    def init(self) -> InitContainer:
+        return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
+
+
+def from_environment(environment: Mapping[str, str]) -> Installation:
+    """Reads ``TUNECAST_*``.
+
+    Raises:
+        InstallationError: a variable that has no default is missing or empty, or another can't be read.
+    """
+    return Installation(
+        store=StoreSettings(
+            bucket=_required(environment, "TUNECAST_BUCKET"),
+            prefix=environment.get("TUNECAST_PREFIX", ""),
+            endpoint=environment.get("TUNECAST_ENDPOINT") or None,
+            region=environment.get("TUNECAST_REGION") or "us-east-1",
+            addressing_style=_addressing_style(environment.get("TUNECAST_ADDRESSING_STYLE", "Auto") or "Auto"),
+            transport=Transport(
+                ca_certificates=_certificates(environment.get("TUNECAST_CA_FILE", "")),
+                proxy=environment.get("TUNECAST_PROXY") or None,
+            ),
+        ),
+        namespace=_required(environment, "TUNECAST_NAMESPACE"),
+        init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
+        init_pull_policy=environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
+        init_container=_container(environment, "TUNECAST_INIT_CONTAINER"),
+        init_deadline_seconds=float(environment.get("TUNECAST_INIT_DEADLINE_SECONDS") or 60),
+        signing_secret=environment.get("TUNECAST_SIGNING_SECRET") or "tunecast-signing-key",
+        watch_namespaces=tuple(
+            n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()
+        ),
+        log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
+        metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
+        read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
+    )
+
+
+def _addressing_style(value: str) -> AddressingStyle:
+    known = get_args(AddressingStyle)
+    if value not in known:
+        raise InstallationError(f"s3.addressingStyle is {value!r}: set it to one of {', '.join(known)}")
+    return cast("AddressingStyle", value)
+
+
+def _certificates(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return certificates(Path(file).read_text(encoding="utf-8", errors="replace"))
+    except (OSError, StoreError) as error:
+        raise InstallationError(f"{file}, which the chart mounts from s3.caCertificates: {error}") from error
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise InstallationError(f"the environment variable {name} is missing: set its value in the Helm chart")
+    return value
+
+
+def _container(environment: Mapping[str, str], name: str) -> ContainerSettings:
+    try:
+        return decode(ContainerSettings, environment.get(name, "{}").encode(), f"the environment variable {name}")
+    except MalformedError as error:
+        raise InstallationError(f"{error}: correct initContainer in the Helm chart's values") from error

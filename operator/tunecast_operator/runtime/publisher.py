@@ -1,0 +1,219 @@
+"""The operator's side of the store: look bundles up, receive what a Job staged, sign it and publish it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from tunecast_core.bundle import layers
+from tunecast_core.bundle.reader import inspect
+from tunecast_core.errors import BundleError, MalformedError, SignatureError
+from tunecast_core.key import MOUNT_PATH
+from tunecast_core.records.codec import canonical, decode
+from tunecast_core.records.job import PROGRESS, JobSettings, Progress, RankResult, archive_object, result_object
+from tunecast_core.records.manifest import Archive, Manifest
+from tunecast_core.records.seal import unseal
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.presigned import life_of
+from tunecast_core.trust.signing import Signer, verify
+from tunecast_operator import times
+from tunecast_operator.api.startup_cache import StartupCacheSpec
+from tunecast_operator.engine import Engine, engine_of
+from tunecast_operator.plan.tuning import Published
+from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezvous_host
+from tunecast_operator.resources.rank import secret_directories
+from tunecast_operator.secrets import secret_paths, secret_variables
+
+URL_SECONDS = 6 * 3600  # that upload URLs live, where the credentials that sign them live as long
+RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
+BUNDLE_LIMIT = 64 * 2**30
+FILES_LIMIT = 10**6
+
+
+class Publisher:
+    """Holds the one private key; every bundle that a replica believes passed through ``publish``."""
+
+    def __init__(self, store: Store, signer: Signer, trusted: Mapping[str, str], former: Sequence[Signer] = ()) -> None:
+        self._store, self._signer, self._trusted = store, signer, trusted
+        self._former = former  # their attempts may still be under way
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        return dict(self._trusted)
+
+    @property
+    def signer(self) -> str:
+        return self._signer.signer
+
+    def check(self) -> None:
+        """Raises TunecastError, with what to change, unless the store does all that an attempt needs at its end."""
+        self._store.check()
+
+    def find(self, namespace: str, key: str) -> Published | None:
+        """The bundle of this key whose signature counts and whose archives are all there.
+
+        Raises:
+            StoreError: the store didn't say.
+        """
+        for signer in sorted(self._trusted, key=lambda s: s != self._signer.signer):
+            try:
+                envelope = self._store.get_manifest(namespace, key, signer)
+                if envelope is None:
+                    continue
+                payload, _ = verify(envelope, self._trusted)
+                manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
+            except (SignatureError, MalformedError):
+                continue  # an object that we didn't write: as good as none
+            if (manifest.namespace, manifest.key) == (namespace, key) and self._complete(namespace, manifest):
+                return Published(manifest, hashlib.sha256(payload).hexdigest(), signer)
+        return None
+
+    def _complete(self, namespace: str, manifest: Manifest) -> bool:
+        return all(self._store.blob_exists(namespace, a.digest, a.size) for a in manifest.archives)
+
+    def settings(
+        self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, sweep: tuple[dict[str, Any], ...]
+    ) -> JobSettings:
+        """What the ranks of one attempt read, with fresh presigned URLs."""
+        namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
+        names = [PROGRESS, *(archive_object(layer.name) for layer in layers.LAYERS)]
+        names += [result_object(rank) for rank in range(spec.ranks)]
+        urls = self._store.presign_puts(namespace, spec.key, job, names, URL_SECONDS)
+        engine = _engine(spec)
+        volumes, mounts = spec.template["spec"].get("volumes") or (), engine.container.get("volumeMounts") or ()
+        return JobSettings(
+            job=job,
+            key=spec.key,
+            world_size=spec.ranks,
+            rendezvous_host=rendezvous_host(cache, attempt),
+            rendezvous_port=RENDEZVOUS_PORT,
+            workload=spec.workload,
+            mount_path=MOUNT_PATH,
+            timeout_seconds=spec.timeout_seconds,
+            excluded_layers=tuple(spec.exclude_layers),
+            secret_variables=tuple(secret_variables(engine.env)),
+            sweep=sweep,
+            uploads=urls,
+            transport=self._store.transport,
+            secret_paths=(*secret_paths(volumes, mounts), *secret_directories(engine)),
+            join_seconds=join_seconds(spec),
+            token=self._signer.token(job),
+        )
+
+    def results(self, namespace: str, key: str, job: str, ranks: int) -> dict[int, RankResult]:
+        """What ranks staged; what can't be read, or isn't sealed by a rank of this attempt, counts as none."""
+        found = {}
+        for rank in range(ranks):
+            name = result_object(rank)
+            try:
+                data = self._store.read_staged(namespace, key, job, name, RESULT_LIMIT)
+                result = decode(RankResult, self._unseal(job, name, data), f"{name} of {job}") if data else None
+            except MalformedError:
+                continue
+            if result and result.rank == rank:
+                found[rank] = result
+        return found
+
+    def _unseal(self, job: str, name: str, data: bytes) -> bytes:
+        for signer in self._former:
+            with suppress(MalformedError):
+                return unseal(signer.token(job), name, data)
+        return unseal(self._signer.token(job), name, data)
+
+    def progress(self, namespace: str, key: str, job: str) -> Progress | None:
+        try:
+            data = self._store.read_staged(namespace, key, job, PROGRESS, RESULT_LIMIT)
+            return decode(Progress, data, f"the progress of {job}") if data else None
+        except MalformedError:
+            return None
+
+    def publish(
+        self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, result: RankResult, now: datetime
+    ) -> None:
+        """Takes the staged archives over, then writes the signed manifest, unless one is there already.
+
+        Raises:
+            BundleError: what was staged isn't what rank 0 says, or no init container could install it.
+            MalformedError: an archive can't be read.
+            StoreError: the store failed; publishing again is safe.
+        """
+        namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
+        check_archives(result.archives, job)
+        for archive in result.archives:
+            inspected = functools.partial(inspect, expected=archive)
+            self._store.publish(namespace, spec.key, job, archive_object(archive.layer), archive, inspected)
+        if result.proof is None or result.provenance is None:
+            raise BundleError(f"rank 0 of {job} staged no proof: nothing is published")
+        manifest = Manifest(
+            namespace=namespace,
+            key=spec.key,
+            key_version=spec.key_version,
+            job=job,
+            engine_image=str(_engine(spec).container.get("image", "")),
+            created=times.text(now),
+            archives=result.archives,
+            environment=check_environment(result.environment, job),
+            notes=result.notes,
+            proof=result.proof,
+            provenance=result.provenance,
+        )
+        envelope = self._signer.sign(canonical(manifest))
+        signer = self._signer.signer
+        if not self._store.put_manifest(namespace, spec.key, signer, envelope) and not self.find(namespace, spec.key):
+            self._store.delete_manifest(namespace, spec.key, signer)  # altered, or its archives are gone
+            self._store.put_manifest(namespace, spec.key, signer, envelope)
+
+    def clean(self, namespace: str, key: str, job: str) -> None:
+        self._store.delete_staged(namespace, key, job)
+
+    def clean_all(self, namespace: str, key: str, uid: str) -> None:
+        """Removes what all attempts of one StartupCache staged."""
+        self._store.delete_all_staged(namespace, key, uid)
+
+    def clean_orphans(self, namespace: str, living: set[str]) -> None:
+        """Removes what attempts of StartupCaches staged that are gone; ``living`` holds the uids that aren't."""
+        for key, job in self._store.staged_jobs(namespace):
+            if job.rpartition("-")[0] not in living:
+                self._store.delete_staged(namespace, key, job)
+
+
+def _engine(spec: StartupCacheSpec) -> Engine:
+    return engine_of(spec.template, spec.engine)
+
+
+def renewal_seconds(settings: JobSettings) -> float:
+    """After how long its URLs are renewed: a third of their life, so that the operator may be away for the rest."""
+    lives = (life_of(url) for url in settings.uploads.values())
+    return min((life for life in lives if life is not None), default=URL_SECONDS) / 3
+
+
+def join_seconds(spec: StartupCacheSpec) -> float:
+    """Longer than the operator itself lets a Job wait for its last rank, and than a rank's image takes to come up."""
+    return max(60.0, spec.queue_timeout_seconds) + 60.0
+
+
+def check_archives(archives: tuple[Archive, ...], job: str) -> None:
+    """Raises BundleError where rank 0's list can't be a bundle."""
+    names = [archive.layer for archive in archives]
+    if not names or len(set(names)) != len(names) or not set(names) <= layers.BY_NAME.keys():
+        raise BundleError(f"{job} staged no bundle: its layers are {names}")
+    if (
+        any(a.size < 0 or a.unpacked < 0 or a.files < 1 for a in archives)
+        or max(sum(a.size for a in archives), sum(a.unpacked for a in archives)) > BUNDLE_LIMIT
+        or sum(a.files for a in archives) > FILES_LIMIT
+    ):
+        raise BundleError(f"{job} staged archives of impossible sizes")
+
+
+def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str]:
+    """A proof may ask for known variables with known values: nothing else that a rank says reaches a pod template."""
+    allowed = layers.on_demand(MOUNT_PATH)
+    if not environment.items() <= allowed.items():
+        raise BundleError(
+            f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken"
+        )
+    return dict(environment)

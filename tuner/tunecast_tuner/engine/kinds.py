@@ -1,0 +1,153 @@
+"""The kinds of engine, by what they can be asked: a route, requests of a size, and answers that can be compared. Pure.
+
+Read in vLLM 0.32, which has only the routes of its model's task; older ones have all of them, and refuse those of
+other tasks.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import wave
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunecast_tuner.engine.client import Reply
+from tunecast_tuner.proof.outputs import Answer
+
+Body = dict[str, Any]
+CHAT = "/v1/chat/completions"
+NUMBERS = 256  # of an answer that are compared
+SAMPLE_RATE = 16_000
+AUDIO_SECONDS = (0.5, 40.0)  # the shortest and the longest recording; models hear 30 s at a time
+TOKEN_SECONDS = 0.1  # of a recording in place of one token
+WORDS = ("time", "water", "house", "world", "light", "river", "stone", "green", "table", "music", "paper")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to ask an engine."""
+
+    name: str
+    route: str
+    content: Callable[[int, int], Body]  # of so many tokens or words, from a seed
+    read: Callable[[Reply], Answer]
+    fixed: Body = field(default_factory=dict)  # in every request
+    generates: bool = False  # tokens, so that samplers and grammars are tried
+    text: bool = False  # its tokens are only roughly as many as were asked for
+
+    def request(self, model: str, tokens: int, seed: int, /, **options: Any) -> Body:
+        """A request of about ``tokens``; options of sampling are for kinds that generate."""
+        return {"model": model, **self.content(tokens, seed), **self.fixed, **self._spelt(options)}
+
+    def _spelt(self, options: Body) -> Body:
+        if self.route == CHAT and "logprobs" in options:
+            options = {**options, "logprobs": True, "top_logprobs": options["logprobs"]}
+        return options if self.generates else {}
+
+
+def prompt(length: int, seed: int) -> list[int]:
+    """Token ids that any vocabulary has, and that share no prefix with another seed's."""
+    return [3 + (seed * 31 + index * (seed % 7 + 1)) % 190 for index in range(length)]
+
+
+def words(length: int, seed: int) -> str:
+    """The same for engines that take text alone."""
+    return " ".join(WORDS[token % len(WORDS)] for token in prompt(max(1, length), seed))
+
+
+def recording(length: int, seed: int) -> bytes:
+    """A WAV file of a rising tone, of some seconds."""
+    shortest, longest = AUDIO_SECONDS
+    samples = int(SAMPLE_RATE * min(longest, max(shortest, length * TOKEN_SECONDS)))
+    tones = (math.sin((200 + seed % 7 * 40 + 400 * i / samples) * math.tau * i / SAMPLE_RATE) for i in range(samples))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(SAMPLE_RATE)
+        audio.writeframes(array("h", (int(12_000 * tone) for tone in tones)).tobytes())
+    return file.getvalue()
+
+
+def generated(reply: Reply) -> Answer:
+    """Tokens, where the engine gives them, else text: equal where the tokens are."""
+    choices = reply.body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {}
+    spoken = [message.get(part) for part in ("reasoning", "reasoning_content", "content")]
+    said = choice.get("token_ids") or choice.get("text") or "".join(str(part) for part in spoken if part)
+    return Answer(str(said)) if reply.ok and said else Answer()
+
+
+def heard(reply: Reply) -> Answer:
+    """What was heard in a recording."""
+    return Answer(str(reply.body.get("text", ""))) if reply.ok else Answer()
+
+
+def computed(reply: Reply) -> Answer:
+    """A vector, probabilities or a score; of a long one as many numbers as are compared, evenly taken."""
+    items = reply.body.get("data") or reply.body.get("results")
+    item = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
+    names = ("embedding", "probs", "score", "relevance_score", "data")
+    numbers = _flat(next((item[name] for name in names if name in item), None))
+    if not reply.ok or not all(math.isfinite(number) for number in numbers):
+        return Answer()
+    step = max(1, math.ceil(len(numbers) / NUMBERS))
+    return Answer(numbers=tuple(numbers[::step]))
+
+
+def _flat(value: Any) -> list[float]:
+    if isinstance(value, list):
+        return [number for item in value for number in _flat(item)]
+    return [float(value)] if isinstance(value, (int, float)) and not isinstance(value, bool) else []
+
+
+def _input(tokens: int, seed: int) -> Body:
+    return {"input": prompt(tokens, seed)}
+
+
+def _text_input(tokens: int, seed: int) -> Body:
+    return {"input": words(tokens, seed)}
+
+
+def _pair(tokens: int, seed: int) -> Body:
+    return {"text_1": words(tokens // 2, seed), "text_2": words(tokens // 2, seed + 1)}
+
+
+def _message(tokens: int, seed: int) -> Body:
+    return {"messages": [{"role": "user", "content": words(tokens, seed)}]}
+
+
+_GREEDY = {"temperature": 0, "ignore_eos": True}
+# The first that an engine accepts is its kind. Token ids come before text: no tokenizer has to be there.
+KINDS = (
+    Kind("Completion", "/v1/completions", lambda n, s: {"prompt": prompt(n, s)}, generated, _GREEDY, generates=True),
+    Kind(
+        "Completion",
+        "/v1/completions",
+        lambda n, s: {"prompt": words(n, s)},
+        generated,
+        _GREEDY,
+        generates=True,
+        text=True,
+    ),
+    Kind("Chat", CHAT, _message, generated, _GREEDY, generates=True, text=True),
+    Kind(
+        "Transcription",
+        "/v1/audio/transcriptions",
+        lambda n, s: {"file": recording(n, s)},
+        heard,
+        {"temperature": 0, "language": "en", "max_completion_tokens": 16},
+    ),
+    Kind("Embedding", "/v1/embeddings", _input, computed),
+    Kind("Embedding", "/v1/embeddings", _text_input, computed, text=True),
+    Kind("Score", "/score", _pair, computed, text=True),
+    Kind("Classification", "/classify", _input, computed),
+    Kind("Classification", "/classify", _text_input, computed, text=True),
+    Kind("Pooling", "/pooling", _input, computed),
+    Kind("Pooling", "/pooling", _text_input, computed, text=True),
+)

@@ -1,0 +1,1 @@
+"""The ranks of one attempt, between each other."""

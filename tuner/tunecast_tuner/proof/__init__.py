@@ -1,0 +1,1 @@
+"""What a start's log, files and answers prove."""

@@ -1,0 +1,1 @@
+"""One rank: what it is told, how its attempt goes and ends, and what it uploads."""

@@ -1,0 +1,32 @@
+"""Standard output, shared by the rank program's own lines and the engine's."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+from tunecast_tuner.proof.redact import Redactor
+
+
+class Console:
+    """Whole lines from several threads; ours begin with ``tunecast rank``."""
+
+    def __init__(self, rank: int, elapsed: Callable[[], float], stream: BinaryIO | None = None) -> None:
+        self._rank = rank
+        self._elapsed = elapsed
+        self._stream = stream or sys.stdout.buffer
+        self._lock = threading.Lock()
+        self.stage = "Joining"
+        self.redactor = Redactor()
+
+    def say(self, text: str) -> None:
+        """One line of our own, with the seconds since the start and the stage."""
+        self.echo(f"tunecast rank {self._rank} [{self._elapsed():.1f} s] {self.stage}: {text}\n".encode())
+
+    def echo(self, line: bytes) -> None:
+        """One line of the engine's, as it is but for secrets."""
+        with self._lock:
+            self._stream.write(self.redactor.line(line))
+            self._stream.flush()

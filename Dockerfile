@@ -1,12 +1,16 @@
 # Two images: `operator`, and `init` (the init container, which also carries the tools for ranks).
 ARG BASE=python:3.12-slim
 
-# Dependencies of one extra of pyproject.toml, at the versions and hashes of the one lock file.
+# Dependencies of each image, at the versions and hashes of the lock file.
 FROM ${BASE} AS dependencies
-WORKDIR /build
-COPY pyproject.toml requirements.lock install_extra.py ./
-RUN python3 install_extra.py operator /venvs/operator
-RUN python3 install_extra.py init /venvs/init
+COPY operator/requirements.lock /locks/operator.lock
+COPY initcontainer/requirements.lock /locks/init.lock
+RUN for image in operator init; do \
+        python3 -m venv /venvs/$image \
+        && pip="/venvs/$image/bin/pip --quiet --disable-pip-version-check --no-cache-dir" \
+        && $pip install --only-binary :all: --require-hashes --requirement /locks/$image.lock \
+        && $pip uninstall --yes pip setuptools || exit 1; \
+    done
 
 FROM ${BASE} AS common
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/tunecast/app PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin

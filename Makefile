@@ -54,9 +54,12 @@ format: $(READY)
 crds: $(READY)  ## writes the CRDs from the typed models
 	$(PYTHON) -m tunecast_operator.api.crd --write
 
-lock: $(UV)  ## pins every dependency with its hashes
-	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	    --extra operator --extra init --extra dev pyproject.toml --output-file requirements.lock
+LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+lock: $(UV)  ## pins every dependency with its hashes, and for each image its part of them
+	$(LOCK) --group pyproject.toml:dev operator/pyproject.toml initcontainer/pyproject.toml --output-file requirements.lock
+	for package in operator initcontainer; do \
+	    $(LOCK) --constraint requirements.lock $$package/pyproject.toml --output-file $$package/requirements.lock; done
 
 venv: $(READY)
 $(READY):  # its path holds the lock file's digest, so it never grows stale; two checkouts may want it at once

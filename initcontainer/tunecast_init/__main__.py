@@ -106,10 +106,9 @@ def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
     phases.seconds["start"] = time.monotonic() - STARTED
     try:
         return fetch(settings, trust, phases, until)
-    except RefusedError as error:
-        return replace(cold(error, settings.key, phases.total()), manifest=error.manifest)
     except TunecastError as error:
-        return cold(error, settings.key, phases.total())
+        outcome = replace(cold(error, settings.key, phases.total()), hardware=settings.hardware.name)
+        return replace(outcome, manifest=error.manifest) if isinstance(error, RefusedError) else outcome
 
 
 def _say(outcome: InitReport, log: Path) -> None:

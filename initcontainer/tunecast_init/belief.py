@@ -22,17 +22,21 @@ class Believed:
     digest: str
 
 
-def believe(envelope: bytes, trust: Trust, namespace: str, key: str) -> Believed:
-    """Raises RefusedError unless a trusted key signed a manifest of this key and namespace that isn't quarantined."""
+def believe(envelope: bytes, trust: Trust, namespace: str, key: str, hardware: str) -> Believed:
+    """Verifies a manifest.
+
+    Raises:
+        RefusedError: no trusted key signed it, it is of another namespace, key or hardware, or it is quarantined.
+    """
     try:
         payload, _ = verify(envelope, trust.keys)
         manifest = decode(Manifest, payload, "the manifest")
     except SignatureError as error:
         raise RefusedError(report.BAD_SIGNATURE, str(error)) from error
     digest = hashlib.sha256(payload).hexdigest()
-    if (manifest.namespace, manifest.key) != (namespace, key):
-        found = f"{manifest.namespace}/{manifest.key}"
-        raise RefusedError(report.WRONG_KEY, f"the manifest is of {found}, not of {namespace}/{key}")
+    found, wanted = (manifest.namespace, manifest.key, manifest.hardware), (namespace, key, hardware)
+    if found != wanted:
+        raise RefusedError(report.WRONG_KEY, f"the manifest is of {'/'.join(found)}, not of {'/'.join(wanted)}")
     if digest in trust.quarantined:
         text = f"the manifest {digest} is quarantined in the trust ConfigMap"
         raise RefusedError(report.QUARANTINED, text, digest)

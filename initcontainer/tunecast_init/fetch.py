@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunecast_core.bundle.pack import install
-from tunecast_core.errors import StoreError, StoreUnavailableError
+from tunecast_core.errors import AccessDeniedError, StoreError, StoreUnavailableError
+from tunecast_core.hardware import Hardware
 from tunecast_core.records import report
 from tunecast_core.records.manifest import Archive
 from tunecast_core.records.report import InitReport
@@ -113,23 +114,57 @@ def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: flo
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
-    """The first signer's manifest that can be believed, the operator's before all others'.
+    """The manifest for this node's hardware. A node that shows no GPU takes the only one that there is.
 
     Raises:
-        RefusedError: there is none, or the first one is quarantined.
+        RefusedError: there is none that can be believed.
     """
-    refused = RefusedError(report.NO_MANIFEST, f"nothing is published for {settings.namespace}/{settings.key} yet")
+    what, here = f"{settings.namespace}/{settings.key}", settings.hardware
+    if found := _of_hardware(settings, trust, store, here.name, until):
+        return found
+    others = _published(settings, store, until)
+    if here.hidden and len(others) == 1 and (found := _of_hardware(settings, trust, store, others[0], until)):
+        return found
+    if not others:
+        raise RefusedError(report.NO_MANIFEST, f"nothing is published for {what} yet")
+    text = f"bundles of {what} were made on {', '.join(others)}, and this node is {here.name}"
+    raise RefusedError(report.NO_BUNDLE_FOR_HARDWARE, f"{text}{_advice(here)}")
+
+
+def _advice(here: Hardware) -> str:
+    if not here.problem:
+        return ": it is tuned for within spec.tuning.hardwareLimit"
+    return f", since {here.problem}: select nodes by the label nvidia.com/gpu.product, which names it too"
+
+
+def _published(settings: Settings, store: Store, until: float) -> list[str]:
+    """Hardware that bundles of the key were made on; none where the store lets objects be read, but not listed."""
+    try:
+        return sorted({hardware for hardware, _ in store.list_manifests(settings.namespace, settings.key, until)})
+    except AccessDeniedError:
+        return []
+
+
+def _of_hardware(settings: Settings, trust: Trust, store: Store, hardware: str, until: float) -> Believed | None:
+    """The first signer's manifest that can be believed, the operator's before all others'; None where there is none.
+
+    Raises:
+        RefusedError: there are only others, or the first one is quarantined.
+    """
+    refused: RefusedError | None = None
     for signer in sorted(trust.keys, key=lambda name: (name != trust.signer, name)):
-        envelope = store.get_manifest(settings.namespace, settings.key, signer, until)
+        envelope = store.get_manifest(settings.namespace, settings.key, hardware, signer, until)
         if envelope is None:
             continue
         try:
-            return believe(envelope, trust, settings.namespace, settings.key)
+            return believe(envelope, trust, settings.namespace, settings.key, hardware)
         except RefusedError as error:
             if error.reason == report.QUARANTINED:
                 raise  # the operator means this key: it knows of no other bundle
             refused = error
-    raise refused
+    if refused:
+        raise refused
+    return None
 
 
 def _report(believed: Believed, archives: list[Archive], phases: Phases) -> InitReport:
@@ -142,4 +177,5 @@ def _report(believed: Believed, archives: list[Archive], phases: Phases) -> Init
         bytes=sum(archive.size for archive in archives),
         seconds=phases.total(),
         layers=tuple(archive.layer for archive in archives),
+        hardware=believed.manifest.hardware,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunecast_core.bundle.layers import BY_NAME, PYCACHE_DIRECTORY, layer_of
 from tunecast_core.errors import TunecastError
+from tunecast_core.hardware import Hardware, gpu_name, of_node, proc_of
 from tunecast_core.key import MOUNT_PATH
 from tunecast_core.records.manifest import Archive
 from tunecast_core.store.mesh import Mesh, mesh_of
@@ -29,6 +31,7 @@ class Settings:
     trust: Path  # directory of the trust ConfigMap
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
+    hardware: Hardware  # of this node
     mesh: Mesh | None = None  # whose proxy is in this pod
     storage_limit: int | None = None  # bytes of ephemeral storage that the kubelet lets the pod use
 
@@ -40,7 +43,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Reads TUNECAST_KEY, _NAMESPACE, _MOUNT_PATH, _TRUST, _EXCLUDED_LAYERS, _PYCACHE, _MESH_* and _STORAGE_*.
+    """Reads the variables ``TUNECAST_*`` that ``resources/replica.py`` of the operator sets.
 
     Raises:
         SettingsError: key or namespace is missing.
@@ -52,6 +55,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         trust=Path(environment.get("TUNECAST_TRUST") or TRUST_DIRECTORY),
         excluded=frozenset(filter(None, environment.get("TUNECAST_EXCLUDED_LAYERS", "").split(","))),
         bytecode=environment.get("TUNECAST_PYCACHE") == "true",
+        hardware=node_hardware(environment),
         mesh=mesh_of(environment),
         storage_limit=_storage_limit(environment),
     )
@@ -65,6 +69,14 @@ def _storage_limit(environment: Mapping[str, str]) -> int | None:
 
 def _bytes(environment: Mapping[str, str], name: str) -> int:
     return int(environment.get(name) or 0)
+
+
+def node_hardware(environment: Mapping[str, str]) -> Hardware:
+    """What the node says; where it doesn't, the product that the pod's own node selector asks for."""
+    found = of_node(proc_of(environment), wants_gpu=environment.get("TUNECAST_WANTS_GPU") == "true")
+    if found.problem and (product := environment.get("TUNECAST_GPU_PRODUCT")):
+        return Hardware(gpu_name(product, platform.machine()), product)
+    return found
 
 
 def mount_path(environment: Mapping[str, str]) -> Path:

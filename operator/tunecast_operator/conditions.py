@@ -11,6 +11,7 @@ CACHE_READY = "CacheReady"
 RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
 STALLED = "Stalled"  # kstatus: True when nothing will change without its user
 DRIFTED = "Drifted"  # there, and True, only while replicas run something else than their bundle was made with
+BUNDLE_MISSING = "BundleMissing"  # likewise while replicas run on hardware that no bundle of their key was made on
 
 # CacheReady
 PUBLISHED = "Published"
@@ -42,6 +43,10 @@ INVALID_SPEC = "InvalidSpec"
 IMAGE_DIFFERS = "ImageDiffers"
 GPU_DIFFERS = "GpuDiffers"
 DRIVER_DIFFERS = "DriverDiffers"
+# BundleMissing
+TUNING_FOR_HARDWARE = "TuningForHardware"
+HARDWARE_NOT_TUNED = "HardwareNotTuned"
+HARDWARE_LIMIT = "HardwareLimitReached"
 
 Status = Literal["True", "False", "Unknown"]
 

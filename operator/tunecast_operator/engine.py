@@ -17,6 +17,8 @@ from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
 
 Object = Mapping[str, Any]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"  # how a pod gets GPUs where no device plugin counts them
+NO_DEVICES = {"", "none", "void"}
 HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
 # vLLM names its compiled files by these too.
 HASHED_VARIABLES = frozenset({
@@ -57,6 +59,12 @@ class Engine:
     @property
     def env(self) -> list[dict[str, Any]]:
         return list(self.container.get("env") or ())
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether the container asks for an accelerator. Where it doesn't, its hardware is the CPU alone."""
+        visible = next((str(v.get("value", "")) for v in self.env if v["name"] == VISIBLE_DEVICES), "")
+        return bool(accelerators(self.container) or claims(self.container) or visible not in NO_DEVICES)
 
     @property
     def health(self) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import digest
-from tunecast_operator.resources.rank import rank_template
+from tunecast_operator.plan.hardware import Target
+from tunecast_operator.resources.rank import on_nodes, rank_template
 
 
 def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_version: int) -> dict[str, Any]:
@@ -28,6 +29,16 @@ def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_vers
         "excludeLayers": spec.cache.layers.exclude,
     }
     return snapshot | ({"sweep": tuning["sweep"]} if tuning.get("sweep") else {})
+
+
+def for_hardware(snapshot: Mapping[str, Any], target: Target) -> tuple[str, dict[str, Any]]:
+    """The name and the snapshot of a StartupCache whose ranks run on ``target``.
+
+    The nodes that were seen with that hardware don't count for its name, so that two that ask at once share one.
+    """
+    named = {**snapshot, "hardware": target.hardware}
+    template = on_nodes(snapshot["template"], target.node_selector_terms)
+    return cache_name(named), {**named, "template": template}
 
 
 def cache_name(snapshot: Mapping[str, Any]) -> str:

@@ -74,7 +74,7 @@ def until_cache(
 
 def cache_of(kubectl: Kubectl, name: str, namespace: str) -> Object:
     owner = kubectl.get("infd", name, "-n", namespace)
-    return kubectl.get("stc", owner["status"]["startupCache"], "-n", namespace)
+    return kubectl.get("stc", owner["status"]["startupCaches"][0]["name"], "-n", namespace)
 
 
 def serving_pods(kubectl: Kubectl, name: str, namespace: str) -> list[Object]:

@@ -41,7 +41,8 @@ def seeds() -> dict[str, list[bytes]]:
     store = StoreSettings("bundles", "prefix", "http://s3:9000", "us-east-1", "Path", transport)
     settings = JobSettings(
         "job", KEY, 2, "host", 1, "Engine", "/m", 1.0, ("vllm", "serve", "m"), ("CUDA",), ("HF_TOKEN",),
-        ({"prompt": [1]},), {"progress.json": "http://s3"}, ("/etc/hub",), 600.0, transport, "token",
+        ({"prompt": [1]},), {"progress.json": "http://s3"}, ("/etc/hub",), 600.0, transport,
+        wants_gpu=True, hardware="nvidia-l4-x86-64", token="token",
     )  # fmt: skip
     said = InitReport("Cold", "Quarantined", "words", KEY, "m" * 64, 5, {"total": 1.0}, ("Triton",))
     case = {"m" * 64: Case("words", (Failure(139),), (Failure(1, "e" * 16),))}

@@ -17,6 +17,7 @@ from support.objects import serving_pod
 from tunecast_core.bundle import flashinfer
 from tunecast_core.engine.command_line import read
 from tunecast_core.errors import TunecastError
+from tunecast_core.hardware import UNKNOWN
 from tunecast_core.records.codec import canonical, decode
 from tunecast_core.records.job import JobSettings, Progress, RankResult
 from tunecast_core.records.manifest import Manifest, RankProof
@@ -79,10 +80,10 @@ def envelope(data: bytes) -> None:
 def belief(data: bytes) -> None:
     """A manifest that our own key signed, with any content: a rank may have had a say in it."""
     try:
-        found = believe(SIGNER.sign(data), TRUST, NAMESPACE, KEY)
+        found = believe(SIGNER.sign(data), TRUST, NAMESPACE, KEY, UNKNOWN)
     except (TunecastError, RefusedError):
         return
-    assert (found.manifest.namespace, found.manifest.key) == (NAMESPACE, KEY)
+    assert (found.manifest.namespace, found.manifest.key, found.manifest.hardware) == (NAMESPACE, KEY, UNKNOWN)
 
 
 def staged(data: bytes) -> None:
@@ -140,7 +141,7 @@ def pods(data: bytes) -> None:
     init["state"]["terminated"] |= _texts(given.get("init"))
     for crash in crashes([pod]):
         assert crash.times >= 1
-    drift(MadeWith(), [pod], {})
+    drift({"": MadeWith()}, [pod], {})
     results_of([pod], {})
 
 

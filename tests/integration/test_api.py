@@ -217,7 +217,7 @@ def test_defaults_are_filled_in(kubernetes: Kubectl) -> None:
     assert "replicas" not in spec
     assert spec["template"] == inference_deployment()["spec"]["template"], "which is Kubernetes' own"
     assert spec["engine"] == {}
-    words = {"policy": "TuneFirst", "workload": "Engine", "timeout": "60m", "queueTimeout": "10m"}
+    words = {"policy": "TuneFirst", "workload": "Engine", "timeout": "60m", "queueTimeout": "10m", "hardwareLimit": 4}
     ranks: Object = {"metadata": {}, "spec": {}}
     assert spec["tuning"] == {**words, "ranks": 1, "generation": 1, "attempts": 3, "template": ranks}
     assert spec["cache"] == {"layers": {}, "onFailure": "ServeCold"}

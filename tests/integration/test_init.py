@@ -20,6 +20,7 @@ from support.archives import bombs, entry, forged
 from support.published import KEY, NAMESPACE, bucket
 from support.replica import FILES, ROOT, Ended, Pod, cold
 from support.s3 import S3
+from tunecast_core.bundle import layout
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_core.trust.signing import Signer, generate
 
@@ -184,7 +185,8 @@ def test_an_unknown_signer_serves_cold(pod: Pod) -> None:
 
 
 def test_garbage_for_a_manifest_serves_cold(pod: Pod) -> None:
-    pod.bucket.put(f"{pod.bucket.prefix}/v1/{NAMESPACE}/manifests/{KEY}/{pod.bucket.signer.signer}.json", b"\xff")
+    place = (pod.bucket.prefix, NAMESPACE, KEY, pod.bucket.hardware, pod.bucket.signer.signer)
+    pod.bucket.put(layout.manifest_object(*place), b"\xff")
     cold(pod.run(), "BadSignature")
 
 

@@ -100,11 +100,10 @@ def check_children(driver: Driver, name: str) -> None:
     assert missing(owner["spec"]["template"], live["spec"]["template"]) == []
     status = (driver.plain.get(INFERENCE_DEPLOYMENT, "pods", owner["metadata"]["name"]) or {})["status"]
     assert status["model"]
-    driver.until(lambda: driver.plain.get(JOB, "pods", f"{status['startupCache']}-1"), "ranks are asked for")
-    (cache,) = (c for c in driver.plain.list(STARTUP_CACHE, "pods") if c["metadata"]["name"] == status["startupCache"])
+    [name] = (cache["name"] for cache in status["startupCaches"])
+    driver.until(lambda: driver.plain.get(JOB, "pods", f"{name}-1"), "ranks are asked for")
+    (cache,) = (c for c in driver.plain.list(STARTUP_CACHE, "pods") if c["metadata"]["name"] == name)
     assert cache["spec"]["model"] == status["model"]
     for kind in (INFERENCE_DEPLOYMENT, STARTUP_CACHE):
-        driver.plain.delete(
-            kind, "pods", status["startupCache"] if kind is STARTUP_CACHE else owner["metadata"]["name"]
-        )
+        driver.plain.delete(kind, "pods", name if kind is STARTUP_CACHE else owner["metadata"]["name"])
     driver.until(lambda: not driver.plain.list(POD, "pods"), "its pods are gone")

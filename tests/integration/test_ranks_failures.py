@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ranks.attempt import Rank, Staged, attempt, staging, until
+from support.proc import node
+from tunecast_core.hardware import gpu_name
 from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
@@ -95,6 +98,29 @@ def test_sigterm_ends_a_rank_cleanly_and_the_other_knows_why(tmp_path: Path, sta
         assert ranks[number].engine_processes() == []
         assert_ends(ranks[1 - number], number, f"rank {number} ended: Terminated")
     assert job.result_object(number) in staged.objects
+
+
+def on(folder: Path, product: str) -> dict[str, str]:
+    """Variables of a rank on a node with this GPU."""
+    return {"TUNECAST_PROC": str(node(folder / product, product))}
+
+
+def test_ranks_on_different_gpus_end_the_attempt_at_once(tmp_path: Path, staged: Staged) -> None:
+    variables = {0: on(tmp_path, "NVIDIA L4"), 1: on(tmp_path, "NVIDIA H100")}
+    with attempt(tmp_path, staged, 2, variables=variables, wants_gpu=True) as ranks:
+        result = ranks[1].wait(60)
+        assert result.reason == job.HARDWARE_DIFFERS, ranks[1].text
+        names = [gpu_name(product, platform.machine()) for product in ("NVIDIA H100", "NVIDIA L4")]
+        assert f"rank 1 runs on {names[0]} and rank 0 on {names[1]}" in result.message
+        assert_ends(ranks[0], 1, "HardwareDiffers")
+
+
+def test_a_rank_on_other_hardware_than_its_cache_is_for_ends(tmp_path: Path, staged: Staged) -> None:
+    variables, hardware = {0: on(tmp_path, "NVIDIA L4")}, "nvidia-h100-x86-64"
+    with attempt(tmp_path, staged, 1, variables=variables, wants_gpu=True, hardware=hardware) as [rank]:
+        result = rank.wait(60)
+        assert result.reason == job.HARDWARE_DIFFERS, rank.text
+        assert "this StartupCache is for nvidia-h100-x86-64" in result.message
 
 
 def test_sigterm_while_ranks_wait_for_each_other(tmp_path: Path, staged: Staged) -> None:

@@ -46,7 +46,7 @@ def store(s3_credentials: S3, request: pytest.FixtureRequest) -> Iterator[Store]
 
 def manifest_of(settings: StoreSettings) -> bytes | None:
     with closing(Store(settings, retries=IMPATIENT)) as store:
-        return store.get_manifest("models", "key", "signer")
+        return store.get_manifest("models", "key", "gpu", "signer")
 
 
 def archive(data: bytes) -> Archive:
@@ -87,12 +87,13 @@ def test_a_presigned_url_writes_its_one_object_and_does_nothing_else(
 
 
 def test_the_first_manifest_of_a_signer_stays(store: Store) -> None:
-    assert store.get_manifest("models", "key", "signer") is None
-    assert store.put_manifest("models", "key", "signer", b"first")
-    assert not store.put_manifest("models", "key", "signer", b"second")
-    assert store.get_manifest("models", "key", "signer") == b"first"
-    assert store.put_manifest("models", "key", "another", b"third")
-    assert store.list_manifests("models", "key") == ["another", "signer"]
+    assert store.get_manifest("models", "key", "gpu", "signer") is None
+    assert store.put_manifest("models", "key", "gpu", "signer", b"first")
+    assert not store.put_manifest("models", "key", "gpu", "signer", b"second")
+    assert store.get_manifest("models", "key", "gpu", "signer") == b"first"
+    assert store.put_manifest("models", "key", "gpu", "another", b"third")
+    assert store.put_manifest("models", "key", "other-gpu", "signer", b"fourth")
+    assert store.list_manifests("models", "key") == [("gpu", "another"), ("gpu", "signer"), ("other-gpu", "signer")]
     assert store.list_manifests("models", "ke") == []
 
 
@@ -228,9 +229,9 @@ def test_a_server_that_reads_over_conditions_passes_the_check(careless: Store) -
 
 
 def test_on_a_server_that_reads_over_conditions_the_first_manifest_stays(careless: Store) -> None:
-    assert careless.put_manifest("models", "key", "signer", b"first")
-    assert not careless.put_manifest("models", "key", "signer", b"second")
-    assert careless.get_manifest("models", "key", "signer") == b"first"
+    assert careless.put_manifest("models", "key", "gpu", "signer", b"first")
+    assert not careless.put_manifest("models", "key", "gpu", "signer", b"second")
+    assert careless.get_manifest("models", "key", "gpu", "signer") == b"first"
 
 
 def test_on_a_server_that_reads_over_conditions_a_swap_is_noticed(
@@ -246,7 +247,7 @@ def test_a_manifest_that_a_server_can_not_create_names_the_feature(plain: tuple[
     server, store = plain
     server.refused = {"if-none-match": (501, "NotImplemented")}
     with pytest.raises(StoreError, match=r"doesn't support conditional writes"):
-        store.put_manifest("models", "key", "signer", b"envelope")
+        store.put_manifest("models", "key", "gpu", "signer", b"envelope")
 
 
 @pytest.mark.usefixtures("s3_credentials")
@@ -299,8 +300,8 @@ def stalled() -> Iterator[str]:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda store: store.get_manifest("models", "key", "signer"),
-        lambda store: store.put_manifest("models", "key", "signer", b"envelope"),
+        lambda store: store.get_manifest("models", "key", "gpu", "signer"),
+        lambda store: store.put_manifest("models", "key", "gpu", "signer", b"envelope"),
         lambda store: store.blob_exists("models", "digest", 1),
         lambda store: store.staged("models", "key", "uid-1"),
         lambda store: store.publish("models", "key", "uid-1", "archives/Triton", archive(b"")),
@@ -334,7 +335,7 @@ def test_an_answer_that_trickles_is_no_answer(s3_credentials: S3, store: Store) 
 def test_with_a_breaker_one_call_waits_and_the_next_ones_fail_at_once(stalled: str) -> None:
     with closing(Store(StoreSettings("bundles", endpoint=stalled), seconds=1.0, breaker=Breaker())) as store:
         with pytest.raises(StoreUnavailableError):
-            store.get_manifest("models", "key", "signer")
+            store.get_manifest("models", "key", "gpu", "signer")
         started = time.monotonic()
         for _ in range(10):
             with pytest.raises(StoreUnavailableError):

@@ -82,8 +82,8 @@ class CountedStore(Store):
         super().publish(namespace, key, job, name, archive, inspect)
         self.writes.happened("copy a blob")
 
-    def put_manifest(self, namespace: str, key: str, signer: str, envelope: bytes) -> bool:
-        done = super().put_manifest(namespace, key, signer, envelope)
+    def put_manifest(self, namespace: str, key: str, hardware: str, signer: str, envelope: bytes) -> bool:
+        done = super().put_manifest(namespace, key, hardware, signer, envelope)
         self.writes.happened("put the manifest")
         return done
 

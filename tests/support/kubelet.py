@@ -15,6 +15,7 @@ from typing import Any
 from support.archives import entry, packed, plain
 from support.objects import proof
 from tunecast_core.bundle.archive import END
+from tunecast_core.hardware import UNKNOWN
 from tunecast_core.records.codec import canonical, decode
 from tunecast_core.records.job import JobSettings, RankResult, archive_object, result_object
 from tunecast_core.records.manifest import Archive, Proof, Provenance
@@ -39,6 +40,7 @@ class Kubelet:
         self.proved: Proof = proof()
         self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
         self.token: str | None = None  # what results are sealed with, where it isn't their attempt's
+        self.hardware = UNKNOWN  # of the nodes that ranks come to, which may run anywhere
         self.running_only = False
         self.ranks: Collection[int] | None = None  # the only ones whose pods start; None for all
         self.serves = False  # whether replicas become ready
@@ -84,7 +86,7 @@ class Kubelet:
     def _end(self, pod: dict[str, Any], settings: JobSettings) -> None:
         """A real kubelet, too, reports terminated containers before the pod's last phase."""
         rank = rank_of(pod)
-        result = self._result(rank)
+        result = self._result(rank, settings.hardware or self.hardware)
         if rank == 0 and result.succeeded:
             _put(settings.uploads[archive_object(self.archive.layer)], self.staged)
         token = settings.token if self.token is None else self.token
@@ -92,7 +94,7 @@ class Kubelet:
         code = 0 if result.succeeded else 1
         self._set(pod, "Running", {"terminated": {"exitCode": code, "reason": "x", "message": ""}})
 
-    def _result(self, rank: int) -> RankResult:
+    def _result(self, rank: int, hardware: str) -> RankResult:
         if self.failure:
             reason = self.failure if rank == 1 else "PeerLost"
             return RankResult(rank, succeeded=False, reason=reason, message="rank 1 said so", lost_rank=1)
@@ -100,7 +102,7 @@ class Kubelet:
             return RankResult(rank, succeeded=True, reason="Proved", message="")
         return RankResult(
             0, succeeded=True, reason="Proved", message="", archives=(self.archive,), proof=self.proved,
-            provenance=Provenance("3.12.3"),
+            provenance=Provenance("3.12.3", hardware=hardware),
         )  # fmt: skip
 
     def _set(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
@@ -114,15 +116,16 @@ class Kubelet:
         )
 
 
-def bind(cluster: Cluster, pod: dict[str, Any]) -> None:
-    """Does a scheduler's part, where no node has room for any pod."""
+def bind(cluster: Cluster, pod: dict[str, Any], node: str = "gpu-0", **labels: str) -> None:
+    """Does a scheduler's part, where no node has room for any pod. ``labels`` are those of a node that isn't there."""
     metadata = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
-    cluster.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0", "namespace": ""}})
+    described = {"name": node, "namespace": "", "labels": labels}
+    cluster.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": described})
     body = {
         "apiVersion": "v1",
         "kind": "Binding",
         "metadata": {"name": metadata["name"]},
-        "target": {"kind": "Node", "name": "gpu-0", "apiVersion": "v1"},
+        "target": {"kind": "Node", "name": node, "apiVersion": "v1"},
     }
     cluster._call("POST", POD, metadata["namespace"], metadata["name"], subresource="binding", body=body)
 

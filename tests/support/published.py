@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from support.objects import manifest
 from support.s3 import S3
 from tunecast_core.bundle import layout
 from tunecast_core.bundle import pack as bundle
+from tunecast_core.hardware import of_node
 from tunecast_core.records.codec import canonical
 from tunecast_core.records.manifest import Archive
 from tunecast_core.store.s3 import connect
@@ -28,6 +29,7 @@ class Bucket:
     s3: S3
     prefix: str
     signer: Signer
+    hardware: str = field(default_factory=lambda: of_node(wants_gpu=False).name)  # this machine's
 
     def put(self, name: str, data: bytes) -> None:
         with closing(connect(self.s3.settings())) as client:
@@ -38,9 +40,11 @@ class Bucket:
 
     def put_manifest(self, archives: tuple[Archive, ...], signer: Signer | None = None, **changes: Any) -> str:
         """Writes a manifest where ``self.signer``'s belongs; returns its digest."""
-        payload = canonical(manifest(changes.pop("key", KEY), archives=archives, **changes))
+        payload = canonical(
+            manifest(changes.pop("key", KEY), archives=archives, **{"hardware": self.hardware, **changes})
+        )
         envelope = (signer or self.signer).sign(payload)
-        self.put(layout.manifest_object(self.prefix, NAMESPACE, KEY, self.signer.signer), envelope)
+        self.put(layout.manifest_object(self.prefix, NAMESPACE, KEY, self.hardware, self.signer.signer), envelope)
         return hashlib.sha256(payload).hexdigest()
 
     def publish(self, files: dict[str, bytes], folder: Path) -> tuple[Archive, ...]:

@@ -28,6 +28,7 @@ from support.objects import inference_deployment, pod_template
 from tunecast_core.bundle import layout
 from tunecast_core.bundle import pack as bundle
 from tunecast_core.errors import TunecastError
+from tunecast_core.hardware import Hardware
 from tunecast_core.records.codec import decode
 from tunecast_core.records.manifest import Manifest
 from tunecast_core.store.s3 import connect as connect_s3
@@ -314,7 +315,7 @@ class Play:
         mount.mkdir()
         found = self.driver.plain.get(CONFIG_MAP, self.driver.namespace, "tunecast-trust") or {}
         trust = decode(Trust, found["data"]["trust.json"].encode(), "trust")
-        settings = Settings(key, self.driver.namespace, mount, mount, frozenset(), bytecode=True)
+        settings = Settings(key, self.driver.namespace, mount, mount, frozenset(), bytecode=True, hardware=Hardware())
         report = fetch(settings, trust, Phases(time.monotonic, time.monotonic()), time.monotonic() + 20)
         files = {str(path.relative_to(mount)): path.read_bytes() for path in mount.rglob("*") if path.is_file()}
         if report.result != "Hit" or files != FILES:

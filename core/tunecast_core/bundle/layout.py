@@ -7,8 +7,9 @@ def _join(prefix: str, *parts: str) -> str:
     return "/".join([*([prefix.strip("/")] if prefix.strip("/") else []), "v1", *parts])
 
 
-def manifest_object(prefix: str, namespace: str, key: str, signer: str) -> str:
-    return _join(prefix, namespace, "manifests", key, f"{signer}.json")
+def manifest_object(prefix: str, namespace: str, key: str, hardware: str, signer: str) -> str:
+    """``hardware`` is a name of ``hardware.py``: a bundle is found by its key and by what it was made on."""
+    return _join(prefix, namespace, "manifests", key, hardware, f"{signer}.json")
 
 
 def blob_object(prefix: str, namespace: str, digest: str) -> str:

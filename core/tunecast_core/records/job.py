@@ -30,6 +30,7 @@ TERMINATED = "Terminated"  # SIGTERM: an eviction, a deletion, or the Job's end
 BAD_SETTINGS = "BadSettings"
 INSTALL_FAILED = "InstallFailed"
 TACTICS_DIFFER = "TacticsDiffer"  # a rank replayed other kernels than rank 0 tuned
+HARDWARE_DIFFERS = "HardwareDiffers"  # the scheduler put ranks on several kinds of hardware
 UPLOAD_FAILED = "UploadFailed"
 TIMED_OUT = "TimedOut"
 INTERNAL = "InternalError"
@@ -57,6 +58,8 @@ class JobSettings:
     secret_paths: tuple[str, ...] = ()  # where Secrets are mounted, whose values must never be staged either
     join_seconds: float = 600.0  # within which all ranks must have joined
     transport: Transport = DIRECT  # how the presigned URLs are reached
+    wants_gpu: bool = False  # whether the engine asks for an accelerator
+    hardware: str = ""  # that ranks must run on: a name of hardware.py; empty where any will do
     token: str = ""  # seals what ranks tell each other and the operator: see tunecast_core.records.seal
 
 

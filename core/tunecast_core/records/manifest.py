@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tunecast_core.hardware import UNKNOWN
+
 Verdict = Literal["Hit", "Partial", "Miss"]
 Outputs = Literal["Identical", "WithinNoise", "Different", "Inconclusive"]
 LayerState = Literal["Cached", "NotCacheable", "Unsafe"]
@@ -106,6 +108,7 @@ class Provenance:
     driver: str | None = None
     model_commit: str | None = None  # of a model from a hub
     image_id: str | None = None  # the engine's image, as rank 0's kubelet named it; the operator adds it
+    hardware: str = UNKNOWN  # a name of hardware.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ class Manifest:
     notes: tuple[LayerNote, ...]
     proof: Proof
     provenance: Provenance
+    hardware: str = UNKNOWN  # what it was made on: a name of hardware.py
     version: int = 1
 
     @property

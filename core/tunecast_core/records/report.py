@@ -9,6 +9,7 @@ LIMIT = 4096
 
 INSTALLED = "Installed"
 NO_MANIFEST = "NoManifest"  # nothing was published for this key yet
+NO_BUNDLE_FOR_HARDWARE = "NoBundleForThisGPU"  # a bundle of this key was published, for other hardware
 NO_TRUST = "NoTrust"
 BAD_SIGNATURE = "BadSignature"
 WRONG_KEY = "WrongKey"  # a manifest of another key or namespace
@@ -34,3 +35,4 @@ class InitReport:
     bytes: int = 0  # fetched
     seconds: dict[str, float] = field(default_factory=dict)  # start, clear, manifest, fetch, unpack, total
     layers: tuple[str, ...] = ()  # installed
+    hardware: str = ""  # of the node: a name of hardware.py

@@ -176,18 +176,23 @@ class Store:
             _whole(answer, name)
             return body.read()
 
-    def get_manifest(self, namespace: str, key: str, signer: str, until: float | None = None) -> bytes | None:
-        """The envelope that ``signer`` published for ``key``, or None."""
-        return self._read(layout.manifest_object(self._settings.prefix, namespace, key, signer), MANIFEST_LIMIT, until)
+    def get_manifest(
+        self, namespace: str, key: str, hardware: str, signer: str, until: float | None = None
+    ) -> bytes | None:
+        """The envelope that ``signer`` published for ``key`` and ``hardware``, or None."""
+        name = layout.manifest_object(self._settings.prefix, namespace, key, hardware, signer)
+        return self._read(name, MANIFEST_LIMIT, until)
 
-    def list_manifests(self, namespace: str, key: str) -> list[str]:
-        """Who published a manifest for ``key``."""
-        names = self._list(layout.manifests_prefix(self._settings.prefix, namespace, key))
-        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    def list_manifests(self, namespace: str, key: str, until: float | None = None) -> list[tuple[str, str]]:
+        """Hardware and signer of each manifest that was published for ``key``."""
+        names = self._list(layout.manifests_prefix(self._settings.prefix, namespace, key), until)
+        parts = (name.removesuffix(".json").split("/") for name in names if name.endswith(".json"))
+        return sorted((part[0], part[1]) for part in parts if len(part) == 2)  # noqa: PLR2004 - hardware and signer
 
-    def put_manifest(self, namespace: str, key: str, signer: str, envelope: bytes) -> bool:
+    def put_manifest(self, namespace: str, key: str, hardware: str, signer: str, envelope: bytes) -> bool:
         """Publishes an envelope; False where there is one already, which stays."""
-        return self._create(layout.manifest_object(self._settings.prefix, namespace, key, signer), envelope)
+        name = layout.manifest_object(self._settings.prefix, namespace, key, hardware, signer)
+        return self._create(name, envelope)
 
     def _create(self, name: str, data: bytes) -> bool:
         """Writes an object; False where there is one already, which stays.
@@ -307,9 +312,9 @@ class Store:
         prefix = layout.staging_of(self._settings.prefix, namespace, key, uid)
         self._delete_all(prefix + name for name in self._list(prefix))
 
-    def delete_manifest(self, namespace: str, key: str, signer: str) -> None:
+    def delete_manifest(self, namespace: str, key: str, hardware: str, signer: str) -> None:
         """Removes a manifest that can't be used, so that another takes its place."""
-        self._delete(layout.manifest_object(self._settings.prefix, namespace, key, signer))
+        self._delete(layout.manifest_object(self._settings.prefix, namespace, key, hardware, signer))
 
     def _delete(self, name: str) -> None:
         self._try("delete", name, lambda s3: s3.delete_object(Bucket=self._settings.bucket, Key=name))
@@ -394,7 +399,7 @@ class Store:
         )
         return answer["CopyObjectResult"]["ETag"]
 
-    def _list(self, prefix: str) -> dict[str, int]:
+    def _list(self, prefix: str, until: float | None = None) -> dict[str, int]:
         """Bytes of the objects below ``prefix``, by name without it."""
 
         def once(s3: S3Client) -> dict[str, int]:
@@ -402,7 +407,7 @@ class Store:
             found = [item for page in pages for item in page.get("Contents", [])]
             return {item["Key"].removeprefix(prefix): item["Size"] for item in found}
 
-        return self._try("list", prefix, once)
+        return self._try("list", prefix, once, until)
 
     def _read(self, name: str, most: int, until: float | None = None) -> bytes | None:
         limit = self._limit(until)

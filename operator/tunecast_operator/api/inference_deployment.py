@@ -140,6 +140,14 @@ class Tuning(Model):
         description="Further requests that ranks send to the engine before its caches are captured, so that kernels "
         "that these requests need are in the bundle. Changing it starts no new tuning of a key that has a bundle.",
     )
+    hardware_limit: int = Field(
+        default=4,
+        ge=1,
+        le=16,
+        description="Number of kinds of hardware, such as GPU products, to tune for. The first kind is the one that "
+        "the scheduler chooses for ranks. Another kind gets a StartupCache of its own when a replica starts cold on "
+        "it. Nothing rolls out because of that. Set 1 to tune for the first kind only.",
+    )
     template: RankTemplate = Field(
         default_factory=RankTemplate,
         description="Settings of ranks, which are the pods of the tuning Job, that are laid over what ranks take "

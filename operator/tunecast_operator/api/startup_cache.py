@@ -12,6 +12,7 @@ from tunecast_operator.api.engine import EngineSettings
 from tunecast_operator.api.inference_deployment import LayerName, SweepReference
 from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import (
+    HARDWARE,
     Duration,
     Model,
     Object,
@@ -72,6 +73,12 @@ class StartupCacheSpec(Model):
     sweep: SweepReference | None = Field(
         default=None, description="Further requests that ranks send to the engine before its caches are captured."
     )
+    hardware: str | None = Field(
+        default=None,
+        pattern=HARDWARE,
+        description="Hardware that ranks must run on, such as nvidia-h100-80gb-hbm3-x86-64. Without a value, ranks run "
+        "where the scheduler puts them, and status.hardware names that hardware.",
+    )
     exclude_layers: list[LayerName] = Field(
         default_factory=list, max_length=32, description="Layers that the bundle leaves out."
     )
@@ -94,6 +101,16 @@ class StartupCache:
     created: str  # RFC 3339
     deleting: bool
     status: StartupCacheStatus
+    asked_hardware: str = ""  # that its spec names; empty where the scheduler chooses it
+
+    @property
+    def hardware(self) -> str:
+        """The hardware that its bundle is for; empty until that is known."""
+        return self.asked_hardware or self.status.hardware or ""
+
+    @property
+    def state(self) -> str:
+        return self.status.state or "Pending"
 
 
 def startup_cache(item: Mapping[str, Any]) -> StartupCache:
@@ -105,4 +122,5 @@ def startup_cache(item: Mapping[str, Any]) -> StartupCache:
         created=str(metadata.get("creationTimestamp", "")),
         deleting=bool(metadata.get("deletionTimestamp")),
         status=read_status(StartupCacheStatus, item),
+        asked_hardware=str(item["spec"].get("hardware") or ""),
     )

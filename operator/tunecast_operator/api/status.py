@@ -103,6 +103,14 @@ class DriftStatus(StatusModel):
     replicas: int = Field(description="Number of replicas with this value.")
 
 
+class CacheReference(StatusModel):
+    name: str = Field(description="Name of the StartupCache.")
+    hardware: str | None = Field(
+        default=None, description="Hardware that its bundle is for. Absent until the bundle is published."
+    )
+    state: str = Field(description="State of the StartupCache, such as Tuning or Ready.")
+
+
 class InferenceDeploymentStatus(CommonStatus):
     """Observed state of the InferenceDeployment."""
 
@@ -130,8 +138,12 @@ class InferenceDeploymentStatus(CommonStatus):
         description="Notes for the author of the pod template: what Tunecast changes in it or ignores of it, such as "
         "a variable that is replaced.",
     )
-    startup_cache: str | None = Field(
-        default=None, description="Name of the StartupCache that holds the bundle of the key or makes it."
+    startup_caches: list[CacheReference] = Field(
+        default_factory=list,
+        description="StartupCaches of the key that hold its bundles or make them. The first one is for the hardware "
+        "that the scheduler chose for its ranks. Each other one is for hardware that replicas started cold on, up to "
+        "spec.tuning.hardwareLimit.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     cold: str | None = Field(
         default=None, description="Duration of a cold start as the tuning Job measured it, such as 60.0s."
@@ -148,6 +160,11 @@ class InferenceDeploymentStatus(CommonStatus):
     init_reports: InitReports | None = Field(
         default=None, description="Results reported by the init containers of serving pods, counted by reason."
     )
+
+    @property
+    def cache_names(self) -> list[str]:
+        """Names of the StartupCaches that the InferenceDeployment refers to."""
+        return [cache.name for cache in self.startup_caches]
 
 
 class ProgressStatus(StatusModel):
@@ -253,6 +270,12 @@ class StartupCacheStatus(CommonStatus):
     environment: dict[str, str] = Field(
         default_factory=dict,
         description="Variables that an engine needs to use the bundle, by name. Replicas get them.",
+    )
+    hardware: str | None = Field(
+        default=None,
+        description="Hardware that the bundle was made on. Replicas on other hardware do not take it. For a GPU, the "
+        "name has its product and the CPU architecture; for a CPU, its architecture and a digest of its instruction "
+        "sets. It is unknown where the GPU is not one of NVIDIA's.",
     )
     made_with: MadeWith | None = Field(default=None, description="Software and hardware that the bundle was made with.")
     proof: ProofStatus | None = Field(default=None, description="Measurements of the tuning Job that prove the bundle.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from typing import Literal
 
 from tunecast_operator import conditions as c
 from tunecast_operator.api.status import MadeWith
-from tunecast_operator.pods import Pod, engine, node
-from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL
+from tunecast_operator.pods import Pod, engine, init_report, node
+from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL, SHARED
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 OLD_DRIVER_LABELS = tuple(f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev"))
-ADDED = re.compile(r"(-MIG-.*)?(-SHARED)?$")  # by GPU feature discovery, to a GPU that is split or shared
 Labels = Mapping[str, str]
 
 
@@ -39,16 +37,24 @@ class Drift:
         return f"{self.replicas} replica(s): {self.what} {self.found}, and the bundle was made with {self.expected}"
 
 
-def drift(made_with: MadeWith, pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
+def drift(made_with: Mapping[str, MadeWith], pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
     """What differs, most important first; what isn't known of a replica or of its bundle doesn't.
 
     Args:
-        made_with: ``status.madeWith`` of the StartupCache.
+        made_with: ``status.madeWith`` of StartupCaches that are Ready, by hardware. The first one is that of pods which
+            don't say yet where they run.
         pods: serving pods of its key.
         nodes: labels by node, as GPU feature discovery sets them.
     """
-    found = Counter(difference for pod in pods for difference in _differences(made_with, pod, nodes))
+    compared = ((_bundle_of(pod, made_with), pod) for pod in pods)
+    found = Counter(difference for made, pod in compared for difference in _differences(made, pod, nodes))
     return [Drift(what, expected, other, count) for (what, expected, other), count in sorted(found.items(), key=_rank)]
+
+
+def _bundle_of(pod: Pod, made_with: Mapping[str, MadeWith]) -> MadeWith:
+    report = init_report(pod)
+    first = next(iter(made_with.values()), MadeWith())
+    return made_with.get(report.hardware, MadeWith()) if report and report.hardware else first
 
 
 def _rank(item: tuple[tuple[What, str, str], int]) -> tuple[int, str]:
@@ -62,7 +68,7 @@ def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Itera
     if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
         yield "Image", _digest(expected_image), _digest(image)
     gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), (made.gpu or "").replace(" ", "-")
-    if gpu and expected_gpu and ADDED.sub("", gpu) != ADDED.sub("", expected_gpu):
+    if gpu and expected_gpu and SHARED.sub("", gpu) != SHARED.sub("", expected_gpu):
         yield "GPU", expected_gpu, gpu
     driver, expected_driver = _driver(labels), made.driver or ""
     if driver and expected_driver and driver != expected_driver:

@@ -12,13 +12,15 @@ from tunecast_core.records.report import InitReport
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
-from tunecast_operator.api.startup_cache import startup_cache
+from tunecast_operator.api.startup_cache import StartupCache, startup_cache
+from tunecast_operator.api.status import CacheReference, MadeWith
 from tunecast_operator.conditions import Condition
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import key_of, template_digest
 from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.drift import Drift, drift
+from tunecast_operator.plan.hardware import cold_hardware, missing_condition, targets
 from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.pods import engine, engine_name, over
 from tunecast_operator.pods import key as pod_key
@@ -28,7 +30,7 @@ from tunecast_operator.resources.quarantine import Quarantine
 from tunecast_operator.resources.replica import selector
 from tunecast_operator.resources.revision import RENDERER, Revision, revision_of
 from tunecast_operator.resources.service import serving_service
-from tunecast_operator.snapshot import cache_name, cache_spec
+from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
 
 # StartupCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
@@ -70,11 +72,17 @@ class Wanted:
     snapshot: dict[str, Any]  # spec of the StartupCache to create where none serves
     cache_name: str
     cache: Mapping[str, Any] | None
+    elsewhere: Sequence[StartupCache]  # of the same key, for other hardware
+
+    @property
+    def caches(self) -> list[StartupCache]:
+        """All StartupCaches that there are for the revision."""
+        return [*([startup_cache(self.cache)] if self.cache else []), *self.elsewhere]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    create_cache: tuple[str, dict[str, Any]] | None  # name and spec
+    create_caches: tuple[tuple[str, dict[str, Any]], ...]  # name and spec
     apply_deployment: dict[str, Any] | None  # to be applied where it differs
     scale: int | None  # the old revision goes on serving, at this size
     service: dict[str, Any]
@@ -98,22 +106,27 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     revision = replace(wanted.revision, held=held, environment=_environment(wanted, live, held=held))
     applied = None if keeps_old else _deployment(seen, revision, live, held=held)
     service = _live_service(seen, live) if keeps_old and live else _service(seen)
-    create = (wanted.cache_name, wanted.snapshot) if tunes and wanted.cache is None else None
+    create = [(wanted.cache_name, wanted.snapshot)] if tunes and wanted.cache is None else []
+    cold = cold_hardware(seen.pods, wanted.revision.key, wanted.caches) if tunes else []
+    missing = targets(cold, wanted.caches, seen.nodes, seen.spec.tuning.hardware_limit)
+    create += [for_hardware(wanted.snapshot, target) for target in missing]
+    named = _named(wanted, create) if tunes else []
     shown = live if keeps_old and live else revision
     found = _drift(seen, wanted)
     caches = [startup_cache(cache) for cache in seen.caches]
     quarantine = judge(restored(seen.quarantine, caches), seen.crashes)
-    status = {**_status(seen, wanted, shown, tunes=tunes), **({"drift": [asdict(d) for d in found]} if found else {})}
+    status = _status(seen, wanted, shown, named) | ({"drift": [asdict(d) for d in found]} if found else {})
     ready = _ready_condition(seen, held=held, applied=applied is None or live == revision)
     cache = _cache_condition(wanted) if tunes else _untuned_condition(seen, wanted, quarantine)
-    conditions = (*_conditions(wanted, ready, cache, held=held, keeps_old=keeps_old, tunes=tunes), *_drifted(found))
+    extra = [*_drifted(found), *([uncovered] if (uncovered := missing_condition(cold, named)) else [])]
+    conditions = (*_conditions(wanted, ready, cache, held=held, keeps_old=keeps_old, tunes=tunes), *extra)
     scale = _old_size(seen) if applied is None else None
     ours = {pod["metadata"]["uid"] for pod in seen.pods}
     crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
     outdated_caches = outdated(quarantine, caches)
     again = patience if keeps_old and patience != _SERVES else None
     return Plan(
-        create, applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing), again
+        tuple(create), applied, scale, service, status, conditions, quarantine, outdated_caches, tuple(crashing), again
     )
 
 
@@ -162,19 +175,20 @@ def _wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
         init, key_version = live.init, live.key_version
     key = key_of(seen.spec, seen.engine, key_version)
     snapshot = cache_spec(seen.spec, seen.engine, key, key_version)
-    cache = _choose(seen.caches, key, cache_name(snapshot))
+    same_key = sorted((k for k in seen.caches if k["spec"]["key"] == key), key=lambda k: str(k["metadata"]["name"]))
+    cache = _choose([k for k in same_key if not k["spec"].get("hardware")], cache_name(snapshot))
     name = str(cache["metadata"]["name"]) if cache else cache_name(snapshot)
     line = seen.engine.line
     revision = Revision(
         spec_digest, key, key_version, init.image, init.pull_policy,
         environment={}, held=False, port=line.port, tls=line.scheme == "https", init_container=init.settings,
     )  # fmt: skip
-    return Wanted(revision, snapshot, name, cache)
+    elsewhere = [startup_cache(k) for k in same_key if k["spec"].get("hardware")]
+    return Wanted(revision, snapshot, name, cache, elsewhere)
 
 
-def _choose(caches: Sequence[Mapping[str, Any]], key: str, own_name: str) -> Mapping[str, Any] | None:
+def _choose(same_key: Sequence[Mapping[str, Any]], own_name: str) -> Mapping[str, Any] | None:
     """One that is ready with this key serves whatever it was tuned on; else the one shaped like this spec."""
-    same_key = sorted((k for k in caches if k["spec"]["key"] == key), key=lambda k: str(k["metadata"]["name"]))
     ready = [cache for cache in same_key if _state(cache) == "Ready"]
     own = [cache for cache in same_key if cache["metadata"]["name"] == own_name]
     return next(iter([*ready, *own]), None)
@@ -235,7 +249,14 @@ def _old_size(seen: Observed) -> int | None:
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
-def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> dict[str, Any]:
+def _named(wanted: Wanted, create: Sequence[tuple[str, dict[str, Any]]]) -> list[CacheReference]:
+    """The StartupCaches that are wanted: those that there are, the first one before those for other hardware."""
+    new = [CacheReference(name=name, hardware=spec.get("hardware"), state="Pending") for name, spec in create]
+    there = [CacheReference(name=k.name, hardware=k.hardware or None, state=k.state) for k in wanted.caches]
+    return [*there, *new] if wanted.cache else [*new, *there]
+
+
+def _status(seen: Observed, wanted: Wanted, shown: Revision, named: Sequence[CacheReference]) -> dict[str, Any]:
     live = (seen.deployment or {}).get("status") or {}
     cached = (wanted.cache or {}).get("status") or {}
     status: dict[str, Any] = {
@@ -243,7 +264,7 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
         "readyReplicas": live.get("readyReplicas", 0),
         "desiredReplicas": _desired(seen),
         "selector": ",".join(f"{name}={value}" for name, value in selector(seen.name).items()),
-        "cache": _column(seen, wanted, tunes=tunes),
+        "cache": _column(seen, wanted, tunes=bool(named)),
         "key": wanted.revision.key,
         "model": seen.engine.line.model,
         "rendered": {
@@ -254,8 +275,8 @@ def _status(seen: Observed, wanted: Wanted, shown: Revision, *, tunes: bool) -> 
             "environment": shown.environment,
         },
     }
-    if tunes:
-        status["startupCache"] = wanted.cache_name
+    if named:
+        status["startupCaches"] = [k.model_dump(by_alias=True, exclude_none=True) for k in named]
     if seen.engine.notes:
         status["notes"] = list(seen.engine.notes)
     status |= {name: cached[name] for name in ("cold", "warm") if cached.get(name)}
@@ -284,11 +305,10 @@ def _column(seen: Observed, wanted: Wanted, *, tunes: bool) -> str:
 
 
 def _drift(seen: Observed, wanted: Wanted) -> list[Drift]:
-    made = startup_cache(wanted.cache).status.made_with if wanted.cache else None
-    if made is None or _state(wanted.cache) != "Ready":
-        return []
     serving = [pod for pod in seen.pods if pod_key(pod) == wanted.revision.key and not over(pod)]
-    return drift(made, serving, seen.nodes)
+    ready = [cache for cache in wanted.caches if cache.state == "Ready"]
+    made_with = {cache.hardware: cache.status.made_with or MadeWith() for cache in ready}
+    return drift(made_with, serving, seen.nodes)
 
 
 def _drifted(found: Sequence[Drift]) -> tuple[Condition, ...]:

@@ -44,6 +44,7 @@ def bundle_status(manifest: Manifest) -> StartupCacheStatus:
         size=size_text(manifest.size),
         size_bytes=manifest.size,
         environment=dict(manifest.environment),
+        hardware=manifest.hardware,
         made_with=made_with(manifest),
         notes=[LayerNoteStatus.model_validate(to_json(note)) for note in manifest.notes],
     )

@@ -1,4 +1,4 @@
-"""StartupCaches of one key: one of them tunes at a time, since its bundle does for all."""
+"""StartupCaches of one key and hardware: one of them tunes at a time, since its bundle does for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNDECIDED = {"Pending", "Tuning", "Publishing"}
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another StartupCache that tunes the same key now, or comes first."""
+    """Another StartupCache that tunes the same key for the same hardware now, or comes first."""
 
     name: str
     runs: bool  # its ranks run, or its bundle is being published: its end is bounded by its ``timeout``
@@ -25,7 +25,8 @@ def rival(cache: StartupCache, same_key: Iterable[StartupCache]) -> Rival | None
     One that waits for capacity longer than its users wanted holds nobody up. An older one that no reconciler has looked
     at yet does: both may have been created a moment ago, and be looked at by two workers at the same time.
     """
-    others = [other for other in same_key if other.name != cache.name]
+    asked = cache.asked_hardware
+    others = [other for other in same_key if other.name != cache.name and other.asked_hardware == asked]
     ahead = [other for other in others if _tunes(other) and (other.status.job or _age(other) < _age(cache))]
     first = min(ahead, key=lambda other: (not other.status.job, _age(other)), default=None)
     return Rival(first.name, first.status.state in {"Tuning", "Publishing"}) if first else None

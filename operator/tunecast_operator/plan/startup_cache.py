@@ -64,6 +64,7 @@ def _wanted_status(seen: Observed) -> StartupCacheStatus:
     return status | StartupCacheStatus(
         state=status.state or "Pending",
         referred_by=sorted(seen.wanted_by),
+        hardware=seen.spec.hardware or status.hardware,
         unwanted_since=None,
         queued_since=status.queued_since or times.text(seen.now),
     )

@@ -144,8 +144,8 @@ class InferenceDeploymentReconciler:
         for manifest in {*digests} ^ {*seen.quarantine.digests}:
             state = "quarantined" if manifest in digests else "no more quarantined"
             log.warning("%s: bundle %s is %s: %s", namespace, manifest, state, plan.quarantine.message(manifest))
-        if plan.create_cache:
-            self._create_cache(namespace, *plan.create_cache)
+        for cache, spec in plan.create_caches:
+            self._create_cache(namespace, cache, spec)
         self._apply_where_it_differs(SERVICE, plan.service)
         if plan.apply_deployment and self._differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
             self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
@@ -184,13 +184,12 @@ class InferenceDeploymentReconciler:
         return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
     def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
-        before, after = seen.status.get("startupCache"), plan.status.get("startupCache")
+        before, after = ({c["name"] for c in status.get("startupCaches", ())} for status in (seen.status, plan.status))
         for cache in plan.outdated_caches:
             self._mark_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
-        for name in {before, after} - {None}:
-            if before != after:
-                self._mark_cache(owner["metadata"]["namespace"], str(name))
+        for name in before ^ after:
+            self._mark_cache(owner["metadata"]["namespace"], name)
 
     def _write_failing(self, owner: dict[str, Any], error: ClusterError) -> None:
         """Shows what the API server answered to a write that is tried again; what was known before stays."""
@@ -219,4 +218,6 @@ def _told(condition: Condition) -> bool:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
     if condition.type == c.RECONCILING:
         return condition.reason == ClusterError.reason
-    return condition.type in {c.READY, c.DRIFTED} or (condition.type == c.STALLED and condition.status == "True")
+    if condition.type == c.STALLED:
+        return condition.status == "True"
+    return condition.type in {c.READY, c.DRIFTED, c.BUNDLE_MISSING}

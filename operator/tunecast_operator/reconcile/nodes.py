@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from tunecast_operator.plan.hardware import CPU_LABELS, GPU_LABELS
 from tunecast_operator.runtime.cluster import NODE, Cluster, RejectedError
 
 KEPT_SECONDS = 600.0
@@ -24,7 +25,7 @@ class Nodes:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def labels(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """By node, GPU feature discovery's; a node that is gone has none."""
+        """By node, those that tell its GPU; a node that is gone has none."""
         now = self.clock()
         with self.lock:
             self.known = {name: found for name, found in self.known.items() if found[0] > now}
@@ -39,7 +40,8 @@ class Nodes:
         except RejectedError:  # by RBAC that somebody narrowed: then it isn't known
             found = {}
         every = found.get("metadata", {}).get("labels") or {}
-        labels = {label: str(value) for label, value in every.items() if label.startswith(PREFIX)}
+        kept = {*GPU_LABELS, *CPU_LABELS}
+        labels = {label: str(value) for label, value in every.items() if label.startswith(PREFIX) or label in kept}
         with self.lock:
             self.known[name] = (self.clock() + KEPT_SECONDS, labels)
         return labels

@@ -142,7 +142,7 @@ class StartupCacheReconciler:
         owners = self._cluster.list(INFERENCE_DEPLOYMENT, namespace)
         living = (o for o in owners if not o["metadata"].get("deletionTimestamp"))
         statuses = ((o["metadata"]["name"], read_status(InferenceDeploymentStatus, o)) for o in living)
-        return sorted(owner for owner, status in statuses if status.startup_cache == name)
+        return sorted(owner for owner, status in statuses if name in status.cache_names)
 
     def _observe_store(self, seen: tuning.Observed) -> tuning.Observed:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
@@ -150,7 +150,8 @@ class StartupCacheReconciler:
         try:
             if seen.status.state in GIVEN_UP and not seen.unresolved and not seen.lifted:
                 return seen
-            seen = replace(seen, published=self._publisher.find(namespace, key))
+            hardware = seen.spec.hardware or seen.status.hardware or ""
+            seen = replace(seen, published=self._publisher.find(namespace, key, hardware))
             if seen.published:
                 return seen
             if not seen.unresolved or seen.job is None:

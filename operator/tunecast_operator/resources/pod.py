@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ CACHE_VOLUME = "tunecast-cache"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - engines talk through it, and a container's own 64 MiB are too few
 SHARED_MEMORY_VOLUME = "tunecast-shm"
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
+SHARED = re.compile(r"(-MIG-.*)?(-SHARED)?$")  # added by GPU feature discovery to a GPU that is split or shared
 Object = Mapping[str, Any]
 
 
@@ -40,6 +42,22 @@ def with_cache(pod: Object, engine: Engine, environment: Mapping[str, str]) -> d
         "containers": containers,
         "volumes": [*(pod.get("volumes") or ()), *volumes],
     }
+
+
+def selected_gpu(pod: Object) -> str:
+    """The GPU product that the pod selects by its nodes' labels; empty where it names none, or several."""
+    required = ((pod.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    terms = [term.get("matchExpressions") or () for term in required.get("nodeSelectorTerms") or ()]
+    chosen = {value for term in terms for e in term if _selects_gpu(e) for value in e.get("values") or ()}
+    product = (pod.get("nodeSelector") or {}).get(GPU_PRODUCT_LABEL)
+    found = {product} if product else chosen if all(any(map(_selects_gpu, term)) for term in terms) else set()
+    return SHARED.sub("", found.pop()) if len(found) == 1 else ""
+
+
+def _selects_gpu(expression: Object) -> bool:
+    return bool(expression["key"] == GPU_PRODUCT_LABEL and expression["operator"] == "In")
 
 
 def _environment(env: Sequence[Object], placed: Mapping[str, str]) -> list[Object]:

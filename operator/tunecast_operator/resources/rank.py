@@ -9,9 +9,10 @@ from tunecast_core.records.job import SETTINGS_DIRECTORY, TEMPORARY_DIRECTORY
 from tunecast_operator.api.inference_deployment import RankTemplate
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine
+from tunecast_operator.identity import CACHE_LABEL
 from tunecast_operator.resources.annotations import rank_annotations, rank_labels
 from tunecast_operator.resources.init_container import InitContainer, init_container
-from tunecast_operator.resources.pod import with_cache
+from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL, with_cache
 
 TOOLS_DIRECTORY = "/run/tunecast/tools"
 TOOLS_VOLUME = "tunecast-tools"
@@ -28,6 +29,7 @@ _POD_LEAVES_OUT = {
     "readinessGates", "restartPolicy", "schedulingGates", "setHostnameAsFQDN", "subdomain",
     "terminationGracePeriodSeconds", "topologySpreadConstraints", "volumes",
 }  # fmt: skip
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 Object = Mapping[str, Any]
 
 
@@ -65,6 +67,22 @@ def _affinity(affinity: Object) -> dict[str, Any]:
     return {"nodeAffinity": affinity["nodeAffinity"]} if affinity.get("nodeAffinity") else {}
 
 
+def on_nodes(template: Object, terms: Sequence[Object]) -> dict[str, Any]:
+    """The template of ranks for nodes that match one of ``terms``, and what it asks of nodes itself."""
+    pod = template["spec"]
+    affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    own = [term for term in (affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or () if term] or [{}]
+    both = [_both(one, other) for one in own for other in terms]
+    required = {"nodeAffinity": {**affinity, _REQUIRED: {"nodeSelectorTerms": both}}}
+    return {**template, "spec": {**pod, "affinity": {**(pod.get("affinity") or {}), **required}}}
+
+
+def _both(one: Object, other: Object) -> dict[str, Any]:
+    fields = ("matchExpressions", "matchFields")
+    joined = {field: [*(one.get(field) or ()), *(other.get(field) or ())] for field in fields}
+    return {field: requirements for field, requirements in joined.items() if requirements}
+
+
 def rank_pod(
     spec: StartupCacheSpec, engine: Engine, settings_secret: str, subdomain: str, init: InitContainer
 ) -> dict[str, Any]:
@@ -92,8 +110,12 @@ def rank_pod(
         "args": ["tools", TOOLS_DIRECTORY],
         "volumeMounts": [{"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY}],
     }
+    together = (
+        {"affinity": _together(pod.get("affinity") or {}, subdomain)} if engine.wants_gpu and spec.ranks > 1 else {}
+    )
     return {
         **pod,
+        **together,
         "containers": [container],
         "initContainers": [tools, *(pod.get("initContainers") or ())],
         "volumes": [
@@ -108,6 +130,16 @@ def rank_pod(
         "subdomain": subdomain,
         "terminationGracePeriodSeconds": 30,
     }
+
+
+def _together(affinity: Object, cache: str) -> dict[str, Any]:
+    """Draws the ranks of a StartupCache to nodes with one GPU product, as far as nodes' labels tell it.
+
+    Without that, a scheduler spreads them over a fleet of several products, and the attempt ends.
+    """
+    term = {"topologyKey": GPU_PRODUCT_LABEL, "labelSelector": {"matchLabels": {CACHE_LABEL: cache}}}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {**affinity, "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _secrets(engine: Engine) -> Sequence[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from tunecast_operator.engine import Engine
 from tunecast_operator.identity import CONTAINER_ANNOTATION, DEPLOYMENT_LABEL, KEY_LABEL
 from tunecast_operator.resources.annotations import replica_annotations
 from tunecast_operator.resources.init_container import extra_mounts, extra_volumes, init_container, told_by_pod
-from tunecast_operator.resources.pod import CACHE_VOLUME, with_cache
+from tunecast_operator.resources.pod import CACHE_VOLUME, selected_gpu, with_cache
 from tunecast_operator.resources.revision import Revision
 
 INIT = "tunecast-init"
@@ -65,6 +65,8 @@ def _init_container(spec: InferenceDeploymentSpec, engine: Engine, revision: Rev
         "TUNECAST_EXCLUDED_LAYERS": ",".join(spec.cache.layers.exclude),
         "TUNECAST_PYCACHE": "true" if layers.PYCACHE_VARIABLE in revision.environment else "false",
     }
+    if engine.wants_gpu:
+        environment |= {"TUNECAST_WANTS_GPU": "true", "TUNECAST_GPU_PRODUCT": selected_gpu(spec.template["spec"])}
     namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     secret = spec.cache.credentials_secret
     credentials = [{"secretRef": {"name": secret.name, "optional": True}}] if secret else []

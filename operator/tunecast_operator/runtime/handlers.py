@@ -52,8 +52,8 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
     namespace, labels = metadata["namespace"], metadata.get("labels") or {}
     if body.get("kind") == INFERENCE_DEPLOYMENT.name:
         yield Item(INFERENCE_DEPLOYMENT.name, namespace, metadata["name"])
-        if status.get("startupCache"):
-            yield Item(STARTUP_CACHE.name, namespace, status["startupCache"])
+        for cache in status.get("startupCaches", ()):
+            yield Item(STARTUP_CACHE.name, namespace, cache["name"])
     elif body.get("kind") == STARTUP_CACHE.name:
         yield Item(STARTUP_CACHE.name, namespace, metadata["name"])
         for name in status.get("referredBy", ()):

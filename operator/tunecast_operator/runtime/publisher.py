@@ -12,6 +12,7 @@ from typing import Any
 from tunecast_core.bundle import layers
 from tunecast_core.bundle.reader import inspect
 from tunecast_core.errors import BundleError, MalformedError, SignatureError
+from tunecast_core.hardware import is_name
 from tunecast_core.key import MOUNT_PATH
 from tunecast_core.records.codec import canonical, decode
 from tunecast_core.records.job import PROGRESS, JobSettings, Progress, RankResult, archive_object, result_object
@@ -53,24 +54,37 @@ class Publisher:
         """Raises TunecastError, with what to change, unless the store does all that an attempt needs at its end."""
         self._store.check()
 
-    def find(self, namespace: str, key: str) -> Published | None:
+    def find(self, namespace: str, key: str, hardware: str = "") -> Published | None:
         """The bundle of this key whose signature counts and whose archives are all there.
 
+        Args:
+            namespace: of the bundle.
+            key: of the bundle.
+            hardware: that it was made on; any where it is empty.
+
         Raises:
-            StoreError: the store didn't say.
+            StoreError: the store didn't answer.
         """
-        for signer in sorted(self._trusted, key=lambda s: s != self._signer.signer):
-            try:
-                envelope = self._store.get_manifest(namespace, key, signer)
-                if envelope is None:
-                    continue
-                payload, _ = verify(envelope, self._trusted)
-                manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
-            except (SignatureError, MalformedError):
-                continue  # an object that we didn't write: as good as none
-            if (manifest.namespace, manifest.key) == (namespace, key) and self._complete(namespace, manifest):
-                return Published(manifest, hashlib.sha256(payload).hexdigest(), signer)
-        return None
+        found = self._store.list_manifests(namespace, key)
+        named = ((made_on, signer) for made_on, signer in found if signer in self._trusted)
+        wanted = ((made_on, signer) for made_on, signer in named if hardware in {"", made_on})
+        ours_first = sorted(wanted, key=lambda pair: (pair[1] != self._signer.signer, pair))
+        return next((p for made_on, signer in ours_first if (p := self._read(namespace, key, made_on, signer))), None)
+
+    def _read(self, namespace: str, key: str, hardware: str, signer: str) -> Published | None:
+        """None where the object isn't one that we wrote, or its archives aren't all there."""
+        try:
+            envelope = self._store.get_manifest(namespace, key, hardware, signer)
+            if envelope is None:
+                return None
+            payload, _ = verify(envelope, self._trusted)
+            manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
+        except (SignatureError, MalformedError):
+            return None
+        ours = (manifest.namespace, manifest.key, manifest.hardware) == (namespace, key, hardware)
+        if not ours or not self._complete(namespace, manifest):
+            return None
+        return Published(manifest, hashlib.sha256(payload).hexdigest(), signer)
 
     def _complete(self, namespace: str, manifest: Manifest) -> bool:
         return all(self._store.blob_exists(namespace, a.digest, a.size) for a in manifest.archives)
@@ -101,6 +115,8 @@ class Publisher:
             transport=self._store.transport,
             secret_paths=(*secret_paths(volumes, mounts), *secret_directories(engine)),
             join_seconds=join_seconds(spec),
+            wants_gpu=engine.wants_gpu,
+            hardware=spec.hardware or "",
             token=self._signer.token(job),
         )
 
@@ -160,12 +176,13 @@ class Publisher:
             notes=result.notes,
             proof=result.proof,
             provenance=result.provenance,
+            hardware=check_hardware(result.provenance.hardware, spec.hardware, job),
         )
         envelope = self._signer.sign(canonical(manifest))
-        signer = self._signer.signer
-        if not self._store.put_manifest(namespace, spec.key, signer, envelope) and not self.find(namespace, spec.key):
-            self._store.delete_manifest(namespace, spec.key, signer)  # altered, or its archives are gone
-            self._store.put_manifest(namespace, spec.key, signer, envelope)
+        place = (namespace, spec.key, manifest.hardware, self._signer.signer)
+        if not self._store.put_manifest(*place, envelope) and not self._read(*place):
+            self._store.delete_manifest(*place)  # altered, or its archives are gone
+            self._store.put_manifest(*place, envelope)
 
     def clean(self, namespace: str, key: str, job: str) -> None:
         self._store.delete_staged(namespace, key, job)
@@ -207,6 +224,15 @@ def check_archives(archives: tuple[Archive, ...], job: str) -> None:
         or sum(a.files for a in archives) > FILES_LIMIT
     ):
         raise BundleError(f"{job} staged archives of impossible sizes")
+
+
+def check_hardware(name: str, wanted: str | None, job: str) -> str:
+    """Raises BundleError unless what a rank says is a name that can be part of an object's, and the one wanted."""
+    if not is_name(name):
+        raise BundleError(f"{job} names its hardware {name[:64]!r}, which is no such name: nothing is published")
+    if wanted and name != wanted:
+        raise BundleError(f"{job} ran on {name}, and was to tune for {wanted}: nothing is published")
+    return name
 
 
 def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str]:

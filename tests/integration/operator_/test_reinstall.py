@@ -15,6 +15,7 @@ from support.driver import Driver, Writes
 from support.objects import inference_deployment
 from support.s3 import S3
 from tunecast_core.bundle import pack as bundle
+from tunecast_core.hardware import Hardware
 from tunecast_core.records.codec import decode
 from tunecast_core.trust.settings import Trust
 from tunecast_init.fetch import Phases, fetch
@@ -54,7 +55,9 @@ def replica_gets(driver: Driver, mount: Path) -> dict[str, bytes]:
     mount.mkdir()
     found = driver.plain.get(CONFIG_MAP, MODELS, "tunecast-trust") or {}
     trust = decode(Trust, found["data"]["trust.json"].encode(), "trust")
-    settings = Settings(driver.deployment_status()["key"], MODELS, mount, mount, frozenset(), bytecode=True)
+    settings = Settings(
+        driver.deployment_status()["key"], MODELS, mount, mount, frozenset(), bytecode=True, hardware=Hardware()
+    )
     report = fetch(settings, trust, Phases(time.monotonic, time.monotonic()), time.monotonic() + 20)
     assert report.result == "Hit"
     return {str(path.relative_to(mount)): path.read_bytes() for path in mount.rglob("*") if path.is_file()}

@@ -16,14 +16,17 @@ from tunecast_operator.plan import outcome
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "core/tunecast_core", "initcontainer/tunecast_init")
-NO_REASONS = {conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED}
+NO_REASONS = {
+    conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED,
+    conditions.BUNDLE_MISSING,
+}  # fmt: skip
 OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "The operator")
 
 
 def constants(module: object) -> set[str]:
     """The CamelCase words among a module's constants: reasons, unlike paths and file names."""
     found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+", value)} - NO_REASONS
+    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+(GPU)?", value)} - NO_REASONS
 
 
 def errors_reasons(folder: str) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.proc import node
 from tunecast_core.records.manifest import Archive
 from tunecast_init.settings import SettingsError, from_environment
 
@@ -37,6 +38,29 @@ def test_the_rest_has_defaults() -> None:
 )
 def test_which_archives_are_wanted(environment: dict[str, str], layer: str, *, wanted: bool) -> None:
     assert from_environment({**MINIMAL, **environment}).wants(Archive(layer, "", 0, 0, 0)) is wanted
+
+
+H100, PROC = {"TUNECAST_GPU_PRODUCT": "NVIDIA-H100-80GB-HBM3"}, {"TUNECAST_WANTS_GPU": "true"}
+
+
+@pytest.mark.parametrize(
+    ("products", "environment", "name"),
+    [
+        (["NVIDIA L4"], PROC, "nvidia-l4"),
+        (["NVIDIA L4"], {**PROC, **H100}, "nvidia-l4"),
+        ([], {**PROC, **H100}, "nvidia-h100-80gb-hbm3"),
+        ([], PROC, "unknown"),
+        (["NVIDIA L4"], {}, "cpu"),
+        (["NVIDIA L4"], H100, "cpu"),
+    ],
+    ids=[
+        "the node tells", "the node rather than the pod's selector", "the selector where the node hides its GPU",
+        "nobody tells", "the engine asks for no GPU", "nor does its selector matter",
+    ],
+)  # fmt: skip
+def test_the_nodes_hardware(tmp_path: Path, products: list[str], environment: dict[str, str], name: str) -> None:
+    proc = {"TUNECAST_PROC": str(node(tmp_path / "proc", *products))}
+    assert from_environment({**MINIMAL, **proc, **environment}).hardware.name.startswith(name)
 
 
 LIMIT, REQUEST, ENGINE = "TUNECAST_STORAGE_LIMIT", "TUNECAST_STORAGE_REQUEST", "TUNECAST_ENGINE_STORAGE_LIMIT"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tunecast_core.records.codec import canonical
+from tunecast_core.records.report import InitReport
 from tunecast_operator.api.status import MadeWith
 from tunecast_operator.plan.drift import Drift, drift
 
@@ -43,13 +45,30 @@ def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
     ],
 )
 def test_what_differs(made: Any, pods: list[Any], labels: dict[str, str], found: list[tuple[str, str, int]]) -> None:
-    seen = drift(made, pods, {"n": labels})
+    seen = drift({"": made}, pods, {"n": labels})
     assert [(one.what, one.found, one.replicas) for one in seen] == found
 
 
 def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
     labels = {"nvidia.com/gpu.product": "NVIDIA-H200", "nvidia.com/cuda.driver-version.full": "590.1"}
-    seen = drift(MADE, [pod(OTHER)], {"n": labels})
+    seen = drift({"": MADE}, [pod(OTHER)], {"n": labels})
     assert [one.reason for one in seen] == ["ImageDiffers", "GpuDiffers", "DriverDiffers"]
     words = "3 replica(s): GPU NVIDIA-H200, and the bundle was made with NVIDIA-H100"
     assert str(Drift("GPU", "NVIDIA-H100", "NVIDIA-H200", 3)) == words
+
+
+def on(hardware: str, image: str = SHA) -> dict[str, Any]:
+    """A pod whose init container named its hardware."""
+    said = canonical(InitReport("Hit", "Installed", "", "key", hardware=hardware)).decode()
+    ended = {"terminated": {"message": said, "finishedAt": "2026-01-01T10:00:00Z"}}
+    found = pod(image)
+    found["status"]["initContainerStatuses"] = [{"name": "tunecast-init", "state": ended}]
+    return {**found, "metadata": {**found["metadata"], "name": hardware}}
+
+
+def test_each_replica_is_compared_with_the_bundle_of_its_own_hardware() -> None:
+    made = {"h100": MADE, "l4": MadeWith.model_validate({"imageID": OTHER, "gpu": "NVIDIA L4"})}
+    labels = {"n": {"nvidia.com/gpu.product": "NVIDIA-L4"}}
+    assert drift(made, [on("l4", OTHER)], labels) == []
+    assert [one.what for one in drift(made, [on("h100", OTHER)], labels)] == ["Image", "GPU"]
+    assert drift(made, [on("a100", "")], labels) == [], "it has no bundle"

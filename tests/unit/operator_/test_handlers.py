@@ -23,7 +23,7 @@ def body(kind: str, name: str = "qwen", labels: dict[str, str] | None = None, **
     [
         (body("InferenceDeployment"), {("InferenceDeployment", "qwen")}),
         (
-            body("InferenceDeployment", startupCache="qwen-0123456789"),
+            body("InferenceDeployment", startupCaches=[{"name": "qwen-0123456789", "state": "Ready"}]),
             {("InferenceDeployment", "qwen"), ("StartupCache", "qwen-0123456789")},
         ),
         (

@@ -20,7 +20,8 @@ class Answers:
         self.asked.append(name)
         if self._refuse:
             raise RejectedError("forbidden")
-        return {"metadata": {"labels": {"nvidia.com/gpu.product": name, "zone": "a"}}} if name == "there" else None
+        labels = {"nvidia.com/gpu.product": name, "node.kubernetes.io/instance-type": "g2", "zone": "a"}
+        return {"metadata": {"labels": labels}} if name == "there" else None
 
 
 def test_a_node_is_asked_for_once_in_a_while() -> None:
@@ -28,7 +29,7 @@ def test_a_node_is_asked_for_once_in_a_while() -> None:
     nodes = Nodes(cast("Cluster", answers), allowed=True, clock=lambda: now[0])
     for _ in range(2):
         assert nodes.labels(["there", "gone", "there", ""]) == {
-            "there": {"nvidia.com/gpu.product": "there"},
+            "there": {"nvidia.com/gpu.product": "there", "node.kubernetes.io/instance-type": "g2"},
             "gone": {},
         }
     assert answers.asked == ["gone", "there"]

@@ -13,6 +13,7 @@ from support.objects import (
     snapshot_of,
     spec_of,
 )
+from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.plan.crashes import crashes
@@ -69,7 +70,7 @@ OWNER = inference_deployment(replicas=2)
 
 def test_tune_first_creates_the_cache_and_holds_the_replicas() -> None:
     first = plan(OWNER)
-    assert first.create_cache is not None
+    assert first.create_caches
     assert first.apply_deployment is not None
     assert first.apply_deployment["spec"]["replicas"] == 0
     assert (condition(first, "Ready").reason, first.status["cache"]) == ("HeldForTuning", "Tuning")
@@ -111,7 +112,7 @@ def test_a_change_of_replicas_or_of_a_label_tunes_nothing() -> None:
     for change in ({"replicas": 3}, {"replicas": 2, "template": pod_template(metadata={"labels": {"team": "a"}})}):
         changed = inference_deployment(**change)
         after = plan(changed, startup_cache(OWNER, "Ready", "Published"), live=serving())
-        assert after.create_cache is None
+        assert after.create_caches == ()
         assert after.apply_deployment is not None
         assert after.apply_deployment["spec"]["replicas"] == change["replicas"]
 
@@ -121,7 +122,7 @@ CHANGED = inference_deployment(replicas=3, template=pod_template("--max-model-le
 
 def test_a_change_of_the_key_tunes_while_the_old_template_serves_and_scales() -> None:
     during = plan(CHANGED, startup_cache(OWNER, "Ready", "Published"), live=serving())
-    assert during.create_cache is not None
+    assert during.create_caches
     assert during.apply_deployment is None
     assert during.scale == 3
     assert condition(during, "Reconciling").status == "True"
@@ -205,8 +206,53 @@ def test_what_is_under_way_has_its_reasons() -> None:
 def test_never_makes_no_cache() -> None:
     owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
     seen = plan(owner)
-    assert (seen.create_cache, seen.status["cache"]) == (None, "Cold")
-    assert "startupCache" not in seen.status
+    assert (seen.create_caches, seen.status["cache"]) == ((), "Cold")
+    assert "startupCaches" not in seen.status
+
+
+def started_cold_on(hardware: str, owner: dict[str, Any]) -> dict[str, Any]:
+    """A serving pod on hardware without a bundle."""
+    said = InitReport("Cold", "NoBundleForThisGPU", "", key_in(owner), hardware=hardware)
+    pod = serving_pod("p", "", {})
+    pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
+    pod["spec"] = {"nodeName": "n1"}
+    ended = pod["status"]["initContainerStatuses"][0]["state"]["terminated"]
+    ended["message"] = canonical(said).decode()
+    return pod
+
+
+def test_hardware_that_replicas_start_cold_on_is_tuned_for_and_nothing_rolls() -> None:
+    first = startup_cache(OWNER, "Ready", "Published", hardware="h100")
+    seen = plan(OWNER, first, live=serving(), pods=[started_cold_on("l4", OWNER)])
+    [(name, snapshot)] = seen.create_caches
+    assert (snapshot["key"], snapshot["hardware"]) == (first["spec"]["key"], "l4")
+    assert seen.status["startupCaches"] == [
+        {"name": first["metadata"]["name"], "hardware": "h100", "state": "Ready"},
+        {"name": name, "hardware": "l4", "state": "Pending"},
+    ]
+    assert condition(seen, "BundleMissing").reason == "TuningForHardware"
+    assert condition(seen, "Ready").status == "True"
+    assert seen.apply_deployment == plan(OWNER, first, live=serving()).apply_deployment
+
+    other = {"metadata": {"name": name}, "spec": snapshot, "status": {"state": "Ready", "hardware": "l4"}}
+    later = plan(OWNER, first, other, live=serving(), pods=[started_cold_on("l4", OWNER)])
+    assert later.create_caches == ()
+    assert [cache["state"] for cache in later.status["startupCaches"]] == ["Ready", "Ready"]
+    assert "BundleMissing" not in {found.type for found in later.conditions}
+
+
+def test_a_cache_for_other_hardware_is_never_taken_for_the_first_one() -> None:
+    other = startup_cache(OWNER, "Ready", "Published", hardware="l4")
+    other["metadata"]["name"], other["spec"]["hardware"] = "qwen3-8b-0123456789", "l4"
+    assert [name for name, _ in plan(OWNER, other).create_caches] == [cache_name(snapshot_of(OWNER))]
+
+
+def test_never_tunes_for_no_hardware() -> None:
+    owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
+    first = startup_cache(owner, "Ready", "Published", hardware="h100")
+    seen = plan(owner, first, pods=[started_cold_on("l4", owner)])
+    assert (seen.create_caches, "startupCaches" in seen.status) == ((), False)
+    assert "BundleMissing" not in {found.type for found in seen.conditions}
 
 
 def test_what_init_containers_said_is_counted() -> None:

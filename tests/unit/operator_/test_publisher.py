@@ -72,6 +72,12 @@ class S3:
             raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
         self.objects[named["Key"]] = named["Body"]
 
+    def get_paginator(self, _operation: str) -> Any:
+        return self
+
+    def paginate(self, **named: Any) -> list[dict[str, Any]]:
+        return [{"Contents": [{"Key": key, "Size": 1} for key in self.objects if key.startswith(named["Prefix"])]}]
+
     def delete_object(self, **named: Any) -> None:
         del self.objects[named["Key"]]
 
@@ -108,6 +114,33 @@ def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
     found = publisher.find("models", KEY)
     assert found
     assert found.manifest.job == JOB
+
+
+def test_each_hardware_has_a_bundle_of_its_own(publisher: Publisher, s3: S3) -> None:
+    for name in ("nvidia-h100-x86-64", "nvidia-l4-x86-64"):
+        said = staged(s3)
+        publisher.publish(CACHE, SPEC, 1, replace(said, provenance=Provenance("3.12", hardware=name)), NOW)
+    for name in ("nvidia-h100-x86-64", "nvidia-l4-x86-64"):
+        found = publisher.find("models", KEY, name)
+        assert found
+        assert found.manifest.hardware == name
+    assert publisher.find("models", KEY, "nvidia-a100-x86-64") is None
+    assert publisher.find("models", KEY), "any will do where none is asked for"
+
+
+@pytest.mark.parametrize("name", ["", "../other", "UPPER", "a" * 64])
+def test_a_hardware_that_is_no_name_is_never_published(publisher: Publisher, s3: S3, name: str) -> None:
+    result = replace(staged(s3), provenance=Provenance("3.12", hardware=name))
+    with pytest.raises(BundleError, match="names its hardware"):
+        publisher.publish(CACHE, SPEC, 1, result, NOW)
+
+
+def test_a_bundle_for_other_hardware_than_was_asked_for_is_never_published(publisher: Publisher, s3: S3) -> None:
+    spec = SPEC.model_copy(update={"hardware": "nvidia-l4-x86-64"})
+    elsewhere = replace(staged(s3), provenance=Provenance("3.12", hardware="nvidia-h100-x86-64"))
+    with pytest.raises(BundleError, match="was to tune for nvidia-l4-x86-64"):
+        publisher.publish(CACHE, spec, 1, elsewhere, NOW)
+    assert publisher.find("models", KEY) is None
 
 
 def gone(s3: S3) -> None:

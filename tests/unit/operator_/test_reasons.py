@@ -47,7 +47,7 @@ class Recorded(Cluster):
         if method == "GET" and kind == STARTUP_CACHE:
             return self._cache
         if method == "GET":
-            wanting = {**OWNER, "status": {"startupCache": "kc"}}
+            wanting = {**OWNER, "status": {"startupCaches": [{"name": "kc", "state": "Ready"}]}}
             return {"items": [wanting] if kind == INFERENCE_DEPLOYMENT else []}
         if kind == EVENT:
             self.events.append(more["body"]["reason"])

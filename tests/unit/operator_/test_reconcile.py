@@ -71,7 +71,9 @@ class FullRange(Answers):
         if (method, kind, name) == ("GET", STARTUP_CACHE, "kc"):
             return self.cache
         if (method, kind) == ("GET", INFERENCE_DEPLOYMENT):
-            return {"items": [{**inference_deployment(), "status": {"startupCache": "kc"}}]}
+            return {
+                "items": [{**inference_deployment(), "status": {"startupCaches": [{"name": "kc", "state": "Ready"}]}}]
+            }
         return super()._call(method, kind, namespace, name, **more)
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from support.objects import ENGINE, engine_in, inference_deployment, key_in, pod_template, snapshot_of, spec_of
 from support.pods import pods
+from tunecast_operator.plan.hardware import Target
 from tunecast_operator.resources.deployment import deployment
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.resources.revision import Revision, revision_of
-from tunecast_operator.snapshot import cache_name
+from tunecast_operator.snapshot import cache_name, for_hardware
 
 HTTP = {"httpGet": {"path": "/v1/models", "port": 8000}}
 FETCH = {"name": "fetch", "image": "fetch:1", "volumeMounts": [{"name": "models", "mountPath": "/models"}]}
@@ -188,6 +189,85 @@ def test_the_tuning_template_is_laid_over_ranks_alone() -> None:
     assert rank["spec"]["priorityClassName"] == "low"
     assert rank["spec"]["nodeSelector"] == {"pool": "h100", "x": "y"}
     assert rank["spec"]["tolerations"] == [*WHOLE["spec"]["tolerations"], {"key": "batch"}]
+
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+L4: dict[str, Any] = {
+    "matchExpressions": [{"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}]
+}
+ZONE: dict[str, Any] = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+NAMED: dict[str, Any] = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}
+
+
+def terms(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": list(found)}}}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "nodes", "expected"),
+    [
+        ({}, [L4], terms(L4)),
+        ({}, [NAMED, L4], terms(NAMED, L4)),
+        (terms(ZONE), [L4], terms({"matchExpressions": [*ZONE["matchExpressions"], *L4["matchExpressions"]]})),
+        (terms(ZONE), [NAMED], terms({**ZONE, **NAMED})),
+        (terms(ZONE, NAMED), [NAMED], terms({**ZONE, **NAMED}, {"matchFields": NAMED["matchFields"] * 2})),
+    ],
+)
+def test_ranks_for_other_hardware_run_where_both_the_pod_and_the_hardware_allow(
+    affinity: Any, nodes: Any, expected: Any
+) -> None:
+    owner = inference_deployment(template=pod_template(pod={"affinity": affinity}))
+    name, snapshot = for_hardware(snapshot_of(owner), Target("nvidia-l4-x86-64", tuple(nodes)))
+    assert snapshot["template"]["spec"]["affinity"] == expected
+    assert snapshot["hardware"] == "nvidia-l4-x86-64"
+    assert name == for_hardware(snapshot_of(owner), Target("nvidia-l4-x86-64", (ZONE,)))[0], "nodes don't name it"
+    assert name != cache_name(snapshot_of(owner))
+
+
+GPU = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+
+
+@pytest.mark.parametrize(("engine", "ranks", "drawn"), [(GPU, 2, True), (GPU, 1, False), ({}, 2, False)])
+def test_ranks_are_drawn_to_one_gpu_product(engine: Any, ranks: int, *, drawn: bool) -> None:
+    template = pod_template(pod={"affinity": terms(ZONE)}, **engine)
+    _, rank = pods(template=template, tuning={"ranks": ranks})
+    affinity = rank["spec"]["affinity"]
+    assert affinity["nodeAffinity"] == terms(ZONE)["nodeAffinity"]
+    found = [
+        preferred["podAffinityTerm"]["topologyKey"]
+        for preferred in affinity.get("podAffinity", {}).get("preferredDuringSchedulingIgnoredDuringExecution", ())
+    ]
+    assert found == (["nvidia.com/gpu.product"] if drawn else [])
+
+
+PRODUCT = {"nvidia.com/gpu.product": "NVIDIA-L4"}
+H100: dict[str, Any] = {"matchExpressions": [{**L4["matchExpressions"][0], "values": ["NVIDIA-H100"]}]}
+NOT_L4: dict[str, Any] = {"matchExpressions": [{**L4["matchExpressions"][0], "operator": "NotIn"}]}
+
+
+@pytest.mark.parametrize(
+    ("engine", "pod", "wants", "product"),
+    [
+        ({}, {"nodeSelector": PRODUCT}, None, None),
+        (GPU, {}, "true", None),
+        (GPU, {"nodeSelector": PRODUCT}, "true", "NVIDIA-L4"),
+        (GPU, {"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-MIG-1g.5gb-SHARED"}}, "true", "NVIDIA-A100"),
+        (GPU, {"affinity": terms(L4)}, "true", "NVIDIA-L4"),
+        (GPU, {"affinity": terms(L4, H100)}, "true", None),
+        (GPU, {"affinity": terms(L4, ZONE)}, "true", None),
+        (GPU, {"affinity": terms(NOT_L4)}, "true", None),
+        ({"resources": {"claims": [{"name": "gpu"}]}}, {"resourceClaims": [{"name": "gpu"}]}, "true", None),
+        ({"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]}, {}, "true", None),
+        ({"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]}, {}, None, None),
+    ],
+)
+def test_an_init_container_learns_what_its_node_can_not_tell(
+    engine: Any, pod: Any, wants: str | None, product: str | None
+) -> None:
+    replica, _ = pods(template=pod_template(pod=pod, **engine))
+    [init] = replica["spec"]["initContainers"]
+    variables = {variable["name"]: variable.get("value") for variable in init["env"]}
+    assert (variables.get("TUNECAST_WANTS_GPU"), variables.get("TUNECAST_GPU_PRODUCT")) == (wants, product)
 
 
 def test_ranks_hold_no_credentials_of_tunecast() -> None:

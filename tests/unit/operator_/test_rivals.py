@@ -65,3 +65,9 @@ ME = cache("kc-5")
 )
 def test_one_of_a_key_tunes_at_a_time(others: list[StartupCache], expected: Rival | None) -> None:
     assert rival(ME, [ME, *others]) == expected
+
+
+def test_those_for_other_hardware_tune_at_the_same_time() -> None:
+    busy = replace(cache("kc-1", "Tuning", job="kc-1-1"), asked_hardware="nvidia-l4-x86-64")
+    assert rival(ME, [ME, busy]) is None
+    assert rival(replace(ME, asked_hardware="nvidia-l4-x86-64"), [busy]) == Rival("kc-1", runs=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tunecast_core.hardware import Hardware
 from tunecast_tuner.engine import interpreter
 
 
@@ -48,4 +49,4 @@ def test_no_answer(tmp_path: Path) -> None:
     mute = executable(tmp_path / "python3", "#!/bin/sh\nexit 0\n")
     assert interpreter.ask(str(mute), {}) is None
     assert interpreter.ask(str(tmp_path / "nosuch"), {}) is None
-    assert interpreter.provenance(None, None).python == "unknown"
+    assert interpreter.provenance(None, None, Hardware()).python == "unknown"

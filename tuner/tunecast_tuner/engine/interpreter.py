@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunecast_core.errors import MalformedError
+from tunecast_core.hardware import Hardware
 from tunecast_core.records.codec import decode
 from tunecast_core.records.manifest import Provenance
 
@@ -69,22 +70,12 @@ def ask(program: str, environment: Mapping[str, str]) -> Interpreter | None:
         return None
 
 
-def provenance(interpreter: Interpreter | None, model_commit: str | None) -> Provenance:
+def provenance(interpreter: Interpreter | None, model_commit: str | None, made_on: Hardware) -> Provenance:
     """What made the bundle, with the GPU and its driver where there is one."""
-    gpu, driver = _gpu()
-    if interpreter is None:
-        return Provenance("unknown", gpu=gpu, driver=driver, model_commit=model_commit)
-    return Provenance(interpreter.python, interpreter.versions, gpu, driver, model_commit)
-
-
-def _gpu() -> tuple[str | None, str | None]:
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        name, _, driver = done.stdout.splitlines()[0].partition(", ")
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return None, None
-    return name, driver
+    python, versions = (interpreter.python, interpreter.versions) if interpreter else ("unknown", {})
+    return Provenance(
+        python, versions, made_on.product or None, made_on.driver or None, model_commit, hardware=made_on.name
+    )
 
 
 def _is_python(path: str) -> bool:

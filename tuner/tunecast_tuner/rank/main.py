@@ -18,6 +18,7 @@ from tunecast_core.records.codec import canonical
 from tunecast_core.records.seal import seal
 from tunecast_tuner.peers.ranks import join
 from tunecast_tuner.proof.redact import Redactor
+from tunecast_tuner.rank import hardware
 from tunecast_tuner.rank import settings as settings_module
 from tunecast_tuner.rank.attempt import Attempt
 from tunecast_tuner.rank.console import Console
@@ -81,6 +82,7 @@ def _run(context: Context, invocation: Invocation) -> job.RankResult:
         "Joining", f"{context.settings.job}, rank {invocation.rank} of {context.settings.world_size}"
     )
     with join(context.settings, invocation.rank, context.attempt, invocation.silence) as ranks:
+        hardware.agree(context, ranks)
         return WORKLOADS[context.settings.workload](context, ranks)
 
 

@@ -18,6 +18,7 @@ from tunecast_tuner.proof.outputs import Answer
 from tunecast_tuner.proof.verdict import assemble
 from tunecast_tuner.rank.context import Context
 from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.hardware import of_rank
 from tunecast_tuner.workloads import exchange
 from tunecast_tuner.workloads.measure import Measured, measure
 
@@ -78,7 +79,7 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     said = exchange.told(proof)
     exchange.upload(context, archives, staging, said)
     commit = hub.commit(context.line, context.environ)
-    provenance = context.attempt.run(lambda: interpreter.provenance(python, commit))
+    provenance = interpreter.provenance(python, commit, of_rank(context))
     return job.RankResult(
         rank=0,
         succeeded=True,

@@ -19,6 +19,7 @@ from tunecast_tuner.peers.ranks import Ranks
 from tunecast_tuner.proof.verdict import assemble
 from tunecast_tuner.rank.context import Context
 from tunecast_tuner.rank.failures import AttemptError
+from tunecast_tuner.rank.hardware import of_rank
 from tunecast_tuner.workloads import exchange
 
 
@@ -52,7 +53,7 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     context.console.say(_summary(tuned))
     commit = hub.commit(context.line, context.environ)
     asked = context.attempt.run(lambda: interpreter.ask(python, context.environment))
-    provenance = context.attempt.run(lambda: interpreter.provenance(asked, commit))
+    provenance = interpreter.provenance(asked, commit, of_rank(context))
     versions = {**provenance.versions, **_own_version(tuned)}
     placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)

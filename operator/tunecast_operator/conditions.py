@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tunecast_operator.api.status import ConditionStatus
+
 READY = "Ready"
 CACHE_READY = "CacheReady"
 RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
@@ -98,9 +100,9 @@ def merge(
     return merged, transitions
 
 
-def kept(known: Mapping[str, Any]) -> Condition:
+def kept(known: ConditionStatus) -> Condition:
     """A condition as it was written before."""
-    return Condition(str(known["type"]), known["status"], str(known["reason"]), str(known.get("message", "")))
+    return Condition(known.type, known.status, known.reason, known.message)
 
 
 def find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from tunecast_operator.api.model import (
     rules,
     seconds,
 )
-from tunecast_operator.api.status import StartupCacheStatus, read_status
+from tunecast_operator.api.status import StartupCacheStatus, State, read_status
 
 
 class StartupCacheSpec(Model):
@@ -109,7 +109,8 @@ class StartupCache:
         return self.asked_hardware or self.status.hardware or ""
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
+        """Its state; Pending until its reconciler has written one."""
         return self.status.state or "Pending"
 
 

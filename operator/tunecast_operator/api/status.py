@@ -133,13 +133,13 @@ class InferenceDeploymentStatus(CommonStatus):
         description="Key of the current spec: a digest of everything that decides whether a bundle fits its pods.",
     )
     model: str | None = Field(default=None, description="Model that the engine serves, as its command line names it.")
-    notes: list[str] = Field(
-        default_factory=list,
+    notes: list[str] | None = Field(
+        default=None,
         description="Notes for the author of the pod template: what Tunecast changes in it or ignores of it, such as "
         "a variable that is replaced.",
     )
-    startup_caches: list[CacheReference] = Field(
-        default_factory=list,
+    startup_caches: list[CacheReference] | None = Field(
+        default=None,
         description="StartupCaches of the key that hold its bundles or make them. The first one is for the hardware "
         "that the scheduler chose for its ranks. Each other one is for hardware that replicas started cold on, up to "
         "spec.tuning.hardwareLimit.",
@@ -152,8 +152,8 @@ class InferenceDeploymentStatus(CommonStatus):
         default=None, description="Duration of a warm start as the tuning Job measured it, such as 20.0s."
     )
     rendered: Rendered | None = Field(default=None, description="Inputs that the serving pods were rendered from.")
-    drift: list[DriftStatus] = Field(
-        default_factory=list,
+    drift: list[DriftStatus] | None = Field(
+        default=None,
         description="Replicas that run on or with something else than their bundle was made with, counted by fact "
         "and value. Nothing rolls out because of it.",
     )
@@ -164,7 +164,7 @@ class InferenceDeploymentStatus(CommonStatus):
     @property
     def cache_names(self) -> list[str]:
         """Names of the StartupCaches that the InferenceDeployment refers to."""
-        return [cache.name for cache in self.startup_caches]
+        return [cache.name for cache in self.startup_caches or ()]
 
 
 class ProgressStatus(StatusModel):

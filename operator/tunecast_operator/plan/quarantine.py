@@ -44,7 +44,7 @@ def _blame(known: Quarantine, manifest: str, crashes: Sequence[Crash]) -> Quaran
 
 def restored(known: Quarantine, caches: Sequence[StartupCache]) -> Quarantine:
     """Adds the bundles of StartupCaches whose state is Quarantined, in case somebody emptied the ConfigMap."""
-    digests = (cache.status.manifest or "" for cache in caches if cache.status.state == "Quarantined")
+    digests = (cache.status.manifest or "" for cache in caches if cache.state == "Quarantined")
     return known.also(digest for digest in digests if digest and not known.lifted(digest))
 
 
@@ -55,4 +55,4 @@ def outdated(quarantine: Quarantine, caches: Sequence[StartupCache]) -> tuple[st
 
 def _differs(quarantine: Quarantine, cache: StartupCache) -> bool:
     listed = cache.status.manifest in quarantine.digests
-    return listed if cache.status.state == "Ready" else cache.status.state == "Quarantined" and not listed
+    return listed if cache.state == "Ready" else cache.state == "Quarantined" and not listed

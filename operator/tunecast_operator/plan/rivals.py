@@ -29,7 +29,7 @@ def rival(cache: StartupCache, same_key: Iterable[StartupCache]) -> Rival | None
     others = [other for other in same_key if other.name != cache.name and other.asked_hardware == asked]
     ahead = [other for other in others if _tunes(other) and (other.status.job or _age(other) < _age(cache))]
     first = min(ahead, key=lambda other: (not other.status.job, _age(other)), default=None)
-    return Rival(first.name, first.status.state in {"Tuning", "Publishing"}) if first else None
+    return Rival(first.name, first.state in {"Tuning", "Publishing"}) if first else None
 
 
 def _tunes(cache: StartupCache) -> bool:
@@ -37,9 +37,7 @@ def _tunes(cache: StartupCache) -> bool:
     if cache.deleting:
         return False
     overdue = status.reason(c.READY) in c.OVERDUE
-    return not status.written or (
-        bool(status.referred_by) and (status.state or "Pending") in _UNDECIDED and not overdue
-    )
+    return not status.written or (bool(status.referred_by) and cache.state in _UNDECIDED and not overdue)
 
 
 def _age(cache: StartupCache) -> tuple[str, str]:

@@ -15,12 +15,15 @@ from tunecast_core.trust.settings import Trust
 from tunecast_operator import conditions as c
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.startup_cache import startup_cache
+from tunecast_operator.api.status import InferenceDeploymentStatus, read_status
 from tunecast_operator.conditions import Condition
 from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.matching import matches
-from tunecast_operator.plan import inference_deployment as plans
 from tunecast_operator.plan.crashes import Crash, crashes
+from tunecast_operator.plan.inference_deployment import decide
+from tunecast_operator.plan.serving import Observed, Plan
 from tunecast_operator.pods import init_report, init_runs, node
 from tunecast_operator.pods import key as pod_key
 from tunecast_operator.reconcile.hiccups import Hiccups
@@ -94,7 +97,7 @@ class InferenceDeploymentReconciler:
             self._write_stalled(owner, error.reason, str(error))
             return None
         seen = self._observe(owner, spec, engine)
-        plan = plans.decide(seen, self._installation.init, KEY_VERSION)
+        plan = decide(seen, self._installation.init, KEY_VERSION)
         try:
             self._apply(seen, plan)
         except (NameTakenError, RejectedError) as error:
@@ -107,16 +110,16 @@ class InferenceDeploymentReconciler:
                 self._write_failing(owner, error)
             raise
         self._hiccups.over(namespace, name)
-        self._write(owner, seen, plan)
+        self._write(owner, plan)
         return plan.requeue_seconds
 
-    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> plans.Observed:
+    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> Observed:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
-        caches = self._cluster.list(STARTUP_CACHE, namespace)
+        caches = [startup_cache(cache) for cache in self._cluster.list(STARTUP_CACHE, namespace)]
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.inits(namespace, name, init_runs(pods))
-        return plans.Observed(
+        return Observed(
             owner=owner,
             spec=spec,
             engine=engine,
@@ -136,7 +139,7 @@ class InferenceDeploymentReconciler:
         keys = sorted({pod_key(pod) for pod in pods if crashes([pod])} - {""})
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
-    def _apply(self, seen: plans.Observed, plan: plans.Plan) -> None:
+    def _apply(self, seen: Observed, plan: Plan) -> None:
         namespace, digests = seen.owner["metadata"]["namespace"], plan.quarantine.digests
         self._apply_where_it_differs(
             CONFIG_MAP, trust_config_map(namespace, self._trust(digests), plan.quarantine.cases, seen.trust_version)
@@ -183,21 +186,21 @@ class InferenceDeploymentReconciler:
         """Whether a write would change something, as far as is known of the policies that change what is written."""
         return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
-    def _write(self, owner: dict[str, Any], seen: plans.Observed, plan: plans.Plan) -> None:
-        before, after = ({c["name"] for c in status.get("startupCaches", ())} for status in (seen.status, plan.status))
+    def _write(self, owner: dict[str, Any], plan: Plan) -> None:
+        before, after = read_status(InferenceDeploymentStatus, owner).cache_names, plan.status.cache_names
         for cache in plan.outdated_caches:
             self._mark_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
-        for name in before ^ after:
+        for name in {*before} ^ {*after}:
             self._mark_cache(owner["metadata"]["namespace"], name)
 
     def _write_failing(self, owner: dict[str, Any], error: ClusterError) -> None:
         """Shows what the API server answered to a write that is tried again; what was known before stays."""
-        status = owner.get("status") or {}
-        kept = [c.kept(found) for found in status.get("conditions", ()) if found["type"] != c.RECONCILING]
+        status = read_status(InferenceDeploymentStatus, owner)
+        kept = [c.kept(found) for found in status.conditions if found.type != c.RECONCILING]
         known = kept or [Condition(c.READY, "False", error.reason, str(error), warning=True)]
         reconciling = Condition(c.RECONCILING, "True", error.reason, str(error), warning=True)
-        self._status.write(owner, _without_conditions(status), (*known, reconciling))
+        self._status.write(owner, status, (*known, reconciling))
 
     def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
         conditions = (
@@ -205,11 +208,7 @@ class InferenceDeploymentReconciler:
             Condition(c.RECONCILING, "False", reason, text),
             Condition(c.STALLED, "True", reason, text, warning=True),
         )
-        self._status.write(owner, _without_conditions(owner.get("status") or {}), conditions)
-
-
-def _without_conditions(status: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in status.items() if name not in {"conditions", "observedGeneration"}}
+        self._status.write(owner, read_status(InferenceDeploymentStatus, owner), conditions)
 
 
 def _told(condition: Condition) -> bool:

@@ -15,7 +15,7 @@ from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec, startup_cache
-from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status, status_object
+from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status
 from tunecast_operator.conditions import Condition
 from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
@@ -108,7 +108,7 @@ class StartupCacheReconciler:
     def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
         if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
             return
-        self._status.write(cache, status_object(plan.status), plan.conditions)
+        self._status.write(cache, plan.status, plan.conditions)
 
     # --- observe ------------------------------------------------------------------------------------------------------
 

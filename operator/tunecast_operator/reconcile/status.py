@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_operator import times
+from tunecast_operator.api.status import CommonStatus, status_object
 from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.runtime.cluster import EVENT, Cluster, Kind
 from tunecast_operator.runtime.events import event
@@ -24,7 +25,7 @@ class StatusWriter:
     metrics: Metrics
     now: Callable[[], datetime]
 
-    def write(self, owner: dict[str, Any], status: dict[str, Any], conditions: Iterable[Condition]) -> None:
+    def write(self, owner: dict[str, Any], status: CommonStatus, conditions: Iterable[Condition]) -> None:
         """Writes ``status`` with merged conditions.
 
         An operator that dies in between writes the same Event again, under the same name.
@@ -35,7 +36,7 @@ class StatusWriter:
         old = owner.get("status") or {}
         generation, now = owner["metadata"]["generation"], self.now()
         merged, transitions = merge(old.get("conditions", ()), conditions, generation, times.text(now))
-        new = {**status, "conditions": merged, "observedGeneration": generation}
+        new = {**status_object(status), "conditions": merged, "observedGeneration": generation}
         if new != old:
             for transition in transitions:
                 if self.told(transition.condition):

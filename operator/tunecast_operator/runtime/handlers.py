@@ -12,6 +12,7 @@ import kopf
 
 from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_operator.api.groups import GROUP, VERSION
+from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.runtime.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE
 from tunecast_operator.runtime.workqueue import Item
@@ -48,15 +49,15 @@ def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
 
 def concerned(body: dict[str, Any]) -> Iterator[Item]:
     """The objects to look at after this one changed."""
-    metadata, status = body["metadata"], body.get("status") or {}
+    metadata = body["metadata"]
     namespace, labels = metadata["namespace"], metadata.get("labels") or {}
     if body.get("kind") == INFERENCE_DEPLOYMENT.name:
         yield Item(INFERENCE_DEPLOYMENT.name, namespace, metadata["name"])
-        for cache in status.get("startupCaches", ()):
-            yield Item(STARTUP_CACHE.name, namespace, cache["name"])
+        for cache in read_status(InferenceDeploymentStatus, body).cache_names:
+            yield Item(STARTUP_CACHE.name, namespace, cache)
     elif body.get("kind") == STARTUP_CACHE.name:
         yield Item(STARTUP_CACHE.name, namespace, metadata["name"])
-        for name in status.get("referredBy", ()):
+        for name in read_status(StartupCacheStatus, body).referred_by:
             yield Item(INFERENCE_DEPLOYMENT.name, namespace, name)
     elif body.get("kind") == CONFIG_MAP.name and metadata["name"] == TRUST:
         yield Item(CONFIG_MAP.name, namespace, TRUST)

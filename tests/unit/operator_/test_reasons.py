@@ -17,6 +17,7 @@ from tunecast_core.records.report import InitReport
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.status import CommonStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.reconcile import inference_deployment as of_deployments
 from tunecast_operator.reconcile import startup_cache as of_caches
@@ -84,7 +85,7 @@ def test_a_condition_is_an_event_and_is_counted(kind: Kind, type_: str, status: 
     told = {INFERENCE_DEPLOYMENT: of_deployments._told, STARTUP_CACHE: of_caches._told}[kind]
     cluster, metrics = Recorded(), Metrics(NOW)
     writer = StatusWriter(cluster, kind, told, metrics, lambda: NOW)
-    writer.write(OWNER, {}, [Condition(type_, status, why, "words")])
+    writer.write(OWNER, CommonStatus(), [Condition(type_, status, why, "words")])
     assert cluster.events == ([] if why in QUIET else [why])
     labels = {"kind": kind.name, "type": type_, "status": status, "reason": why}
     assert counted(metrics, "tunecast_transitions_total", **labels) == 1

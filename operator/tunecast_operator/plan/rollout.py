@@ -1,0 +1,99 @@
+"""What rolls out: the Deployment with its replicas, and the Service in front of the revision that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunecast_operator.plan.release import Release
+from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.wanted import Wanted
+from tunecast_operator.pods import engine_name
+from tunecast_operator.resources.deployment import deployment
+from tunecast_operator.resources.revision import RENDERER, Revision
+from tunecast_operator.resources.service import serving_service
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What rolls out.
+
+    Attributes:
+        revision: the one that serves, or is about to.
+        deployment: to be applied where it differs; None where the live one stays.
+        scale: the size of the live one where it stays; None where it has that size.
+        service: in front of ``revision``.
+        applied: whether the Deployment is already what it should be.
+    """
+
+    revision: Revision
+    deployment: dict[str, Any] | None
+    scale: int | None
+    service: dict[str, Any]
+    applied: bool
+
+
+def rollout(seen: Observed, wanted: Wanted, release: Release) -> Rollout:
+    """The old revision where it is kept, else the wanted one."""
+    live = seen.live
+    if release.keeps_old and live:
+        return Rollout(live, None, _old_size(seen), _live_service(seen, live), applied=True)
+    environment = _environment(wanted, live, held=release.held)
+    revision = replace(wanted.revision, held=release.held, environment=environment)
+    found = _deployment(seen, revision, live)
+    scale = _old_size(seen) if found is None else None
+    return Rollout(revision, found, scale, _service(seen), applied=found is None or live == revision)
+
+
+def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[str, str]:
+    """A revision that has, or had, replicas keeps what it was rendered with; a new one takes what the proof says."""
+    if live and not live.held and live.spec == wanted.revision.spec:
+        return live.environment
+    if held or wanted.cache is None or wanted.state != "Ready":
+        return {}
+    return wanted.cache.status.environment
+
+
+def _deployment(seen: Observed, revision: Revision, live: Revision | None) -> dict[str, Any] | None:
+    """None where a live revision of the same spec was rendered by another version of this operator: it stays."""
+    same = live is not None and live.spec == revision.spec and live.held == revision.held
+    replicas = 0 if revision.held else _replicas(seen, live)
+    if same and live is not None and live.renderer != RENDERER:
+        return None
+    return deployment(dict(seen.owner), seen.spec, seen.engine, revision, replicas)
+
+
+def _replicas(seen: Observed, live: Revision | None) -> int | None:
+    """The spec's; else the live value while it is ours, 1 when held ones are let go; None where another owns it."""
+    if seen.spec.replicas is not None:
+        return seen.spec.replicas
+    if seen.deployment is None or (live is not None and live.held):
+        return 1
+    owner = _replicas_owner(seen.deployment or {})
+    return seen.live_replicas if owner == "tunecast" else None
+
+
+def _replicas_owner(live: Mapping[str, Any]) -> str:
+    """Who set ``spec.replicas`` last, as the API server keeps it."""
+    for entry in live.get("metadata", {}).get("managedFields", ()):
+        if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {}):
+            return str(entry.get("manager"))
+    return "tunecast"
+
+
+def _old_size(seen: Observed) -> int | None:
+    current = ((seen.deployment or {}).get("spec") or {}).get("replicas")
+    return seen.spec.replicas if seen.spec.replicas not in (None, current) else None
+
+
+def _service(seen: Observed) -> dict[str, Any]:
+    line = seen.engine.line
+    return serving_service(dict(seen.owner), seen.engine.container, line.port, tls=line.scheme == "https")
+
+
+def _live_service(seen: Observed, live: Revision) -> dict[str, Any]:
+    """In front of the old revision, which goes on serving."""
+    template = (seen.deployment or {})["spec"]["template"]
+    containers = [c for c in template["spec"]["containers"] if c["name"] == engine_name(template)]
+    return serving_service(dict(seen.owner), containers[0] if containers else {}, live.port, tls=live.tls)

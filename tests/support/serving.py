@@ -1,0 +1,86 @@
+"""How an InferenceDeployment's plan is asked in tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.objects import (
+    NOW,
+    engine_in,
+    inference_deployment,
+    pod_template,
+    snapshot_of,
+    spec_of,
+)
+from tunecast_operator import times
+from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.api.startup_cache import startup_cache as read
+from tunecast_operator.api.status import Rendered, State
+from tunecast_operator.conditions import Condition, merge
+from tunecast_operator.plan.inference_deployment import decide
+from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.snapshot import cache_name
+
+INIT = InitContainer("init:1")
+PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
+
+
+def startup_cache(
+    owner: dict[str, Any], state: State = "Pending", reason: str = "Queued", **status: Any
+) -> StartupCache:
+    """The StartupCache of an InferenceDeployment, with fields of its status as the API server has them."""
+    snapshot = snapshot_of(owner)
+    ready = Condition("Ready", "True" if state == "Ready" else "False", reason, "words")
+    conditions, _ = merge((), [ready], 1, times.text(NOW))
+    return read(
+        {
+            "metadata": {"name": cache_name(snapshot), "namespace": "models"},
+            "spec": snapshot,
+            "status": {"state": state, "conditions": conditions, **status},
+        }
+    )
+
+
+def plan(
+    owner: dict[str, Any],
+    *caches: StartupCache,
+    live: Any = None,
+    reports: Any = (),
+    init: InitContainer = INIT,
+    pods: Any = (),
+) -> Plan:
+    """What is decided about ``owner``, whose Deployment is ``live``."""
+    return decide(Observed(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
+
+
+def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
+    """The Deployment that a plan applied, as it is seen later."""
+    assert applied.apply_deployment
+    found = dict(applied.apply_deployment)
+    found["spec"] = {**found["spec"], "replicas": replicas}
+    found["metadata"] = {**found["metadata"], "generation": 1}
+    up = {"replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas, "observedGeneration": 1}
+    return {**found, "status": {**up, **status}}
+
+
+def condition(seen: Plan, kind: str) -> Any:
+    return next(c for c in seen.conditions if c.type == kind)
+
+
+def rendered(seen: Plan) -> Rendered:
+    """What status says of the revision that serves."""
+    assert seen.status.rendered
+    return seen.status.rendered
+
+
+OWNER = inference_deployment(replicas=2)
+
+
+def serving(owner: dict[str, Any] = OWNER, **environment: str) -> dict[str, Any]:
+    """A live Deployment of two replicas whose cache is ready."""
+    cache = startup_cache(owner, "Ready", "Published", environment=environment)
+    return lived(plan(owner, cache, live=lived(plan(owner), 0)), 2)
+
+
+CHANGED = inference_deployment(replicas=3, template=pod_template("--max-model-len=8192"))

@@ -1,0 +1,93 @@
+"""What crashes of replicas mean for their bundle and for the InferenceDeployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.objects import (
+    NOW,
+    engine_in,
+    inference_deployment,
+    key_in,
+    serving_pod,
+    spec_of,
+)
+from support.serving import INIT, OWNER, PYCACHE, condition, serving, startup_cache
+from tunecast_operator.plan.crashes import crashes
+from tunecast_operator.plan.inference_deployment import decide
+from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.pods import init_report
+from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
+
+CRASHED: dict[str, Any] = {
+    "state": {
+        "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+    },
+}
+MANIFEST = "m" * 64
+
+
+def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER, **changes: Any) -> Plan:
+    """The plan for ``pods``, where ``others`` are of the same key and of other InferenceDeployments."""
+    for pod in (*pods, *others):
+        pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
+    reports = [(key_in(owner), report) for pod in pods if (report := init_report(pod))]
+    caches = [cache] if cache else []
+    found = crashes([*pods, *others])
+    seen_ = Observed(
+        owner, spec_of(owner), engine_in(owner), serving(**PYCACHE), caches, pods, reports, NOW, found, **changes
+    )
+    return decide(seen_, INIT, 1)
+
+
+def test_two_crashes_quarantine_a_bundle_and_nothing_rolls() -> None:
+    """Also one of this owner's replica and one of another's; only its own are replaced."""
+    cache = startup_cache(OWNER, "Ready", "Published", manifest=MANIFEST, environment=PYCACHE)
+    pods = [
+        serving_pod("a", MANIFEST, CRASHED),
+        serving_pod("b", MANIFEST, {"ready": True}),
+        serving_pod("c", "", CRASHED),
+    ]
+    after = judged(pods, serving_pod("other", MANIFEST, CRASHED), cache=cache)
+    assert after.quarantine.digests == (MANIFEST,)
+    assert after.outdated_caches == (cache.name,)
+    assert [crash.pod for crash in after.replace] == ["a"]
+    assert after.apply_deployment is not None
+    assert after.apply_deployment["spec"]["template"] == serving(**PYCACHE)["spec"]["template"]
+
+
+def test_one_crash_quarantines_nothing() -> None:
+    after = judged([serving_pod("a", MANIFEST, CRASHED)])
+    assert (after.quarantine, after.replace) == (Quarantine(), ())
+
+
+def test_a_quarantined_cache_is_told() -> None:
+    cache = startup_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
+    after = judged([], cache=cache, quarantine=Quarantine((MANIFEST,)))
+    assert after.status.cache == "Cold"
+    assert (condition(after, "CacheReady").reason, condition(after, "CacheReady").warning) == ("Quarantined", True)
+
+
+def test_a_replica_without_the_bundle_that_crashes_the_same_way_lifts_it_and_stays() -> None:
+    cache = startup_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
+    known = Quarantine((MANIFEST,), {MANIFEST: Case("they crashed", (Failure(139),))})
+    after = judged([serving_pod("a", MANIFEST, CRASHED, cold="Quarantined")], cache=cache, quarantine=known)
+    assert after.quarantine.lifted(MANIFEST)
+    assert after.outdated_caches == (cache.name,)
+    assert after.replace == ()
+
+
+def test_a_bundle_that_no_startup_cache_stands_for_is_quarantined_and_told() -> None:
+    """As with the policy Never, whose replicas take the bundle of their key, whoever had it tuned."""
+    owner = inference_deployment(replicas=2, tuning={"policy": "Never"})
+    pods = [serving_pod(name, MANIFEST, CRASHED) for name in ("a", "b")]
+    after = judged(pods, owner=owner)
+    assert [crash.pod for crash in after.replace] == ["a", "b"]
+    told = condition(after, "CacheReady")
+    assert (told.status, told.reason, told.warning) == ("False", "Quarantined", True)
+    assert "spec.tuning.policy is Never" in told.message
+    assert "a ended with 139; b ended with 139" in told.message
+    cold = [serving_pod("c", MANIFEST, {"ready": True}, cold="Quarantined")]
+    later = judged(cold, owner=owner, quarantine=after.quarantine)
+    assert condition(later, "CacheReady") == told
+    assert condition(judged([], owner=owner), "CacheReady").reason == "TuningDisabled"

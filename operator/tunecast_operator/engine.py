@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,14 @@ Object = Mapping[str, Any]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"  # how a pod gets GPUs where no device plugin counts them
 NO_DEVICES = {"", "none", "void"}
+_REFERENCE = re.compile(r"\$\(([^()]+)\)|`")
 HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
 # vLLM names its compiled files by these too.
 HASHED_VARIABLES = frozenset({
     "MOONCAKE_REQUESTER_LOCAL_HOSTNAME", "VLLM_DP_RANK", "VLLM_DP_RANK_LOCAL", "VLLM_EC_SIDE_CHANNEL_HOST",
     "VLLM_LOOPBACK_IP", "VLLM_P2P_SIDE_CHANNEL_HOST", "VLLM_PROCESS_NAME_PREFIX",
 })  # fmt: skip
+_WHOLE_GPUS = frozenset({"nvidia.com/gpu", "amd.com/gpu"})  # one rank of an engine on each
 # Flags of replicas that span pods.
 _UNSUPPORTED = {
     "--node-rank": "replicas that span nodes are not in this release",
@@ -91,12 +94,14 @@ def engine_of(template: Object, settings: EngineSettings) -> Engine:
         environment = variables(container.get("env") or ())
         entrypoint = () if command else _entrypoint(container, args, settings)
         runs_arguments = not command and not entrypoint and starts_engine(args, environment)
-        line = read(args if runs_arguments else command, () if runs_arguments else args, environment, entrypoint)
+        first, rest = (args, ()) if runs_arguments else (command, args)
+        line = read(first, rest, environment, entrypoint, complete=not container.get("envFrom"))
         found = Engine(container, (*(command or entrypoint), *args), entrypoint, line, ())
         _check(found)
     except CommandLineError as error:
         raise SpecError(f"container {container['name']}: {error}") from error
-    return replace(found, notes=tuple(_notes(found, settings, runs_arguments=runs_arguments)))
+    notes = (*_notes(found, settings, runs_arguments=runs_arguments), *_left_out(template["spec"], found))
+    return replace(found, notes=notes)
 
 
 def _entrypoint(container: Object, args: Sequence[str], settings: EngineSettings) -> tuple[str, ...]:
@@ -138,6 +143,13 @@ def _check(engine: Engine) -> None:
         raise SpecError("--nnodes: replicas that span nodes are not in this release: leave it out")
     if (line.number("--data-parallel-size-local") or line.data) < line.data:
         raise SpecError("--data-parallel-size-local: replicas that span pods are not in this release: leave it out")
+    for resource in _WHOLE_GPUS & accelerators(engine.container).keys():
+        given = accelerators(engine.container)[resource]
+        if given.isdecimal() and int(given) < line.devices:
+            raise SpecError(
+                f"the parallel sizes need {line.devices} GPUs, and container {engine.name} asks for {given} of"
+                f" {resource}: ask for as many, since replicas that span nodes are not in this release"
+            )
     directory = line.compile_cache_directory
     if directory and not f"{directory}/".startswith(f"{MOUNT_PATH}/"):
         raise SpecError(
@@ -176,12 +188,28 @@ def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) ->
         yield f"spec.engine.entrypoint has no effect, since container {engine.name} has a command"
 
 
+def _left_out(pod: Object, engine: Engine) -> Iterator[str]:
+    """What the engine may need to start, and ranks do without."""
+    if (engine.container.get("lifecycle") or {}).get("postStart"):
+        yield f"ranks don't run the postStart hook of container {engine.name}: let an init container prepare the start"
+    mounted = {mount["name"] for mount in engine.container.get("volumeMounts") or ()}
+    sidecars = [init for init in pod.get("initContainers") or () if init.get("restartPolicy") == "Always"]
+    for container in (*pod["containers"], *sidecars):
+        writable = {m["name"] for m in container.get("volumeMounts") or () if not m.get("readOnly")}
+        if container["name"] != engine.name and (shared := sorted(mounted & writable)):
+            yield (
+                f"ranks run without container {container['name']}, which can write to the engine's volume {shared[0]}:"
+                " let an init container bring what the engine needs there to start"
+            )
+
+
 def _per_pod(engine: Engine) -> set[str]:
-    """Variables that are facts of one pod, or made of such variables."""
+    """Variables that are facts of one pod, or made of such variables, or of what a script's command prints."""
     found: set[str] = set()
-    assigned = [{"name": name, "value": value} for name, value in engine.line.assigned.items()]
-    for variable in [*engine.env, *assigned]:
-        value = str(variable.get("value", ""))
-        if "fieldRef" in (variable.get("valueFrom") or {}) or any(f"$({name})" in value for name in found):
+    for variable in engine.env:
+        references = set(_REFERENCE.findall(str(variable.get("value", ""))))
+        if "fieldRef" in (variable.get("valueFrom") or {}) or references & found:
             found.add(variable["name"])
-    return found
+    shared = {variable["name"] for variable in engine.env} - found
+    computed = (name for name, value in engine.line.assigned.items() if set(_REFERENCE.findall(value)) - shared)
+    return found | set(computed)

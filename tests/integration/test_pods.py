@@ -21,6 +21,12 @@ from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, 
 pytestmark = pytest.mark.integration
 PODS = Path(__file__).resolve().parents[1] / "data" / "pods"
 OUTCOMES = {name.strip("`"): outcome for name, _, outcome in tables("compatibility.md")["Pods"]}
+# Where engines serve that were told so in another way than by a flag that is written out.
+PORTS = {
+    "flags-abbreviated": 9000, "kserve-runtime": 8080, "llm-d-decode": 8200, "nginx-before-engine": 8001,
+    "script-computes-an-address": 8200, "script-folded": 9000, "script-with-defaults": 8080, "shell-string": 8080,
+    "mistake-flags-behind-script": 8000, "mistake-lost-line": 8000,
+}  # fmt: skip
 FIELD = [name for name in OUTCOMES if not name.startswith("mistake-")]
 
 
@@ -89,6 +95,25 @@ def test_a_pasted_pod_does_what_the_table_says(driver: Driver, kubernetes: Kubec
         check_children(driver, name)
 
 
+def check_probe(pod: Object, name: str) -> None:
+    """The startup probe asks where the engine serves."""
+    (probe,) = (c["startupProbe"] for c in pod["containers"] if "/var/cache/tunecast" in mounts(c))
+    if name in PORTS:
+        assert probe["httpGet"]["port"] == PORTS[name]
+
+
+def check_rank(rank: Object, pasted: Object) -> None:
+    """A rank has the engine alone, and the init containers that end."""
+    (engine,) = rank["containers"]
+    assert engine["name"] in {container["name"] for container in pasted["containers"]}
+    ordinary = [i["name"] for i in pasted.get("initContainers", ()) if i.get("restartPolicy") != "Always"]
+    assert [init["name"] for init in rank["initContainers"]] == ["tunecast-tools", *ordinary]
+
+
+def mounts(container: Object) -> list[str]:
+    return [mount["mountPath"] for mount in container.get("volumeMounts", ())]
+
+
 def check_children(driver: Driver, name: str) -> None:
     """The API server took the Deployment, with all that was written, and the Job of its ranks."""
     owner = pasted(name)
@@ -100,10 +125,12 @@ def check_children(driver: Driver, name: str) -> None:
     assert missing(owner["spec"]["template"], live["spec"]["template"]) == []
     status = (driver.plain.get(INFERENCE_DEPLOYMENT, "pods", owner["metadata"]["name"]) or {})["status"]
     assert status["model"]
-    [name] = (cache["name"] for cache in status["startupCaches"])
-    driver.until(lambda: driver.plain.get(JOB, "pods", f"{name}-1"), "ranks are asked for")
-    (cache,) = (c for c in driver.plain.list(STARTUP_CACHE, "pods") if c["metadata"]["name"] == name)
+    check_probe(live["spec"]["template"]["spec"], name)
+    [cache_name] = (cache["name"] for cache in status["startupCaches"])
+    job = driver.until(lambda: driver.plain.get(JOB, "pods", f"{cache_name}-1"), "ranks are asked for")
+    check_rank(job["spec"]["template"]["spec"], owner["spec"]["template"]["spec"])
+    (cache,) = (c for c in driver.plain.list(STARTUP_CACHE, "pods") if c["metadata"]["name"] == cache_name)
     assert cache["spec"]["model"] == status["model"]
     for kind in (INFERENCE_DEPLOYMENT, STARTUP_CACHE):
-        driver.plain.delete(kind, "pods", name if kind is STARTUP_CACHE else owner["metadata"]["name"])
+        driver.plain.delete(kind, "pods", cache_name if kind is STARTUP_CACHE else owner["metadata"]["name"])
     driver.until(lambda: not driver.plain.list(POD, "pods"), "its pods are gone")

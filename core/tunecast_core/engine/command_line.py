@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tunecast_core.engine.flag_parser import NEGATIVE_NUMBER, known_value, parse_flags
-from tunecast_core.engine.shell import SimpleCommand, simple_commands, unknown
+from tunecast_core.engine.shell import SimpleCommand, simple_commands, unknown, unreadable
 from tunecast_core.errors import CommandLineError
 
 SERVE = ("vllm", "serve")
@@ -29,6 +29,8 @@ _PROGRAM = re.compile(r"vllm|python[\d.]*")
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh"}
 _ECHOES = {"echo", "printf", ":", "true"}
 _VARIABLE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
+_POSITIONAL = re.compile(r"\$\{?[@*0-9]")
+_PYTHON_VALUES = {"-W", "-X"}  # Python's own options that take a value
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)")
 _ADVICE = f"start the engine as `vllm serve MODEL` or `python3 -m {API_SERVER} --model=MODEL`, also within `sh -c`"
@@ -146,6 +148,11 @@ class CommandLine:
         return self.number("--data-parallel-size") or 1
 
     @property
+    def devices(self) -> int:
+        """How many GPUs one replica takes."""
+        return self.tensor * self.pipeline * self.data * (self.number("--prefill-context-parallel-size") or 1)
+
+    @property
     def moe_backend(self) -> str:
         return (self.text("--moe-backend") or "auto").lower().replace("-", "_")
 
@@ -208,6 +215,8 @@ def read(
     args: Sequence[str] = (),
     environment: Mapping[str, str | None] | None = None,
     entrypoint: Sequence[str] = (),
+    *,
+    complete: bool = True,
 ) -> CommandLine:
     """Reads the command line of a container.
 
@@ -216,6 +225,7 @@ def read(
         args: the container's.
         environment: its variables; None where a variable has a value that isn't known.
         entrypoint: the image's, where ``command`` is empty.
+        complete: whether no other variables are set, such as by ``envFrom``, but for the image's own.
 
     Raises:
         CommandLineError: it starts no engine that is known, names no model, or says what can't be read.
@@ -226,7 +236,7 @@ def read(
             "the container has no command, and the image's ENTRYPOINT isn't known: set spec.engine.entrypoint to it"
         )
     words = [expand(word, environment) for word in [*(command or entrypoint), *args]]
-    return _checked(_found(words, environment))
+    return _checked(_found(words, environment, complete=complete))
 
 
 def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> bool:
@@ -235,14 +245,14 @@ def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | 
     return _flags_begin(expanded) is not None or _script(expanded) is not None
 
 
-def _found(words: Sequence[str], environment: Mapping[str, str | None]) -> CommandLine:
+def _found(words: Sequence[str], environment: Mapping[str, str | None], *, complete: bool) -> CommandLine:
     script = _script(words)
     if script is None:
         line = _engine(SimpleCommand(tuple(words), {}, conditional=False))
         if line is None:
             raise CommandLineError(f"{' '.join(words)[:200]!r} starts no engine that Tunecast knows: {_ADVICE}")
         return line
-    commands = simple_commands(script[0], environment, script[1:])
+    commands = simple_commands(script[0], environment, script[1:], complete=complete)
     engines = [(command, line) for command in commands if (line := _engine(command))]
     if len(engines) != 1:
         count = "no engine that Tunecast knows" if not engines else f"{len(engines)} engines"
@@ -251,7 +261,17 @@ def _found(words: Sequence[str], environment: Mapping[str, str | None]) -> Comma
     if found.conditional:
         raise CommandLineError(f"the shell's script starts the engine on a condition: {_ADVICE}, in any case")
     others = tuple(command.words for command in commands if command is not found)
-    return replace(line, preparation=others)
+    return replace(line, preparation=others, notes=(*line.notes, *found.notes, *_slips(script, others)))
+
+
+def _slips(script: Sequence[str], others: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Flags that the engine doesn't get, although they stand near its command."""
+    ignored = [word for word in script[1:] if word.startswith("--") and word != "--"]
+    if ignored and not _POSITIONAL.search(script[0]):
+        yield f"the shell's script makes no use of {ignored[0]!r}, which stands behind it: write it into the script"
+    for command in others:
+        if command[0].startswith("-"):
+            yield f"{command[0]!r} begins a command of its own: end the line before it with a backslash"
 
 
 def _script(words: Sequence[str]) -> tuple[str, ...] | None:
@@ -285,6 +305,8 @@ def _flags_begin(words: Sequence[str]) -> int | None:
             return i + 2
         if name != "vllm" and _PROGRAM.fullmatch(name):
             for j in range(i + 1, len(words) - 1):
+                if words[j - 1] in _PYTHON_VALUES:
+                    continue
                 if words[j] == "-m" and words[j + 1] == API_SERVER:
                     return j + 2
                 if words[j] == "-m" and words[j + 1 : j + 3] == [_CLI, "serve"]:
@@ -300,6 +322,8 @@ def _engine(command: SimpleCommand) -> CommandLine | None:
     begin = _flags_begin(words)
     if begin is None or words[0] in _ECHOES:
         return None
+    if command.computed:
+        raise unreadable(command.computed)
     launcher = words[:begin]
     assigned = dict(command.assigned)
     if "env" in launcher:
@@ -309,8 +333,7 @@ def _engine(command: SimpleCommand) -> CommandLine | None:
     positionals, options = parse_flags(words[begin:])
     serves = launcher[-1] == "serve"
     notes = [f"{word!r} is no flag, and ignored by {API_SERVER}" for word in positionals if not serves]
-    if serves and len(positionals) > 1:
-        raise CommandLineError(f"the words {' '.join(map(repr, positionals[1:]))} belong to no flag: remove them")
+    _check_positionals(positionals, serves=serves)
     if not serves and positionals and "--model" not in options:
         raise CommandLineError(
             f"{API_SERVER} ignores {positionals[0]!r} and serves a model of its own: write --model={positionals[0]}"
@@ -318,6 +341,24 @@ def _engine(command: SimpleCommand) -> CommandLine | None:
     launcher = [word for word in launcher if word != "exec"]
     model = positionals[0] if serves and positionals else None
     return CommandLine(tuple(launcher), tuple(words[begin:]), model, options, assigned, notes=tuple(notes))
+
+
+def _check_positionals(words: Sequence[str], *, serves: bool) -> None:
+    """Refuses words that vLLM would take for a model, or refuse itself, and says how they came about."""
+    for word in words:
+        if word.startswith("-") and " " in word:
+            raise CommandLineError(f"{word!r} is one word: write the flag and its value as two, or as --flag=value")
+        if word != word.strip():
+            raise CommandLineError(
+                f"{word!r} begins or ends with a space, as behind a backslash that ends no line: remove that backslash"
+            )
+    if serves and (words[:2] == ["vllm", "serve"] or words[:1] == ["serve"]):
+        raise CommandLineError(
+            "the image's ENTRYPOINT is vllm serve already: leave it out of args, or set spec.engine.entrypoint to"
+            " another ENTRYPOINT"
+        )
+    if serves and len(words) > 1:
+        raise CommandLineError(f"the words {' '.join(map(repr, words[1:]))} belong to no flag: remove them")
 
 
 def _checked(line: CommandLine) -> CommandLine:

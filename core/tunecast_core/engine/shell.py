@@ -16,13 +16,19 @@ _COMMENT = re.compile(r"#[^\n]*")
 _REDIRECTION = re.compile(r"\d*(?:>>|>\||>&|<&|<>|&>>|&>|>|<(?!<))(?:[ \t]|\\\n)*")
 _SEPARATOR = re.compile(r"&&|\|\||\|&|;;|[;&|\n]")
 _VARIABLE = re.compile(r"\$(?:(\w+|[@*#?$!-])|\{(\w+|[@*])(?:(:?)[-=]([^{}$`\"'\\]*))?\})")
+_SUBSTITUTION = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[^\s\\'\"$`;&|<>()#]+|#")
 _OPENING = {"if", "while", "until", "for", "case", "select"}
 _CLOSING = {"fi", "done", "esac"}
 _SHOWN = re.compile(r"\$\([^()\n]*\)|\S{1,40}")  # of what can't be read
 _KEYWORDS = _OPENING | _CLOSING | {"then", "else", "elif", "do", "in", "!", "{", "}"}
-_UNREADABLE = {"eval", "function", "[[", "(("}
+_DECLARES = {"export", "declare", "typeset", "local", "readonly"}
+_READS = {"read", "mapfile", "readarray", "unset"}  # give variables values that nobody knows before
+_SOURCES = {"source", "."}
+_VIRTUAL_ENVIRONMENT = "/activate"  # what it sets is no variable that a command line uses
+_ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
+_UNREADABLE = {"eval", "function", "shift", "[[", "(("}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class SimpleCommand:
     words: tuple[str, ...]
     assigned: Mapping[str, str]  # by the script up to here, and for this command
     conditional: bool  # within if, while, for or case
+    computed: str = ""  # a part of its words that another command prints, as the script has it
+    notes: tuple[str, ...] = ()  # what was assumed to read it
 
 
 def unknown(name: str) -> str:
@@ -39,8 +47,13 @@ def unknown(name: str) -> str:
     return f"$({name})"
 
 
+def unreadable(text: str) -> CommandLineError:
+    """Says that a part of a script has no value before it runs."""
+    return CommandLineError(f"only a shell can evaluate {text!r}: {_ADVICE}")
+
+
 def simple_commands(
-    script: str, environment: Mapping[str, str | None], arguments: Sequence[str] = ()
+    script: str, environment: Mapping[str, str | None], arguments: Sequence[str] = (), *, complete: bool = True
 ) -> list[SimpleCommand]:
     """The script's commands with their variables expanded; a value that isn't known stays ``$(NAME)``.
 
@@ -48,12 +61,13 @@ def simple_commands(
         script: what follows the shell's ``-c``.
         environment: the container's variables; None where a variable has a value that isn't known.
         arguments: what follows the script: ``$0``, ``$1`` and so on.
+        complete: whether no other variables are set, but for the image's own.
 
     Raises:
         CommandLineError: the script uses what only a shell can evaluate.
     """
     positional = {str(number): value for number, value in enumerate(arguments)}
-    reader = _Reader(script, {**environment, **positional}, tuple(arguments[1:]))
+    reader = _Reader(script, {**environment, **positional}, tuple(arguments[1:]), complete)
     return list(reader.commands())
 
 
@@ -62,10 +76,14 @@ class _Reader:
     text: str
     variables: dict[str, str | None]
     arguments: tuple[str, ...]
+    complete: bool
     at: int = 0
     assigned: dict[str, str] = field(default_factory=dict)
     depth: int = 0  # of if, while, for, case
     guarded: bool = False  # by || or a test before it
+    printed: list[str] = field(default_factory=list)  # by other commands, in the word that is read
+    computed: str = ""  # the first of them in the command that is read, but for what it assigns
+    notes: list[str] = field(default_factory=list)
 
     def commands(self) -> Iterator[SimpleCommand]:
         while self.at < len(self.text):
@@ -83,15 +101,23 @@ class _Reader:
         while words and (match := _ASSIGNMENT.fullmatch(words[0])):
             own[match[1]] = match[2]
             words = words[1:]
-        if words and words[0] in {"export", "declare", "typeset", "local", "readonly"}:
+        if words and words[0] in _DECLARES:
             own |= {match[1]: match[2] for word in words[1:] if (match := _ASSIGNMENT.fullmatch(word))}
+            self.complete = self.complete and not self.computed
             words = []
         if not words:
             self._assign(own)
             return None
         if words[0] in _UNREADABLE:
             raise CommandLineError(f"the script uses {words[0]}: {_ADVICE}")
-        return SimpleCommand(tuple(words), {**self.assigned, **own}, self._uncertain)
+        if words[0] == "set" and "--" in words:
+            raise CommandLineError(f"the script uses set --: {_ADVICE}")
+        if words[0] in _SOURCES:
+            self.complete = self.complete and words[-1].endswith(_VIRTUAL_ENVIRONMENT)
+        elif words[0] in _READS:
+            self.variables |= dict.fromkeys(words[1:])
+        assigned = {**self.assigned, **own}
+        return SimpleCommand(tuple(words), assigned, self._uncertain, self.computed, tuple(self.notes))
 
     @property
     def _uncertain(self) -> bool:
@@ -106,13 +132,15 @@ class _Reader:
         return words
 
     def _assign(self, own: Mapping[str, str]) -> None:
-        """What is assigned on a condition has one value or another."""
+        """What is assigned on a condition has one value or another; what a command prints isn't known."""
         for name, value in own.items():
-            self.variables[name] = None if self._uncertain else value
+            computed = any(text in value for text in self.printed)
+            self.variables[name] = None if self._uncertain or computed else value
             self.assigned[name] = unknown(name) if self._uncertain else value
 
     def _words(self) -> list[str]:
         words: list[str] = []
+        self.printed, self.computed = [], ""
         while self.at < len(self.text):
             if blanks := _BLANKS.match(self.text, self.at):
                 self.at = blanks.end()
@@ -124,7 +152,12 @@ class _Reader:
             elif _SEPARATOR.match(self.text, self.at):
                 break
             else:
-                words += self._word()
+                before = len(self.printed)
+                word = self._word()
+                assigns = bool(words and words[0] in _DECLARES) or all(map(_ASSIGNMENT.fullmatch, words))
+                if self.printed[before:] and not (assigns and _ASSIGNMENT.fullmatch(word[0])):
+                    self.computed = self.computed or self.printed[before]
+                words += word
         return words
 
     def _word(self) -> list[str]:
@@ -145,7 +178,7 @@ class _Reader:
             elif character == "\\":
                 parts[-1] += self.text[self.at + 1 : self.at + 2].replace("\n", "")
                 self.at += 2
-            elif character == "$":
+            elif character in "$`":
                 self._unquoted_variable(parts)
             elif plain := _PLAIN.match(self.text, self.at):
                 home = plain[0].startswith("~") and self.at == begin
@@ -163,6 +196,8 @@ class _Reader:
         quote, self.at = self.text[self.at], self.at + 1
         while self.at < len(self.text) and (character := self.text[self.at]) != quote:
             following = self.text[self.at + 1 : self.at + 2]
+            if quote == '"' and self._substituted(parts):
+                continue
             if quote == '"' and character == "\\" and following in {"$", "`", '"', "\\", "\n"}:
                 parts[-1] += following.replace("\n", "")
                 self.at += 2
@@ -178,7 +213,18 @@ class _Reader:
             raise CommandLineError(f"the script has a {quote} that is never closed: close it")
         self.at += 1
 
+    def _substituted(self, parts: list[str]) -> bool:
+        """Takes the place of what a command prints as it stands in the script."""
+        match = _SUBSTITUTION.match(self.text, self.at)
+        if match is not None:
+            parts[-1] += match[0]
+            self.printed.append(match[0])
+            self.at = match.end()
+        return match is not None
+
     def _unquoted_variable(self, parts: list[str]) -> None:
+        if self._substituted(parts):
+            return
         match = self._variable("({'\"")
         if match is None:
             parts[-1] += "$"
@@ -191,28 +237,34 @@ class _Reader:
     def _variable(self, special: str) -> re.Match[str] | None:
         """The variable that begins here; None where the dollar is text."""
         match = _VARIABLE.match(self.text, self.at)
-        if match is None and self.text[self.at + 1 : self.at + 2] in tuple(special):
+        following = self.text[self.at + 1 : self.at + 2]
+        if match is None and (self.text[self.at] != "$" or following in tuple(special)):
             raise self._unreadable()
         self.at = match.end() if match else self.at + 1
         return match
 
     def _unreadable(self) -> CommandLineError:
         found = _SHOWN.match(self.text, self.at)
-        return CommandLineError(f"only a shell can evaluate {found[0] if found else ''!r}: {_ADVICE}")
+        return unreadable(found[0] if found else "")
 
     def _expanded(self, match: re.Match[str]) -> str:
         name, also_empty, default = match[1] or match[2], match[3], match[4]
         if name in {"@", "*"}:
             return " ".join(self.arguments)
-        unset = name not in self.variables or (bool(also_empty) and self.variables[name] == "")
-        return default if default is not None and unset else self._value(name)
+        absent = name not in self.variables
+        unset = absent or (bool(also_empty) and self.variables[name] == "")
+        if default is None or not unset or (absent and not self.complete):
+            return self._value(name)
+        if absent and default:
+            self.notes.append(
+                f"the script takes {default!r} where {name} isn't set, as in the container's env: write {name} there"
+                " if the image sets it"
+            )
+        return default
 
     def _value(self, name: str) -> str:
         value = self.variables.get(name)
         return unknown(name) if value is None else value
-
-
-_ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
 
 
 def _splice(parts: list[str], values: Sequence[str], *, joined_left: bool = True, joined_right: bool = True) -> None:

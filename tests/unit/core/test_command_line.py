@@ -53,6 +53,12 @@ def script(text: str, *arguments: str, shell: tuple[str, ...] = ("sh", "-c")) ->
         (["bash", "-c", 'vllm serve "$@"', "bash", "org/model"], []),
         (["bash", "-c", "vllm serve $1", "bash", "org/model"], []),
         (["bash", "-c", "vllm serve 'org/'\"model\""], []),
+        (["python3", "-W", "ignore", "-X", "dev", "-m", API_SERVER, "--model=org/model"], []),
+        (["uv", "run", "--with", "vllm==0.26.0", "--", "vllm", "serve", "org/model"], []),
+        (["bash", "-c", "export VLLM_HOST_IP=$(hostname -I | awk '{print $1}')\nexec vllm serve org/model"], []),
+        (["bash", "-c", 'A="$(cat /a)" B=`id` vllm serve org/model'], []),
+        (["bash", "-c", 'echo "$(date) serving $(id -un)"; vllm serve org/model'], []),
+        (["bash", "-c", 'if [ "$(ls /models)" = "" ]; then hf download org/model; fi; vllm serve org/model'], []),
     ],
     ids=" ".join,
 )
@@ -178,6 +184,14 @@ def test_numbers(text: str, value: int | None) -> None:
         (["vllm", "serve", "m", "$(EXTRA_ARGS)"], "EXTRA_ARGS has no value in the container's env"),
         (["vllm", "serve", "m", "--max-num=4"], "may be --max-num-active-seqs or .*write the flag out"),
         (["vllm", "serve", "--new", "a", "b"], "which of a b is its value"),
+        (
+            ["vllm", "serve", "--model org/model"],
+            "'--model org/model' is one word: write the flag and its value as two",
+        ),
+        (["vllm", "serve", "m", "--port 9000"], "'--port 9000' is one word"),
+        (["vllm", "serve", "m", " --port", "9000"], "remove that backslash"),
+        (["vllm", "serve", "vllm", "serve", "m"], "ENTRYPOINT is vllm serve already"),
+        (["vllm", "serve", "serve", "m"], "ENTRYPOINT is vllm serve already"),
         (["vllm", "serve", "m", "-cc", "{level: 3"], "--compilation-config is no JSON"),
     ],
     ids=str,
@@ -209,6 +223,16 @@ def test_what_can_not_be_read_says_what_to_write(command: list[str], words: str)
         ("vllm serve a; vllm serve b", "starts 2 engines"),
         ("./start.sh", "starts no engine that Tunecast knows"),
         ("vllm serve 'm", "never closed"),
+        ("PORT=$(cat /port); vllm serve m --port $PORT", "PORT has no value"),
+        ("read PORT < /port; vllm serve m --port $PORT", "PORT has no value"),
+        ("unset PORT; vllm serve m --port ${PORT:-8000}", "PORT has no value"),
+        (". /settings; vllm serve m --port ${P:-8000}", "P has no value"),
+        ("export $(cat /settings); vllm serve m --port ${P:-8000}", "P has no value"),
+        ('set -- --port 9000; vllm serve m "$@"', "the script uses set --"),
+        ("shift; vllm serve $1", "the script uses shift"),
+        ('A="$(id)" vllm serve m --port "$(cat /port)"', r"only a shell can evaluate '\$\(cat /port\)'"),
+        ("exec $(which vllm) serve m", "starts no engine that Tunecast knows"),
+        ("vllm serve m \\ \n --port 9000", "remove that backslash"),
     ],
 )
 def test_a_script_that_can_not_be_read_says_what_to_write(text: str, words: str) -> None:
@@ -240,6 +264,46 @@ def test_a_script_tells_what_else_it_does() -> None:
     assert line.launcher == ("vllm", "serve")
     assert line.preparation == (("pip", "install", "x"),)
     assert line.assigned == {"VLLM_CACHE_ROOT": "/elsewhere", "LEVEL": "1"}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["sh", "-c", "vllm serve m --port ${P:-9000}"], "takes '9000' where P isn't set"),
+        (["sh", "-c", "P=${P:-9000}; vllm serve m --port $P"], "takes '9000' where P isn't set"),
+        (["sh", "-c", "vllm serve m", "--port=9000"], "makes no use of '--port=9000', which stands behind it"),
+        (["sh", "-c", "vllm serve m\n  --port 9000"], "'--port' begins a command of its own"),
+        (["sh", "-c", "vllm serve m --port ${PORT:-1}"], None),
+        (["sh", "-c", "vllm serve m ${P:-}"], None),
+        (["sh", "-c", 'vllm serve m "$@"', "sh", "--port=9000"], None),
+        (["sh", "-c", "source /opt/venv/bin/activate; vllm serve m --dtype ${D:-auto}"], "takes 'auto' where D"),
+    ],
+)
+def test_what_a_script_was_read_with_is_noted(command: list[str], words: str | None) -> None:
+    notes = read(command, environment=ENVIRONMENT).notes
+    assert len(notes) == (words is not None)
+    assert words is None or words in notes[0]
+
+
+def test_a_default_counts_only_where_all_variables_are_known() -> None:
+    command = ["sh", "-c", "vllm serve m --port ${P:-9000}"]
+    assert read(command, environment={}).port == 9000
+    with pytest.raises(CommandLineError, match="P has no value"):
+        read(command, environment={}, complete=False)
+
+
+def test_what_a_command_prints_is_kept_as_it_is_written() -> None:
+    """Two scripts that differ in it are two keys."""
+    line = script("export A=$(cat /a) && B=x$(id)y vllm serve m")
+    assert line.assigned == {"A": "$(cat /a)", "B": "x$(id)y"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "devices"),
+    [([], 1), (["-tp=4"], 4), (["-tp=4", "-pp=2"], 8), (["-dp=4", "-tp=2", "-pcp=2"], 16)],
+)
+def test_how_many_gpus_a_replica_takes(flags: list[str], devices: int) -> None:
+    assert serve(*flags).devices == devices
 
 
 def test_env_sets_variables_too() -> None:

@@ -104,6 +104,61 @@ def test_what_works_is_not_refused(args: list[str]) -> None:
     assert found(container("a", *args)).name == "a"
 
 
+@pytest.mark.parametrize(
+    ("resource", "given", "works"),
+    [
+        ("nvidia.com/gpu", "4", True),
+        ("nvidia.com/gpu", 3, False),
+        ("amd.com/gpu", "2", False),
+        ("google.com/tpu", "2", True),  # a chip may be two devices
+        ("nvidia.com/mig-1g.10gb", "1", True),
+    ],
+)
+def test_a_replica_that_needs_more_gpus_than_its_pod_has_is_refused(resource: str, given: object, works: bool) -> None:
+    engine = container("a", "-tp=2", "-pp=2", resources={"limits": {resource: given}})
+    if works:
+        assert found(engine).name == "a"
+        return
+    with pytest.raises(SpecError, match=f"need 4 GPUs, and container a asks for {given} of {resource}"):
+        found(engine)
+
+
+def test_a_variable_that_env_from_may_set_has_no_default() -> None:
+    """A ConfigMap may hold TP, and the operator reads none."""
+    script = ["sh", "-c", "vllm serve m --tensor-parallel-size ${TP:-1}"]
+    assert found(container("a", command=script)).line.tensor == 1
+    with pytest.raises(SpecError, match="TP has no value"):
+        found(container("a", command=script, envFrom=[{"configMapRef": {"name": "settings"}}]))
+
+
+MODELS = {"name": "models", "mountPath": "/models"}
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"containers": [{"name": "b", "volumeMounts": [MODELS]}]}, "without container b, which can write to the eng"),
+        ({"containers": [{"name": "b", "volumeMounts": [{**MODELS, "readOnly": True}]}]}, None),
+        ({"containers": [{"name": "b", "volumeMounts": [{**MODELS, "name": "logs"}]}]}, None),
+        ({"initContainers": [{"name": "c", "volumeMounts": [MODELS], "restartPolicy": "Always"}]}, "container c"),
+        ({"initContainers": [{"name": "c", "volumeMounts": [MODELS]}]}, None),
+    ],
+)
+def test_what_ranks_lack_of_a_pod_is_noted(other: dict[str, Any], words: str | None) -> None:
+    engine = container("a", volumeMounts=[MODELS], resources=GPU)
+    spec = {**other, "containers": [engine, *other.get("containers", ())]}
+    notes = engine_of({"spec": spec}, EngineSettings()).notes
+    assert len(notes) == (words is not None)
+    assert words is None or words in notes[0]
+
+
+def test_a_hook_that_ranks_do_not_run_is_noted() -> None:
+    hook = {"exec": {"command": ["cp", "/a", "/b"]}}
+    [note] = found(container("a", lifecycle={"postStart": hook})).notes
+    assert note.startswith("ranks don't run the postStart hook of container a")
+    assert found(container("a", lifecycle={"preStop": hook})).notes == ()
+
+
 def test_a_script_that_moves_a_layer_is_refused() -> None:
     moved = ["sh", "-c", "export VLLM_CACHE_ROOT=/elsewhere; exec vllm serve m"]
     with pytest.raises(SpecError, match="sets VLLM_CACHE_ROOT"):
@@ -127,6 +182,7 @@ FIELD = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP
         ([FIELD | {"name": "VLLM_P2P_SIDE_CHANNEL_HOST"}], None, ["VLLM_P2P_SIDE_CHANNEL_HOST"]),
         ([FIELD, {"name": "VLLM_LOOPBACK_IP", "value": "$(POD_IP)"}], None, ["VLLM_LOOPBACK_IP"]),
         ([FIELD], ["sh", "-c", "export VLLM_LOOPBACK_IP=$POD_IP; vllm serve m"], ["VLLM_LOOPBACK_IP"]),
+        ([], ["sh", "-c", "export VLLM_LOOPBACK_IP=$(hostname -i); vllm serve m"], ["VLLM_LOOPBACK_IP"]),
         ([FIELD, {"name": "VLLM_LOOPBACK_IP", "value": "127.0.0.2"}], None, []),
         ([FIELD | {"name": "VLLM_HOST_IP"}, FIELD | {"name": "VLLM_NIXL_SIDE_CHANNEL_HOST"}], None, []),
     ],

@@ -171,7 +171,9 @@ ANOTHER: dict[str, dict[str, Any]] = {
     "model": changed(lambda _, c: c.update(command=["vllm", "serve", "Qwen/Qwen3-4B"])),
     "dtype": with_args("--dtype=float16"),
     "quantisation": with_args("-q=fp8"),
-    "parallel size": with_args("-tp=2"),
+    "parallel size": changed(
+        lambda _, c: (c["args"].append("-tp=2"), c["resources"]["limits"].update({"nvidia.com/gpu": 2}))
+    ),
     "a compile flag": with_args("-O2"),
     "a part of the compilation config": with_args("-cc.cudagraph_mode=FULL"),
     "speculative tokens": with_args('--speculative-config={"method": "ngram", "num_speculative_tokens": 3}'),

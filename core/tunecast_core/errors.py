@@ -7,6 +7,7 @@
     │   ├── DigestMismatchError   its bytes are not the ones that were promised
     │   └── InstallError          this machine could not take it: a full disk, a directory that isn't writable
     ├── SignatureError        no trusted key signed it
+    ├── WrongKeyError         a manifest of another key, namespace or hardware
     ├── CommandLineError      an engine's command line can't be read
     └── StoreError            S3 did not do what was asked
         ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
@@ -48,6 +49,10 @@ class InstallError(BundleError):
 
 class SignatureError(TunecastError):
     reason = "BadSignature"
+
+
+class WrongKeyError(TunecastError):
+    reason = "WrongKey"
 
 
 class CommandLineError(TunecastError):

@@ -1,4 +1,4 @@
-"""From the bucket to the mount path: all layers of a bundle that can be believed, or none."""
+"""From the bucket to the mount path: all layers of the bundle that counts, or none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tunecast_core.records.report import InitReport
 from tunecast_core.store.bucket import Store
 from tunecast_core.store.mesh import advice
 from tunecast_core.store.s3 import unreachable
+from tunecast_core.trust.manifests import Place, VerifiedManifest, counting_manifest
 from tunecast_core.trust.settings import Trust
-from tunecast_init.belief import Believed, believe
 from tunecast_init.place import clear
 from tunecast_init.settings import Settings
 from tunecast_init.trust import RefusedError
@@ -51,8 +51,8 @@ def fetch(settings: Settings, trust: Trust, phases: Phases, until: float) -> Ini
     """Installs the bundle of ``settings.key``; what is installed is in the page cache, since it was just written.
 
     Raises:
-        RefusedError: there is none that can be believed, or the deadline is over.
-        TunecastError: store, archives or file system failed.
+        RefusedError: there is no bundle for this pod, or the deadline is over.
+        TunecastError: the manifest can't be verified, or store, archives or file system failed.
     """
     with phases.of("clear"):
         clear(settings.mount_path)
@@ -67,8 +67,8 @@ def fetch(settings: Settings, trust: Trust, phases: Phases, until: float) -> Ini
 
 def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until: float) -> InitReport:
     with phases.of("manifest"):
-        believed = _find_past_a_mesh(settings, trust, store, until)
-    wanted = [archive for archive in believed.manifest.archives if settings.wants(archive)]
+        found = _find_past_a_mesh(settings, trust, store, until)
+    wanted = [archive for archive in found.manifest.archives if settings.wants(archive)]
     _check_room(settings, wanted)
     with tempfile.TemporaryDirectory(dir=settings.mount_path, prefix=WORK) as work:
         files = [(archive, Path(work) / archive.layer) for archive in wanted]
@@ -76,7 +76,7 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
             store.download(settings.namespace, files, until)
         with phases.of("unpack"):
             install([(path, archive) for archive, path in files], settings.mount_path)
-    return _report(believed, wanted, phases)
+    return _report(found, wanted, phases)
 
 
 def _check_room(settings: Settings, wanted: Sequence[Archive]) -> None:
@@ -103,7 +103,7 @@ def _mebibytes(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
+def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: float) -> VerifiedManifest:
     """The first word with the store: a mesh that lets no init container through shows here."""
     try:
         return find(settings, trust, store, until)
@@ -113,11 +113,12 @@ def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: flo
         raise RefusedError(report.BLOCKED_BY_MESH, f"{error}; {advice(settings.mesh, trust.store.endpoint)}") from error
 
 
-def find(settings: Settings, trust: Trust, store: Store, until: float) -> Believed:
+def find(settings: Settings, trust: Trust, store: Store, until: float) -> VerifiedManifest:
     """The manifest for this node's hardware. A node that shows no GPU takes the only one that there is.
 
     Raises:
-        RefusedError: there is none that can be believed.
+        RefusedError: there is none, or it is quarantined.
+        SignatureError, WrongKeyError, MalformedError: there are manifests, and none can be verified.
     """
     what, here = f"{settings.namespace}/{settings.key}", settings.hardware
     if found := _of_hardware(settings, trust, store, here.name, until):
@@ -145,37 +146,31 @@ def _published(settings: Settings, store: Store, until: float) -> list[str]:
         return []
 
 
-def _of_hardware(settings: Settings, trust: Trust, store: Store, hardware: str, until: float) -> Believed | None:
-    """The first signer's manifest that can be believed, the operator's before all others'; None where there is none.
+def _of_hardware(
+    settings: Settings, trust: Trust, store: Store, hardware: str, until: float
+) -> VerifiedManifest | None:
+    """The manifest that counts for ``hardware``; None where there is none."""
 
-    Raises:
-        RefusedError: there are only others, or the first one is quarantined.
-    """
-    refused: RefusedError | None = None
-    for signer in sorted(trust.keys, key=lambda name: (name != trust.signer, name)):
-        envelope = store.get_manifest(settings.namespace, settings.key, hardware, signer, until)
-        if envelope is None:
-            continue
-        try:
-            return believe(envelope, trust, settings.namespace, settings.key, hardware)
-        except RefusedError as error:
-            if error.reason == report.QUARANTINED:
-                raise  # the operator means this key: it knows of no other bundle
-            refused = error
-    if refused:
-        raise refused
-    return None
+    def read(signer: str) -> bytes | None:
+        return store.get_manifest(settings.namespace, settings.key, hardware, signer, until)
+
+    place = Place(settings.namespace, settings.key, hardware)
+    found = counting_manifest(read, trust.keys, trust.signer, place)
+    if found and found.digest in trust.quarantined:
+        text = f"the manifest {found.digest} is quarantined in the trust ConfigMap"
+        raise RefusedError(report.QUARANTINED, text, found.digest)
+    return found
 
 
-def _report(believed: Believed, archives: list[Archive], phases: Phases) -> InitReport:
+def _report(found: VerifiedManifest, archives: list[Archive], phases: Phases) -> InitReport:
     return InitReport(
         result="Hit" if archives else "Cold",
         reason=report.INSTALLED if archives else report.NOTHING_WANTED,
         message=f"{sum(a.files for a in archives)} files of {len(archives)} layers are in place",
-        key=believed.manifest.key,
-        manifest=believed.digest,
+        key=found.manifest.key,
+        manifest=found.digest,
         bytes=sum(archive.size for archive in archives),
         seconds=phases.total(),
         layers=tuple(archive.layer for archive in archives),
-        hardware=believed.manifest.hardware,
+        hardware=found.manifest.hardware,
     )

@@ -73,7 +73,7 @@ def seeds() -> dict[str, list[bytes]]:
         "offer": [canonical(Offer(manifest(KEY).archives, {}, (), 0, ((), ()), {"A": "b"}))],
         "rank-proof": [canonical(proof().ranks[0])],
         "envelope": [SIGNER.sign(whole), base64.b64encode(whole)],
-        "belief": [whole],
+        "signed-manifest": [whole],
         "staged": [canonical(result)],
         "tactics": [json.dumps(tuned).encode()],
         "archive": [packed, encode_index(entries, [10]), packed[: len(packed) // 2]],

@@ -23,12 +23,11 @@ from tunecast_core.records.job import JobSettings, Progress, RankResult
 from tunecast_core.records.manifest import Manifest, RankProof
 from tunecast_core.records.report import InitReport
 from tunecast_core.records.seal import seal, unseal
+from tunecast_core.trust.manifests import Place, verify_manifest
 from tunecast_core.trust.secret_names import names_public, names_secret
 from tunecast_core.trust.secret_values import SHORTEST, distinct, parts
 from tunecast_core.trust.settings import StoreSettings, Trust
 from tunecast_core.trust.signing import Signer, verify
-from tunecast_init.belief import believe
-from tunecast_init.trust import RefusedError
 from tunecast_operator.api.status import MadeWith
 from tunecast_operator.identity import REVISION_ANNOTATION
 from tunecast_operator.plan.crashes import Crash, crashes
@@ -77,11 +76,11 @@ def envelope(data: bytes) -> None:
     assert base64.b64decode(theirs[-1]) == base64.b64decode(ours["sig"])  # base64 has several spellings of some bytes
 
 
-def belief(data: bytes) -> None:
+def signed_manifest(data: bytes) -> None:
     """A manifest that our own key signed, with any content: a rank may have had a say in it."""
     try:
-        found = believe(SIGNER.sign(data), TRUST, NAMESPACE, KEY, UNKNOWN)
-    except (TunecastError, RefusedError):
+        found = verify_manifest(SIGNER.sign(data), TRUST.keys, Place(NAMESPACE, KEY, UNKNOWN), SIGNER.signer)
+    except TunecastError:
         return
     assert (found.manifest.namespace, found.manifest.key, found.manifest.hardware) == (NAMESPACE, KEY, UNKNOWN)
 
@@ -233,7 +232,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "sweep": sweep,
     "log": log,
     "envelope": envelope,
-    "belief": belief,
+    "signed-manifest": signed_manifest,
     "staged": staged,
     "tactics": tactics,
     "archive": archive,

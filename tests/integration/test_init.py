@@ -342,6 +342,17 @@ def test_tools_are_copied_for_any_user(tmp_path: Path) -> None:
     assert (tmp_path / "tools/pkg/a.py").stat().st_mode & 0o777 == 0o644
 
 
+def test_another_signers_bundle_counts_where_the_operators_can_not_be_read(pod: Pod) -> None:
+    """As after a newer release was taken back, which wrote manifests in another form."""
+    archives = pod.bucket.publish(FILES, pod.folder)
+    other = replace(pod.bucket, signer=Signer(generate()))
+    digest = other.put_manifest(archives)
+    place = (pod.bucket.prefix, NAMESPACE, KEY, pod.bucket.hardware, pod.bucket.signer.signer)
+    pod.bucket.put(layout.manifest_object(*place), pod.bucket.signer.sign(b'{"version": 2}'))
+    keys = {signer.signer: signer.public_key for signer in (pod.bucket.signer, other.signer)}
+    assert pod.run(keys=keys, signer=pod.bucket.signer.signer).report.manifest == digest
+
+
 def test_of_several_signers_bundles_the_operators_counts_and_no_other_replaces_it(pod: Pod) -> None:
     archives = pod.bucket.publish(FILES, pod.folder)
     other = replace(pod.bucket, signer=Signer(generate()))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from tunecast_core.bundle import layers
 from tunecast_core.bundle.reader import inspect
-from tunecast_core.errors import BundleError, MalformedError, SignatureError
+from tunecast_core.errors import BundleError, MalformedError
 from tunecast_core.hardware import is_name
 from tunecast_core.key import MOUNT_PATH
 from tunecast_core.records.codec import canonical, decode
@@ -20,7 +20,8 @@ from tunecast_core.records.manifest import Archive, Manifest
 from tunecast_core.records.seal import unseal
 from tunecast_core.store.bucket import Store
 from tunecast_core.store.presigned import life_of
-from tunecast_core.trust.signing import Signer, verify
+from tunecast_core.trust.manifests import REFUSED, Place, counting_manifest
+from tunecast_core.trust.signing import Signer
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import Engine, engine_of
@@ -65,26 +66,28 @@ class Publisher:
         Raises:
             StoreError: the store didn't answer.
         """
-        found = self._store.list_manifests(namespace, key)
-        named = ((made_on, signer) for made_on, signer in found if signer in self._trusted)
-        wanted = ((made_on, signer) for made_on, signer in named if hardware in {"", made_on})
-        ours_first = sorted(wanted, key=lambda pair: (pair[1] != self._signer.signer, pair))
-        return next((p for made_on, signer in ours_first if (p := self._read(namespace, key, made_on, signer))), None)
+        signers: dict[str, set[str]] = defaultdict(set)
+        for made_on, signer in self._store.list_manifests(namespace, key):
+            if hardware in {"", made_on} and signer in self._trusted:
+                signers[made_on].add(signer)
+        ours_first = sorted(signers, key=lambda made_on: (self.signer not in signers[made_on], made_on))
+        places = (Place(namespace, key, made_on) for made_on in ours_first)
+        return next((found for place in places if (found := self._published(place, signers[place.hardware]))), None)
 
-    def _read(self, namespace: str, key: str, hardware: str, signer: str) -> Published | None:
-        """None where the object isn't one that we wrote, or its archives aren't all there."""
+    def _published(self, place: Place, signers: Collection[str]) -> Published | None:
+        """The bundle that counts among those of ``signers``; None where it can't be used."""
+
+        def read(signer: str) -> bytes | None:
+            there = signer in signers
+            return self._store.get_manifest(place.namespace, place.key, place.hardware, signer) if there else None
+
         try:
-            envelope = self._store.get_manifest(namespace, key, hardware, signer)
-            if envelope is None:
-                return None
-            payload, _ = verify(envelope, self._trusted)
-            manifest = decode(Manifest, payload, f"the manifest of {namespace}/{key}")
-        except (SignatureError, MalformedError):
+            found = counting_manifest(read, self._trusted, self.signer, place)
+        except REFUSED:
             return None
-        ours = (manifest.namespace, manifest.key, manifest.hardware) == (namespace, key, hardware)
-        if not ours or not self._complete(namespace, manifest):
+        if found is None or not self._complete(place.namespace, found.manifest):
             return None
-        return Published(manifest, hashlib.sha256(payload).hexdigest(), signer)
+        return Published(found.manifest, found.digest, found.signer)
 
     def _complete(self, namespace: str, manifest: Manifest) -> bool:
         return all(self._store.blob_exists(namespace, a.digest, a.size) for a in manifest.archives)
@@ -179,10 +182,11 @@ class Publisher:
             hardware=check_hardware(result.provenance.hardware, spec.hardware, job),
         )
         envelope = self._signer.sign(canonical(manifest))
-        place = (namespace, spec.key, manifest.hardware, self._signer.signer)
-        if not self._store.put_manifest(*place, envelope) and not self._read(*place):
-            self._store.delete_manifest(*place)  # altered, or its archives are gone
-            self._store.put_manifest(*place, envelope)
+        place = Place(namespace, spec.key, manifest.hardware)
+        name = (place.namespace, place.key, place.hardware, self.signer)
+        if not self._store.put_manifest(*name, envelope) and not self._published(place, {self.signer}):
+            self._store.delete_manifest(*name)  # altered, or its archives are gone
+            self._store.put_manifest(*name, envelope)
 
     def clean(self, namespace: str, key: str, job: str) -> None:
         self._store.delete_staged(namespace, key, job)

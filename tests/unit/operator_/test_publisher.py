@@ -176,6 +176,24 @@ def test_a_bundle_that_can_not_be_used_is_none_and_another_takes_its_place(
     assert publisher.find("models", KEY)
 
 
+def test_no_other_signers_bundle_stands_in_for_its_own_incomplete_one(s3: S3, publisher: Publisher) -> None:
+    """Replicas go by the operator's own manifest, so the other bundle would leave them cold for ever."""
+    other = signing.Signer(bytes(range(32)))
+    keys = {**publisher.trusted, other.signer: other.public_key}
+    trusting = Publisher(publisher._store, signing.Signer(bytes(32)), keys)
+    whole = manifest(KEY, archives=())
+    place = layout.manifest_object("", "models", KEY, whole.hardware, other.signer)
+    s3.objects[place] = other.sign(canonical(whole))
+    assert trusting.find("models", KEY), "it counts where there is no other"
+    trusting.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    gone(s3)
+    assert trusting.find("models", KEY) is None
+    trusting.publish(CACHE, SPEC, 1, staged(s3), NOW)
+    found = trusting.find("models", KEY)
+    assert found
+    assert found.signer == trusting.signer
+
+
 def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publisher, s3: S3) -> None:
     s3.objects[STAGED + PROGRESS] = bytes(RESULT_LIMIT + 1)
     s3.objects[STAGED + result_object(0)] = bytes(RESULT_LIMIT + 1)

@@ -30,7 +30,8 @@ from tunecast_core.errors import (
 )
 from tunecast_core.records.manifest import Archive
 from tunecast_core.store.breaker import Breaker
-from tunecast_core.store.bucket import RANGE, Store
+from tunecast_core.store.bucket import Store
+from tunecast_core.store.objects import RANGE
 from tunecast_core.store.retry import Retries
 from tunecast_core.trust.settings import StoreSettings
 
@@ -133,14 +134,14 @@ def test_a_swap_between_hashing_and_copying_is_noticed(store: Store, monkeypatch
 def swap_after_hashing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages what will be hashed, and something else right after that."""
     stage(store, b"good")
-    hashed = store._hash
+    hashed = store._objects.hash_archive
 
     def swapped(name: str, expected: Archive, *inspect: Any) -> str:
         tag = hashed(name, expected, *inspect)
         stage(store, b"evil")
         return tag
 
-    monkeypatch.setattr(store, "_hash", swapped)
+    monkeypatch.setattr(store._objects, "hash_archive", swapped)
 
 
 def test_nothing_staged_is_not_found(store: Store) -> None:
@@ -179,7 +180,7 @@ def test_a_missing_blob_is_named(store: Store, tmp_path: Path) -> None:
 
 def test_check_does_what_tunings_and_replicas_need_and_leaves_nothing(store: Store) -> None:
     store.check()
-    assert store._list(store._settings.prefix) == {}
+    assert store._objects.sizes(store._prefix) == {}
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def stalled() -> Iterator[str]:
         lambda store: store.blob_exists("models", "digest", 1),
         lambda store: store.staged("models", "key", "uid-1"),
         lambda store: store.publish("models", "key", "uid-1", "archives/Triton", archive(b"")),
-        lambda store: store._copy("source", "target", "tag", 1),
+        lambda store: store._objects.copy("source", "target", "tag", 1),
         lambda store: store.check(),
     ],
     ids=["read", "write", "look", "list", "publish", "copy", "check"],
@@ -324,7 +325,7 @@ def test_an_answer_that_trickles_is_no_answer(s3_credentials: S3, store: Store) 
     """A piece of it comes in time, again and again."""
     stage(store, bytes(2**20))
     with faulty(s3_credentials.endpoint, lambda *_: Fault.SLOW) as proxy:
-        slow = replace(store._settings, endpoint=proxy.endpoint)
+        slow = replace(store._objects._settings, endpoint=proxy.endpoint)
         started = time.monotonic()
         with closing(Store(slow, seconds=3.0)) as found, pytest.raises(StoreUnavailableError):
             found.read_staged("models", "key", "uid-1", "archives/Triton", 2**20)

@@ -90,7 +90,7 @@ def s3() -> S3:
 @pytest.fixture
 def publisher(s3: S3) -> Publisher:
     store = Store(StoreSettings("bucket"))
-    vars(store)["_client"] = s3
+    vars(store._objects)["_client"] = s3
     signer = signing.Signer(bytes(32))
     return Publisher(store, signer, {signer.signer: signer.public_key}, (signing.Signer(OLD),))
 

@@ -73,31 +73,37 @@ class Transition:
 
 
 def merge(
-    old: Sequence[Mapping[str, Any]], new: Iterable[Condition], generation: int, now: str
-) -> tuple[list[dict[str, Any]], list[Transition]]:
+    old: Sequence[ConditionStatus], new: Iterable[Condition], generation: int, now: str
+) -> tuple[list[ConditionStatus], list[Transition]]:
     """Returns the conditions to write, sorted as given, and those that took another status or reason.
 
     ``lastTransitionTime`` moves with the status alone, as Kubernetes has it.
     """
-    before = {condition["type"]: condition for condition in old}
+    before = {condition.type: condition for condition in old}
     merged, transitions = [], []
     for condition in new:
-        known = before.get(condition.type, {})
-        changed = known.get("status") != condition.status
+        known = before.get(condition.type)
+        same = known is not None and known.status == condition.status
         merged.append(
-            {
-                "type": condition.type,
-                "status": condition.status,
-                "reason": condition.reason,
-                "message": condition.message[:32768],
-                "observedGeneration": generation,
-                "lastTransitionTime": now if changed else known["lastTransitionTime"],
-            }
+            ConditionStatus(
+                type=condition.type,
+                status=condition.status,
+                reason=condition.reason,
+                message=condition.message[:32768],
+                observed_generation=generation,
+                last_transition_time=known.last_transition_time if known and same else now,
+            )
         )
-        if changed or known.get("reason") != condition.reason:
-            fields = ("status", "reason", "lastTransitionTime", "message")  # reasons come again, messages name attempts
-            transitions.append(Transition(condition, "/".join(str(known.get(field)) for field in fields)))
+        if known is None or not same or known.reason != condition.reason:
+            transitions.append(Transition(condition, _identity(known)))
     return merged, transitions
+
+
+def _identity(known: ConditionStatus | None) -> str:
+    """All of it: reasons come again, and only messages name attempts."""
+    if known is None:
+        return "None/None/None/None"
+    return f"{known.status}/{known.reason}/{known.last_transition_time}/{known.message}"
 
 
 def kept(known: ConditionStatus) -> Condition:

@@ -15,10 +15,19 @@ from prometheus_client import generate_latest
 from harness.deploy import ROOT
 from harness.kubectl import Kubectl, Object
 from support.chart import render
+from support.objects import proof
 from support.promtool import promtool
 from tunecast_core.records.report import InitReport
+from tunecast_operator.api.status import (
+    ConditionStatus,
+    InferenceDeploymentStatus,
+    InitReports,
+    ReasonCount,
+    StartupCacheStatus,
+)
 from tunecast_operator.conditions import Condition, Transition
-from tunecast_operator.runtime.metrics import INFERENCE_DEPLOYMENT, STARTUP_CACHE, Metrics
+from tunecast_operator.plan.results import proof_status
+from tunecast_operator.runtime.metrics import Metrics
 
 PLAYED = ROOT / "tests" / "data" / "alerts.yaml"
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -71,21 +80,22 @@ def in_good_order() -> list[tuple[str, str]]:
     """Samples of an operator that has tuned and serves, and of what was once tried in vain."""
     metrics = Metrics(SINCE)
     metrics.watch_queue(lambda: 1)
-    metrics.reconciled(STARTUP_CACHE, "Success", 0.1)
-    metrics.reconciled(STARTUP_CACHE, "Conflict", 0.1)
-    metrics.transitioned(STARTUP_CACHE, [Transition(Condition("Ready", "True", "Published", ""), "")])
-    ready = {"type": "Ready", "status": "True", "reason": "Published"}
-    idle = {"type": "Stalled", "status": "False", "reason": "Idle"}
-    proof = {
-        "cold": {"totalSeconds": 90.0, "phases": {"import": 20.0}},
-        "ranks": [{"rank": 1, "warm": {"totalSeconds": 30.0}, "layers": [{"layer": "Triton", "verdict": "Partial"}]}],
-    }
-    status = {"state": "Ready", "referredBy": ["qwen3"], "sizeBytes": 5, "proof": proof, "conditions": [ready, idle]}
-    metrics.has((STARTUP_CACHE, "models", "kc"), {}, status)
-    metrics.has((STARTUP_CACHE, "models", "old"), {}, {"state": "Failed", "referredBy": []})
-    counts = [{"reason": "Installed", "count": 2}, {"reason": "NoManifest", "count": 1}]
-    served = {"desiredReplicas": 3, "readyReplicas": 3, "initReports": {"counts": counts}, "conditions": [idle]}
-    metrics.has((INFERENCE_DEPLOYMENT, "models", "qwen3"), {}, served)
+    metrics.reconciled("StartupCache", "Success", 0.1)
+    metrics.reconciled("StartupCache", "Conflict", 0.1)
+    metrics.transitioned("StartupCache", [Transition(Condition("Ready", "True", "Published", ""), "")])
+    ready = ConditionStatus(type="Ready", status="True", reason="Published", last_transition_time="t")
+    idle = ConditionStatus(type="Stalled", status="False", reason="Idle", last_transition_time="t")
+    tuned = proof_status(proof(verdict="Partial")) | StartupCacheStatus(
+        state="Ready", referred_by=["qwen3"], size_bytes=5, conditions=[ready, idle]
+    )
+    metrics.has(("StartupCache", "models", "kc"), StartupCacheStatus(), tuned)
+    failed = StartupCacheStatus(state="Failed", referred_by=[])
+    metrics.has(("StartupCache", "models", "old"), StartupCacheStatus(), failed)
+    counts = [ReasonCount(reason="Installed", count=2), ReasonCount(reason="NoManifest", count=1)]
+    served = InferenceDeploymentStatus(
+        desired_replicas=3, ready_replicas=3, init_reports=InitReports(counts=counts), conditions=[idle]
+    )
+    metrics.has(("InferenceDeployment", "models", "qwen3"), InferenceDeploymentStatus(), served)
     report = InitReport("Hit", "Installed", "", "key", bytes=5, seconds={"total": 1.5}, layers=("Triton",))
     metrics.inits("models", "qwen3", {"pod": ("2026-01-01T00:00:01Z", report)})
     lines = generate_latest(metrics.registry).decode().splitlines()

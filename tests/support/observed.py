@@ -77,7 +77,7 @@ def ready(plan: Plan) -> Condition:
 def kept(plan: Plan) -> dict[str, Any]:
     """The status that the API server keeps after ``plan``."""
     conditions, _ = merge((), plan.conditions, 1, times.text(NOW))
-    return {**status_object(plan.status), "conditions": conditions}
+    return status_object(plan.status | StartupCacheStatus(conditions=conditions))
 
 
 def last_failure(plan: Plan) -> str:

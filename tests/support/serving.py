@@ -15,7 +15,7 @@ from support.objects import (
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.startup_cache import startup_cache as read
-from tunecast_operator.api.status import Rendered, State
+from tunecast_operator.api.status import Rendered, StartupCacheStatus, State, status_object
 from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.plan.inference_deployment import decide
 from tunecast_operator.plan.serving import Observed, Plan
@@ -37,7 +37,7 @@ def startup_cache(
         {
             "metadata": {"name": cache_name(snapshot), "namespace": "models"},
             "spec": snapshot,
-            "status": {"state": state, "conditions": conditions, **status},
+            "status": {**status_object(StartupCacheStatus(state=state, conditions=conditions)), **status},
         }
     )
 

@@ -311,7 +311,5 @@ def read_status(kind: type[S], item: Mapping[str, Any]) -> S:
 
 
 def status_object(status: CommonStatus) -> dict[str, Any]:
-    """Returns the status as the API server keeps it, but for conditions and observedGeneration, which are merged."""
-    return status.model_dump(
-        by_alias=True, exclude_unset=True, exclude_none=True, exclude={"conditions", "observed_generation"}
-    )
+    """Returns the status as the API server keeps it."""
+    return status.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_operator import times
-from tunecast_operator.api.status import CommonStatus, status_object
+from tunecast_operator.api.status import CommonStatus, read_status, status_object
 from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.runtime.cluster import EVENT, Cluster, Kind
 from tunecast_operator.runtime.events import event
@@ -33,15 +33,16 @@ class StatusWriter:
         Raises:
             ConflictError: the object changed since it was read.
         """
-        old = owner.get("status") or {}
+        old = read_status(type(status), owner)
         generation, now = owner["metadata"]["generation"], self.now()
-        merged, transitions = merge(old.get("conditions", ()), conditions, generation, times.text(now))
-        new = {**status_object(status), "conditions": merged, "observedGeneration": generation}
-        if new != old:
+        merged, transitions = merge(old.conditions, conditions, generation, times.text(now))
+        new = status.model_copy(update={"conditions": merged, "observed_generation": generation})
+        written = status_object(new)
+        if written != (owner.get("status") or {}):
             for transition in transitions:
                 if self.told(transition.condition):
                     self.cluster.create(EVENT, event(owner, transition, now))
-            self.cluster.update_status(self.kind, {**_named(owner), "status": new})
+            self.cluster.update_status(self.kind, {**_named(owner), "status": written})
             self.metrics.transitioned(self.kind.name, transitions)
         self.metrics.has(self.key(owner["metadata"]["namespace"], owner["metadata"]["name"]), old, new)
 

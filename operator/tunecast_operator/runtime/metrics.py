@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -18,11 +17,12 @@ from tunecast_core.records import job
 from tunecast_core.records import report as init_report
 from tunecast_core.records.report import InitReport
 from tunecast_operator import times
+from tunecast_operator.api.proof_status import StartStatus
+from tunecast_operator.api.status import CommonStatus, InferenceDeploymentStatus, StartupCacheStatus
 from tunecast_operator.conditions import Transition
 from tunecast_operator.plan import outcome
 from tunecast_operator.runtime.listening import any_address
 
-STARTUP_CACHE, INFERENCE_DEPLOYMENT = "StartupCache", "InferenceDeployment"
 RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
 INIT_PHASES = {"start", "clear", "manifest", "fetch", "unpack", "total"}
@@ -71,7 +71,7 @@ class Metrics:
 
     def _begin(self) -> None:
         """Zeros: Prometheus sees a counter's first one only where there was a zero before it."""
-        for kind in (STARTUP_CACHE, INFERENCE_DEPLOYMENT):
+        for kind in ("StartupCache", "InferenceDeployment"):
             for result in RESULTS:
                 self._reconciles.labels(kind, result)
         for reason in _reasons_of_errors(StoreError):
@@ -104,7 +104,7 @@ class Metrics:
         for condition in (transition.condition for transition in transitions):
             self._transitions.labels(kind, condition.type, condition.status, condition.reason).inc()
 
-    def has(self, key: Key, before: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+    def has(self, key: Key, before: CommonStatus, status: CommonStatus) -> None:
         """An object's status as it was read, and as it is now."""
         self._objects.put(key, status)
         if result := ended(before, status):
@@ -152,13 +152,13 @@ RESULTS_OF_ATTEMPTS = {*ENDS.values(), *_reasons(job), *_reasons(outcome), *_rea
 REASONS_OF_REPORTS = {*_reasons(init_report), *_reasons_of_errors(TunecastError), job.BAD_SETTINGS}
 
 
-def ended(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def ended(before: CommonStatus, after: CommonStatus) -> str:
     """How an attempt ended between two statuses of a StartupCache; empty where none did."""
-    failure = after.get("lastFailure") or {}
-    if failure and failure != before.get("lastFailure"):
-        return str(failure["reason"])
-    state = str(after.get("state"))
-    return ENDS.get(state, "") if state != before.get("state") else ""
+    if not isinstance(before, StartupCacheStatus) or not isinstance(after, StartupCacheStatus):
+        return ""
+    if after.last_failure and after.last_failure != before.last_failure:
+        return after.last_failure.reason
+    return ENDS.get(after.state or "", "") if after.state != before.state else ""
 
 
 class Objects(Collector):
@@ -166,9 +166,9 @@ class Objects(Collector):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._statuses: dict[Key, Mapping[str, Any]] = {}
+        self._statuses: dict[Key, CommonStatus] = {}
 
-    def put(self, key: Key, status: Mapping[str, Any]) -> None:
+    def put(self, key: Key, status: CommonStatus) -> None:
         with self._lock:
             self._statuses[key] = status
 
@@ -188,67 +188,65 @@ class Objects(Collector):
 
 
 Sample = tuple[tuple[str, ...], float]
-Samples = Callable[[str, Mapping[str, Any]], Iterator[Sample]]
+Samples = Callable[[str, CommonStatus], Iterator[Sample]]
 
 
-def _states(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    if kind == STARTUP_CACHE and status.get("state"):
-        yield (str(status["state"]) if status.get("referredBy") else UNWANTED,), 1.0
+def _states(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, StartupCacheStatus) and status.state:
+        yield (status.state if status.referred_by else UNWANTED,), 1.0
 
 
-def _bytes(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    if kind == STARTUP_CACHE and status.get("sizeBytes") is not None:
-        yield (), float(status["sizeBytes"])
+def _bytes(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, StartupCacheStatus) and status.size_bytes is not None:
+        yield (), float(status.size_bytes)
 
 
-def _starts(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    proof = status.get("proof") if kind == STARTUP_CACHE else None
-    if proof:
-        yield from _start("cold", proof["cold"])
-        slowest = max((rank["warm"] for rank in proof.get("ranks", ())), key=_total, default=None)
-        yield from _start("warm", slowest or {})
+def _starts(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, StartupCacheStatus) and status.proof:
+        yield from _start("cold", status.proof.cold)
+        if warm := [rank.warm for rank in status.proof.ranks]:
+            yield from _start("warm", max(warm, key=_total))
 
 
-def _start(name: str, start: Mapping[str, Any]) -> Iterator[Sample]:
-    for phase, seconds in (start.get("phases") or {}).items():
-        yield (name, phase), float(seconds)
-    if start:
-        yield (name, "total"), _total(start)
+def _start(name: str, start: StartStatus) -> Iterator[Sample]:
+    for phase, seconds in start.phases.items():
+        yield (name, phase), seconds
+    yield (name, "total"), _total(start)
 
 
-def _total(start: Mapping[str, Any]) -> float:
-    return float(start.get("totalSeconds") or 0.0)
+def _total(start: StartStatus) -> float:
+    return start.total_seconds or 0.0
 
 
-def _speedup(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
+def _speedup(_kind: str, status: CommonStatus) -> Iterator[Sample]:
     """What status.speedup says in words."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)x", str(status.get("speedup", ""))) if kind == STARTUP_CACHE else None
-    if found:
+    words = status.speedup if isinstance(status, StartupCacheStatus) else None
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)x", words or ""):
         yield (), float(found[1])
 
 
-def _layers(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    ranks = (status.get("proof") or {}).get("ranks", ()) if kind == STARTUP_CACHE else ()
-    for rank in ranks:
-        for layer in rank.get("layers", ()):
-            yield (str(rank["rank"]), layer["layer"], layer["verdict"]), 1.0
+def _layers(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, StartupCacheStatus) and status.proof:
+        for rank in status.proof.ranks:
+            for layer in rank.layers:
+                yield (str(rank.rank), layer.layer, layer.verdict), 1.0
 
 
-def _conditions(_kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    for condition in status.get("conditions", ()):
-        yield (_kind, condition["type"], condition["status"], condition["reason"]), 1.0
+def _conditions(kind: str, status: CommonStatus) -> Iterator[Sample]:
+    for condition in status.conditions:
+        yield (kind, condition.type, condition.status, condition.reason), 1.0
 
 
-def _replicas(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    if kind == INFERENCE_DEPLOYMENT:
-        for state, field in (("desired", "desiredReplicas"), ("ready", "readyReplicas")):
-            yield (state,), float(status.get(field) or 0)
+def _replicas(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, InferenceDeploymentStatus):
+        yield ("desired",), float(status.desired_replicas or 0)
+        yield ("ready",), float(status.ready_replicas or 0)
 
 
-def _reports(kind: str, status: Mapping[str, Any]) -> Iterator[Sample]:
-    counts = (status.get("initReports") or {}).get("counts", ()) if kind == INFERENCE_DEPLOYMENT else ()
-    for counted in counts:
-        yield (counted["reason"],), float(counted["count"])
+def _reports(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, InferenceDeploymentStatus) and status.init_reports:
+        for counted in status.init_reports.counts:
+            yield (counted.reason,), float(counted.count)
 
 
 FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {

@@ -1,6 +1,5 @@
-from typing import Any
-
 from support.objects import NOW
+from tunecast_operator.api.status import ConditionStatus
 from tunecast_operator.conditions import Condition, find, merge
 from tunecast_operator.runtime.events import event
 
@@ -8,17 +7,17 @@ READY = Condition("Ready", "True", "Fine", "all is well")
 
 
 def test_a_transition_moves_the_time_and_is_told() -> None:
-    old = [{"type": "Ready", "status": "False", "reason": "Bad", "message": "", "lastTransitionTime": "t0"}]
+    old = [ConditionStatus(type="Ready", status="False", reason="Bad", last_transition_time="t0")]
     merged, transitions = merge(old, [READY], generation=3, now="t1")
-    assert merged[0]["lastTransitionTime"] == "t1"
-    assert merged[0]["observedGeneration"] == 3
+    assert merged[0].last_transition_time == "t1"
+    assert merged[0].observed_generation == 3
     assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0/")]
 
 
 def test_another_reason_with_the_same_status_is_told_but_keeps_the_time() -> None:
-    old = [{"type": "Ready", "status": "True", "reason": "Other", "message": "", "lastTransitionTime": "t0"}]
+    old = [ConditionStatus(type="Ready", status="True", reason="Other", last_transition_time="t0")]
     merged, transitions = merge(old, [READY], generation=1, now="t1")
-    assert merged[0]["lastTransitionTime"] == "t0"
+    assert merged[0].last_transition_time == "t0"
     assert len(transitions) == 1
 
 
@@ -30,15 +29,14 @@ def test_the_same_again_is_silent() -> None:
 
 
 def test_find() -> None:
-    merged, _ = merge([], [READY], generation=1, now="t0")
-    assert find({"conditions": merged}, "Ready")["reason"] == "Fine"
+    assert find({"conditions": [{"type": "Ready", "reason": "Fine"}]}, "Ready")["reason"] == "Fine"
     assert not find({}, "Ready")
 
 
 def test_each_attempts_transitions_have_events_of_their_own() -> None:
     """Status and its time stay the same from the first attempt to the last; only messages tell them apart."""
     owner = {"metadata": {"name": "kc", "namespace": "n", "uid": "u"}, "apiVersion": "v", "kind": "K"}
-    conditions: list[dict[str, Any]] = []
+    conditions: list[ConditionStatus] = []
     names = []
     for attempt in (1, 2, 3):
         for reason in ("Queued", "Tuning", "Retrying"):

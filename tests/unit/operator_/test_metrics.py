@@ -9,22 +9,42 @@ import pytest
 from prometheus_client import generate_latest
 
 from tunecast_core.records.report import InitReport
+from tunecast_operator.api.status import (
+    CommonStatus,
+    ConditionStatus,
+    FailureStatus,
+    InferenceDeploymentStatus,
+    InitReports,
+    ReasonCount,
+    StartupCacheStatus,
+)
 from tunecast_operator.conditions import Condition, Transition
 from tunecast_operator.runtime.metrics import FAMILIES, Metrics, ended
 
-REFERRED = {"referredBy": ["qwen3"]}
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BEFORE, AFTER = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"
 CACHE, OWNER = ("StartupCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
 HIT = InitReport("Hit", "Installed", "", "key", bytes=100, seconds={"total": 1.5, "fetch": 0.4}, layers=("Triton",))
 COLD = InitReport("Cold", "NoManifest", "", "key")
+LAYER = {"layer": "Triton", "verdict": "Hit", "files": 1, "madeAgain": 0}
 PROOF = {
+    "mode": "Peer",
+    "verdict": "Hit",
+    "outputs": "Identical",
     "cold": {"totalSeconds": 90.0, "phases": {"import": 20.0}},
     "ranks": [
-        {"rank": 1, "warm": {"totalSeconds": 30.0}, "layers": [{"layer": "Triton", "verdict": "Hit"}]},
-        {"rank": 2, "warm": {"totalSeconds": 31.0, "phases": {"import": 9.0}}},
+        {"rank": 1, "outputs": "Identical", "warm": {"totalSeconds": 30.0}, "layers": [LAYER]},
+        {"rank": 2, "outputs": "Identical", "warm": {"totalSeconds": 31.0, "phases": {"import": 9.0}}},
     ],
 }
+
+
+def cache(**status: Any) -> StartupCacheStatus:
+    return StartupCacheStatus.model_validate(status)
+
+
+def failed(reason: str, attempt: int = 1) -> FailureStatus:
+    return FailureStatus(reason=reason, message="", attempt=attempt)
 
 
 @pytest.fixture
@@ -72,22 +92,23 @@ def test_transitions(metrics: Metrics) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "result"),
     [
-        ({}, {"state": "Tuning"}, ""),
-        ({"state": "Publishing"}, {"state": "Ready"}, "Published"),
-        ({"state": "Ready"}, {"state": "Ready"}, ""),
-        ({"state": "Tuning"}, {"state": "Ineffective"}, "Ineffective"),
-        ({}, {"state": "Pending", "lastFailure": {"reason": "PeerLost", "attempt": 1}}, "PeerLost"),
-        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "a", "attempt": 1}}, ""),
-        ({"lastFailure": {"reason": "a", "attempt": 1}}, {"lastFailure": {"reason": "EngineCrashed"}}, "EngineCrashed"),
+        (cache(), cache(state="Tuning"), ""),
+        (cache(state="Publishing"), cache(state="Ready"), "Published"),
+        (cache(state="Ready"), cache(state="Ready"), ""),
+        (cache(state="Tuning"), cache(state="Ineffective"), "Ineffective"),
+        (cache(), cache(state="Pending", lastFailure=failed("PeerLost")), "PeerLost"),
+        (cache(lastFailure=failed("a")), cache(lastFailure=failed("a")), ""),
+        (cache(lastFailure=failed("a")), cache(lastFailure=failed("EngineCrashed", 2)), "EngineCrashed"),
         (
-            {"state": "Publishing", "lastFailure": {"reason": "a"}},
-            {"state": "Ready", "lastFailure": {"reason": "a"}},
+            cache(state="Publishing", lastFailure=failed("a")),
+            cache(state="Ready", lastFailure=failed("a")),
             "Published",
         ),
+        (InferenceDeploymentStatus(), InferenceDeploymentStatus(), ""),
     ],
 )
 def test_an_attempt_is_counted_once_when_it_ends(
-    metrics: Metrics, before: dict[str, Any], after: dict[str, Any], result: str
+    metrics: Metrics, before: CommonStatus, after: CommonStatus, result: str
 ) -> None:
     assert ended(before, after) == result
     metrics.has(CACHE, before, after)
@@ -110,14 +131,12 @@ def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_be
 
 
 def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
-    ready = {"type": "Ready", "status": "True", "reason": "Published"}
-    metrics.has(
-        CACHE,
-        {},
-        {"state": "Ready", "sizeBytes": 5, "speedup": "2.9x", "proof": PROOF, "conditions": [ready], **REFERRED},
-    )
-    reports = {"counts": [{"reason": "Installed", "count": 2}]}
-    metrics.has(OWNER, {}, {"desiredReplicas": 3, "readyReplicas": 2, "initReports": reports})
+    ready = ConditionStatus(type="Ready", status="True", reason="Published", last_transition_time=AFTER)
+    after = cache(state="Ready", sizeBytes=5, speedup="2.9x", proof=PROOF, conditions=[ready], referredBy=["qwen3"])
+    metrics.has(CACHE, cache(), after)
+    reports = InitReports(counts=[ReasonCount(reason="Installed", count=2)])
+    status = InferenceDeploymentStatus(desired_replicas=3, ready_replicas=2, init_reports=reports)
+    metrics.has(OWNER, InferenceDeploymentStatus(), status)
     found = {name: value for name, value in shown(metrics).items() if "name=" in name}
     kc, qwen3 = 'name="kc",namespace="models"', 'name="qwen3",namespace="models"'
     start = "tunecast_startup_cache_start_seconds"
@@ -141,8 +160,8 @@ def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None
 
 
 def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
-    metrics.has(CACHE, {}, {})
-    metrics.has(OWNER, {}, {})
+    metrics.has(CACHE, cache(), cache())
+    metrics.has(OWNER, InferenceDeploymentStatus(), InferenceDeploymentStatus())
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
     assert len(FAMILIES) == 8
 
@@ -150,7 +169,7 @@ def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
 def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> None:
     evil = InitReport("Cold", "x" * 999, "", "key", bytes=-5, seconds={"x": 1.0, "total": -1.0}, layers=("y", "y"))
     metrics.inits("models", "qwen3", {"a": (AFTER, evil)})
-    metrics.has(CACHE, {}, {"lastFailure": {"reason": "Whatever"}})
+    metrics.has(CACHE, cache(), cache(lastFailure=failed("Whatever")))
     found = shown(metrics)
     assert found['tunecast_init_containers_total{reason="Other",result="Cold"}'] == 1
     assert found['tunecast_init_layers_total{layer="Other"}'] == 1
@@ -161,6 +180,6 @@ def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> No
 
 
 def test_a_cache_that_nobody_wants_has_no_other_state(metrics: Metrics) -> None:
-    metrics.has(CACHE, {}, {"state": "Failed", "referredBy": []})
+    metrics.has(CACHE, cache(), cache(state="Failed", referredBy=[]))
     states = [name for name in shown(metrics) if name.startswith("tunecast_startup_cache_state")]
     assert states == ['tunecast_startup_cache_state{name="kc",namespace="models",state="Unwanted"}']

@@ -17,7 +17,7 @@ from tunecast_core.records.report import InitReport
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.api.status import CommonStatus
+from tunecast_operator.api.status import CommonStatus, FailureStatus, StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.reconcile import inference_deployment as of_deployments
 from tunecast_operator.reconcile import startup_cache as of_caches
@@ -95,9 +95,10 @@ def test_a_condition_is_an_event_and_is_counted(kind: Kind, type_: str, status: 
 @pytest.mark.parametrize("why", ["Published", "Ineffective", *map(reason, PAGE["Attempts"])])
 def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
     metrics = Metrics(NOW)
-    status = {"state": "Ready" if why == "Published" else why}
-    ended = status if why in {"Published", "Ineffective"} else {"lastFailure": {"reason": why, "attempt": 1}}
-    metrics.has(("StartupCache", "models", "kc"), {}, ended)
+    state = {"Published": "Ready", "Ineffective": "Ineffective"}.get(why)
+    failure = None if state else FailureStatus(reason=why, message="", attempt=1)
+    ended = StartupCacheStatus.model_validate({"state": state, "lastFailure": failure})
+    metrics.has(("StartupCache", "models", "kc"), StartupCacheStatus(), ended)
     assert counted(metrics, "tunecast_tuning_attempts_total", result=why) == 1
     assert counted(metrics, "tunecast_tuning_attempts_total", result=OTHER) == 0
 

@@ -1,6 +1,6 @@
 """Seeded rounds of faults on a real control plane and a real S3 server; ``support.rounds`` says what must hold.
 
-    PYTHONPATH=cache:initcontainer:operator:tests:tests/cluster python bench/faults.py [--rounds 200] [--seed 1]
+    PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/faults.py [--rounds 200] [--seed 1]
 
 Brings a control plane of its own up, and down again. Ends with 1 where an invariant broke; ``--only SEED`` repeats one
 round.

@@ -1,6 +1,6 @@
 """How long an init container takes with a bundle like the demo's, beside ``tar xzf`` of the same bytes.
 
-    PYTHONPATH=cache:initcontainer:operator:tests:tests/cluster python bench/init_container.py [--tree DIR] [--runs 5]
+    PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/init_container.py [--tree DIR] [--runs 5]
 
 The bundle is DIR (laid out like a mount path), or what this Python has installed, compiled to about 120 MB of bytecode,
 and 2 MB that don't compress. S3 is a real server on this machine, so the network costs nothing here.

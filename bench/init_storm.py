@@ -1,6 +1,6 @@
 """Many replicas' init containers at once, against a store that is well, down, slow, stalling or flapping.
 
-    PYTHONPATH=cache:initcontainer:operator:tests:tests/cluster python bench/init_storm.py [--replicas 100]
+    PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/init_storm.py [--replicas 100]
 
 Whole init programs, as the kubelet would start them, on this machine's cores; the store is a real S3 server behind a
 proxy that misbehaves. Prints what they said, when they ended, and how many requests the store saw.

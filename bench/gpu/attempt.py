@@ -17,9 +17,10 @@ from typing import Any
 
 from gpu.world import NAMESPACE, ROOT, World, engine_environment, private
 from ranks.attempt import tools
+from support.objects import inference_deployment, snapshot_of
 from tunecast_core.bundle import flashinfer
 from tunecast_core.bundle.layers import LAYERS
-from tunecast_core.key import KEY_VERSION, MOUNT_PATH
+from tunecast_core.key import MOUNT_PATH
 from tunecast_core.records import job
 from tunecast_core.records.codec import canonical, decode, to_json
 from tunecast_core.records.report import InitReport
@@ -68,6 +69,7 @@ class Attempt:
             mount_path=MOUNT_PATH,
             timeout_seconds=1200.0,
             uploads=urls,
+            wants_gpu=True,
         )
 
     def start(self) -> None:
@@ -125,8 +127,7 @@ class Attempt:
 
     def publish(self, result: job.RankResult) -> None:
         """As the operator does, with its own code."""
-        spec = StartupCacheSpec.model_construct(key=self.key, key_version=KEY_VERSION)
-        object.__setattr__(spec, "engine", _Engine("bench"))
+        spec = StartupCacheSpec.model_validate({**snapshot_of(inference_deployment()), "key": self.key})
         cache = {"metadata": {"namespace": NAMESPACE, "name": "bench", "uid": self.uid}}
         Publisher(self.world.store, self.world.signer, self.world.trusted).publish(
             cache, spec, 1, result, datetime.now(UTC)
@@ -143,11 +144,6 @@ class Attempt:
             process.wait()
 
 
-@dataclass(frozen=True)
-class _Engine:
-    image: str
-
-
 def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
     """The init program, whole: its report, and the seconds from its start to its end."""
     environment = {
@@ -158,6 +154,7 @@ def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
         "TUNECAST_TRUST": str(world.trust()),
         "TUNECAST_TERMINATION_LOG": str(world.folder / "init.json"),
         "TUNECAST_PYCACHE": "true",
+        "TUNECAST_WANTS_GPU": "true",
     }
     started = time.monotonic()
     subprocess.run(private(target, [sys.executable, "-m", "tunecast_init", "fetch"]), env=environment, check=True)

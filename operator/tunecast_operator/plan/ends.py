@@ -103,6 +103,11 @@ def _forgetting(seen: Observed, plan: Plan) -> Plan:
     return replace(plan, status=status, requeue_seconds=left if plan.requeue_seconds is None else plan.requeue_seconds)
 
 
+def at_rest(status: StartupCacheStatus) -> bool:
+    """Nothing is begun, and what attempts left was removed once."""
+    return status.unwanted_since is not None or status.state in {"Ready", *GIVEN_UP}
+
+
 def steady(seen: Observed) -> Plan:
     """It gave up, and says the same as then."""
     old = seen.status.condition(c.READY)

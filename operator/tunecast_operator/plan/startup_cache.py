@@ -41,6 +41,9 @@ def decide(seen: Observed) -> Plan:
         return _stop(wanted, timeout_message(wanted))
     if wanted.unresolved:
         return attempts.under_way(wanted)
+    if ends.at_rest(seen.status) and not seen.store_error:
+        # Status says so before anything is made, so that what is left without a Job goes as the cache rests again.
+        return Plan((), wanted.status, unready(wanted, c.QUEUED, "an attempt begins next"), 0.0)
     return attempts.next_attempt(wanted)
 
 

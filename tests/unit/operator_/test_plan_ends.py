@@ -68,6 +68,15 @@ def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
     assert plan.status.unwanted_since is None
 
 
+def test_status_says_that_a_cache_is_wanted_again_before_an_attempt_makes_anything() -> None:
+    """An operator that ends before it makes the Job leaves a Service: it goes once nobody wants the cache."""
+    rests = decide(seen({"state": "Pending"}, wanted_by=[]))
+    wanted = decide(seen(rests.status))
+    assert (wanted.actions, wanted.status.unwanted_since, wanted.requeue_seconds) == ((), None, 0)
+    assert decide(seen(wanted.status)).actions == (CreateAttempt(1),)
+    assert decide(seen(wanted.status, wanted_by=[])).actions == NEVER_BEGAN
+
+
 def without_layers(reason: str) -> Proof:
     """Of an attempt that left no archive."""
     found = proof(verdict="Miss")
@@ -108,7 +117,9 @@ def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_stage
 def test_a_bundle_that_is_gone_from_the_store_is_tuned_again_with_all_its_time() -> None:
     yesterday = times.text(NOW - timedelta(days=1))
     status = {"state": "Ready", "attempt": 2, "failures": 1, "queuedSince": yesterday, "startedAt": yesterday}
-    plan = decide(seen({**status, "finishedAt": yesterday, "size": "1.0 MiB"}))
+    begun = decide(seen({**status, "finishedAt": yesterday, "size": "1.0 MiB"}))
+    assert (begun.actions, begun.requeue_seconds) == ((), 0)
+    plan = decide(seen(begun.status))
     assert plan.actions == (CreateAttempt(3),)
     assert plan.status.queued_since == times.text(NOW)
     assert not kept(plan).keys() & {"startedAt", "finishedAt", "failures", "size"}

@@ -24,7 +24,7 @@ from tunecast_core.records import job
 from tunecast_core.records.codec import from_json, to_json
 from tunecast_core.records.manifest import Archive
 from tunecast_tuner.engine import sweep
-from tunecast_tuner.engine.child import Engine, running
+from tunecast_tuner.engine.child import EngineProcess, running
 from tunecast_tuner.engine.kinds import prompt as token_ids
 from tunecast_tuner.proof import keyfactors
 from tunecast_tuner.proof.phases import read
@@ -32,7 +32,7 @@ from tunecast_tuner.rank.attempt import Attempt
 from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.context import Context
 from tunecast_tuner.rank.failures import AttemptError
-from tunecast_tuner.rank.upload import Progress
+from tunecast_tuner.rank.upload import ProgressReporter
 from tunecast_tuner.workloads.engine import Offer, prove
 
 LOADS = ((1, 1, 256), (64, 256, 128), (256, 256, 128))  # requests at once, prompt tokens, new tokens
@@ -65,7 +65,7 @@ def _context(row: dict[str, Any]) -> Context:
     )
 
     environ = {**os.environ, "PYTHONPATH": os.environ.get("BENCH_ENGINE_PATH", ""), "HOME": HOME, **row["environment"]}
-    progress = Progress(lambda: settings, console, lambda: attempt.elapsed)
+    progress = ProgressReporter(lambda: settings, console, lambda: attempt.elapsed)
     return Context(settings, attempt, console, progress, lambda: settings, environ, Path(row["folder"]))
 
 
@@ -106,7 +106,7 @@ def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
     return {"start": to_json(start), "first_token_seconds": round(first, 3), "throughput": throughput}
 
 
-def _load(engine: Engine, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, Any]:
+def _load(engine: EngineProcess, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, Any]:
     """Output tokens per second, after one round that isn't counted."""
 
     def one(seed: int) -> int:

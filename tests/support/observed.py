@@ -15,8 +15,8 @@ from tunecast_operator.identity import CONTAINER_ANNOTATION
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     DeleteService,
-    Observed,
-    Plan,
+    ObservedTuning,
+    TuningPlan,
 )
 
 OWNER = inference_deployment(tuning={"ranks": 2, "attempts": 2, "queueTimeout": "10m", "timeout": "60m"})
@@ -31,14 +31,16 @@ SPEC = StartupCacheSpec.model_validate(snapshot_of(OWNER))
 RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof())
 
 
-def seen(status: StartupCacheStatus | dict[str, Any] | None = None, **changes: Any) -> Observed:
+def seen(status: StartupCacheStatus | dict[str, Any] | None = None, **changes: Any) -> ObservedTuning:
     """What a reconciler observes of a StartupCache whose status is ``status``, or its JSON."""
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "StartupCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
     }
-    return replace(Observed(cache, SPEC, StartupCacheStatus.model_validate(status or {}), ["qwen3"], NOW), **changes)
+    return replace(
+        ObservedTuning(cache, SPEC, StartupCacheStatus.model_validate(status or {}), ["qwen3"], NOW), **changes
+    )
 
 
 def job(attempt: int = 1, end: str = "", **metadata: Any) -> dict[str, Any]:
@@ -70,17 +72,17 @@ WAITING = pod(
 NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # what an attempt left that never got as far as its Job
 
 
-def ready(plan: Plan) -> Condition:
+def ready(plan: TuningPlan) -> Condition:
     return plan.conditions[0]
 
 
-def kept(plan: Plan) -> dict[str, Any]:
+def kept(plan: TuningPlan) -> dict[str, Any]:
     """The status that the API server keeps after ``plan``."""
     conditions, _ = merge((), plan.conditions, 1, times.text(NOW))
     return status_object(plan.status | StartupCacheStatus(conditions=conditions))
 
 
-def last_failure(plan: Plan) -> str:
+def last_failure(plan: TuningPlan) -> str:
     """The reason of the last failed attempt."""
     return plan.status.last_failure.reason if plan.status.last_failure else ""
 

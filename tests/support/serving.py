@@ -18,7 +18,7 @@ from tunecast_operator.api.startup_cache import startup_cache as read
 from tunecast_operator.api.status import Rendered, StartupCacheStatus, State, status_object
 from tunecast_operator.conditions import Condition, merge
 from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.plan.serving import ObservedServing, ServingPlan
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.snapshot import cache_name
 
@@ -49,12 +49,12 @@ def plan(
     reports: Any = (),
     init: InitContainer = INIT,
     pods: Any = (),
-) -> Plan:
+) -> ServingPlan:
     """What is decided about ``owner``, whose Deployment is ``live``."""
-    return decide(Observed(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
+    return decide(ObservedServing(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
 
 
-def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
+def lived(applied: ServingPlan, replicas: int, **status: Any) -> dict[str, Any]:
     """The Deployment that a plan applied, as it is seen later."""
     assert applied.apply_deployment
     found = dict(applied.apply_deployment)
@@ -64,11 +64,11 @@ def lived(applied: Plan, replicas: int, **status: Any) -> dict[str, Any]:
     return {**found, "status": {**up, **status}}
 
 
-def condition(seen: Plan, kind: str) -> Any:
+def condition(seen: ServingPlan, kind: str) -> Any:
     return next(c for c in seen.conditions if c.type == kind)
 
 
-def rendered(seen: Plan) -> Rendered:
+def rendered(seen: ServingPlan) -> Rendered:
     """What status says of the revision that serves."""
     assert seen.status.rendered
     return seen.status.rendered

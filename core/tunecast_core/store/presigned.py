@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 from tunecast_core.errors import StoreError, UrlExpiredError
-from tunecast_core.store.refusals import Answer, no_answer, refusal
+from tunecast_core.store.refusals import ErrorAnswer, no_answer, refusal
 from tunecast_core.store.transport import DIRECT, Transport
 
 SOCKET_SECONDS = 60.0
@@ -74,14 +74,14 @@ def _refused(what: str, url: str, error: urllib.error.HTTPError) -> StoreError:
     return found
 
 
-def _answer(error: urllib.error.HTTPError) -> Answer:
+def _answer(error: urllib.error.HTTPError) -> ErrorAnswer:
     """Only S3's own code and message: a page of a proxy could show the URL."""
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
         body = error.read(_ERROR_BYTES)
     code, message = (_element(tag, body) for tag in ("Code", "Message"))
     region = error.headers.get("x-amz-bucket-region") or _element("Region", body)
-    return Answer(error.code, code, message or ("" if code else str(error.reason)), region)
+    return ErrorAnswer(error.code, code, message or ("" if code else str(error.reason)), region)
 
 
 def _element(tag: str, body: bytes) -> str:

@@ -53,7 +53,7 @@ _ADVICE_BY_STATUS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorAnswer:
     """An HTTP answer that is no success.
 
     Attributes:
@@ -69,7 +69,7 @@ class Answer:
     region: str = ""
 
 
-def refusal(what: str, answer: Answer, needs: str = "") -> StoreError:
+def refusal(what: str, answer: ErrorAnswer, needs: str = "") -> StoreError:
     """The error that ``answer`` amounts to.
 
     Args:
@@ -104,17 +104,17 @@ def no_answer(what: str, reason: str) -> StoreError:
     return StoreUnavailableError(f"{what}: {reason}; check that it exists and can be reached from here")
 
 
-def _busy(answer: Answer) -> bool:
+def _busy(answer: ErrorAnswer) -> bool:
     failed = answer.status >= 500 and answer.status not in _ADVICE_BY_STATUS  # noqa: PLR2004
     return failed or answer.status == 429 or answer.code in _BUSY  # noqa: PLR2004
 
 
-def _expired(answer: Answer) -> bool:
+def _expired(answer: ErrorAnswer) -> bool:
     """Stores agree on neither the code nor the status."""
     return answer.code in _EXPIRED or "expired" in answer.message.lower()
 
 
-def _advised(text: str, answer: Answer, needs: str) -> StoreError:
+def _advised(text: str, answer: ErrorAnswer, needs: str) -> StoreError:
     denied = answer.status in {401, 403} or answer.code in {"InvalidToken", "RequestTimeTooSkewed", _UNKNOWN_USER}
     advice = _ADVICE.get(answer.code) or _ADVICE_BY_STATUS.get(answer.status)
     if answer.status in _REDIRECTS:

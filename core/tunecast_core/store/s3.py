@@ -21,7 +21,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from tunecast_core.errors import AccessDeniedError, StoreError
-from tunecast_core.store.refusals import Answer, no_answer, refusal
+from tunecast_core.store.refusals import ErrorAnswer, no_answer, refusal
 from tunecast_core.store.transport import Transport
 from tunecast_core.trust.settings import StoreSettings
 
@@ -168,7 +168,7 @@ def code_of(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, boto.ClientError) else ""
 
 
-def _answer(error: boto.ClientError) -> Answer:
+def _answer(error: boto.ClientError) -> ErrorAnswer:
     said, sent = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
     region = sent.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
-    return Answer(int(sent.get("HTTPStatusCode", 0)), code_of(error), str(said.get("Message", "")), region)
+    return ErrorAnswer(int(sent.get("HTTPStatusCode", 0)), code_of(error), str(said.get("Message", "")), region)

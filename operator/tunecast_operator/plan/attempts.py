@@ -34,7 +34,7 @@ from tunecast_operator.plan.steps import (
     unready,
     with_attempt,
 )
-from tunecast_operator.plan.tuning import Action, CreateAttempt, Observed, Plan, Publish, RenewSettings
+from tunecast_operator.plan.tuning import Action, CreateAttempt, ObservedTuning, Publish, RenewSettings, TuningPlan
 from tunecast_operator.resources.job import attempt_name
 
 MAX_DISRUPTIONS = 10
@@ -45,18 +45,20 @@ REQUEUE_HEADSTART = 3  # so that the first pause is 40 seconds: others may want 
 RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
 
 
-def under_way(seen: Observed) -> Plan:
+def under_way(seen: ObservedTuning) -> TuningPlan:
     """The newest attempt runs, or ended and is to be accounted for."""
     if seen.job is None:
         if seen.pods:
-            return Plan((), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0)
+            return TuningPlan(
+                (), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0
+            )
         return _after(seen, _why_deleted(seen))
     if attempt_ended(seen.job, seen.pods):
         return _attempt_ended(seen)
     return _attempt_running(seen)
 
 
-def _attempt_ended(seen: Observed) -> Plan:
+def _attempt_ended(seen: ObservedTuning) -> TuningPlan:
     if seen.store_error:
         return waiting(seen, seen.store_error)
     outcome = classify(seen.job or {}, seen.pods, seen.results)
@@ -74,15 +76,15 @@ def _attempt_ended(seen: Observed) -> Plan:
         return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, proved)
     status = with_attempt(seen) | StartupCacheStatus(state="Publishing", progress=None)
     conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
-    return Plan((Publish(seen.attempt, _with_image(seen, result)),), status, conditions, 0.0)
+    return TuningPlan((Publish(seen.attempt, _with_image(seen, result)),), status, conditions, 0.0)
 
 
-def _with_image(seen: Observed, result: RankResult) -> RankResult:
+def _with_image(seen: ObservedTuning, result: RankResult) -> RankResult:
     image = next((pods.engine(pod).image_id for pod in seen.pods if rank_of(pod) == 0), "")
     return replace(result, provenance=result.provenance and replace(result.provenance, image_id=image or None))
 
 
-def _why_deleted(seen: Observed) -> Outcome:
+def _why_deleted(seen: ObservedTuning) -> Outcome:
     """The operator's own reason where it deleted the Job to end the attempt; else somebody else's doing."""
     known = seen.status.last_failure
     if known and known.attempt == seen.attempt and known.reason in ENDED_BY_US:
@@ -90,18 +92,18 @@ def _why_deleted(seen: Observed) -> Outcome:
     return Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {attempt_name(dict(seen.cache), seen.attempt)}")
 
 
-def _after(seen: Observed, outcome: Outcome) -> Plan:
+def _after(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     """What follows an attempt that came to nothing."""
     return _requeue(seen, outcome) if outcome.kind == "Unscheduled" else _retry(seen, outcome)
 
 
-def _attempt_running(seen: Observed) -> Plan:
+def _attempt_running(seen: ObservedTuning) -> TuningPlan:
     status = with_attempt(seen)
     why = blocked(seen.pods, seen.job, seen.now) or _not_created(seen)
     if stuck := gang.stuck(seen, why):
         status |= StartupCacheStatus(last_failure=failure(seen, stuck))
         reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.RETRYING
-        return Plan(delete_job(seen), status, unready(seen, reason, stuck.message, warning=True), 2.0)
+        return TuningPlan(delete_job(seen), status, unready(seen, reason, stuck.message, warning=True), 2.0)
     running = gang.all_started(seen)
     if running and not status.started_at:
         status |= StartupCacheStatus(started_at=times.text(seen.now))
@@ -109,10 +111,10 @@ def _attempt_running(seen: Observed) -> Plan:
     due = times.seconds_since(status.settings_renew_at, seen.now) >= 0
     actions: tuple[Action, ...] = (RenewSettings(seen.attempt),) if due else ()
     conditions = unready(seen, *_running_reason(seen, running=running, why=why))
-    return Plan(actions, status, conditions, POLL_SECONDS)
+    return TuningPlan(actions, status, conditions, POLL_SECONDS)
 
 
-def _progress(seen: Observed) -> ProgressStatus | None:
+def _progress(seen: ObservedTuning) -> ProgressStatus | None:
     """What rank 0 reported last."""
     said = seen.progress
     if said is None:
@@ -120,7 +122,7 @@ def _progress(seen: Observed) -> ProgressStatus | None:
     return ProgressStatus(stage=said.stage, seconds=round(said.seconds), bytes=said.bytes)
 
 
-def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tuple[str, str]:
+def _running_reason(seen: ObservedTuning, *, running: bool, why: Blocked | None) -> tuple[str, str]:
     if why is None and running:
         return c.TUNING, f"attempt {seen.attempt} runs on {seen.spec.ranks} rank(s)"
     text = f"{why.reason}: {why.message}" if why else "its pods are starting"
@@ -132,7 +134,7 @@ def _running_reason(seen: Observed, *, running: bool, why: Blocked | None) -> tu
     return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
 
 
-def _not_created(seen: Observed) -> Blocked | None:
+def _not_created(seen: ObservedTuning) -> Blocked | None:
     """A queue, a quota or an admission webhook keeps pods from being created."""
     if len(seen.pods) >= seen.spec.ranks:
         return None
@@ -147,13 +149,13 @@ def _not_created(seen: Observed) -> Blocked | None:
     return Blocked("PodsNotCreated", text, capacity=True)
 
 
-def next_attempt(seen: Observed) -> Plan:
+def next_attempt(seen: ObservedTuning) -> TuningPlan:
     """Begins it, once its time has come."""
     if seen.store_error:
         return waiting(seen, seen.store_error)
     wait = -times.seconds_since(seen.status.next_attempt_at, seen.now)
     if seen.status.next_attempt_at and wait > 0:
-        return Plan((), seen.status, _steady_reason(seen), wait)
+        return TuningPlan((), seen.status, _steady_reason(seen), wait)
     if seen.rival:
         return _behind(seen, seen.rival)
     attempt = seen.attempt + 1
@@ -167,10 +169,10 @@ def next_attempt(seen: Observed) -> Plan:
     )
     text = f"attempt {attempt} begins on {seen.spec.ranks} rank(s)"
     conditions = unready(seen, c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED, text)
-    return Plan((CreateAttempt(attempt),), status, conditions, POLL_SECONDS)
+    return TuningPlan((CreateAttempt(attempt),), status, conditions, POLL_SECONDS)
 
 
-def _behind(seen: Observed, rival: Rival) -> Plan:
+def _behind(seen: ObservedTuning, rival: Rival) -> TuningPlan:
     """Another StartupCache tunes this key: its bundle will do here too, so nothing is tuned twice at once.
 
     While the ranks of that one run, this one's time in the queue doesn't count: it begins anew where they fail.
@@ -180,10 +182,10 @@ def _behind(seen: Observed, rival: Rival) -> Plan:
         status |= StartupCacheStatus(queued_since=None)
     reason = c.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else c.QUEUED
     text = f"StartupCache {rival.name} tunes the same key: this one waits for its bundle"
-    return Plan((), status, unready(seen, reason, text), POLL_SECONDS)
+    return TuningPlan((), status, unready(seen, reason, text), POLL_SECONDS)
 
 
-def _requeue(seen: Observed, outcome: Outcome) -> Plan:
+def _requeue(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     """Queue again an attempt whose ranks never all ran: neither a crash nor a disruption, however often it happens."""
     requeues = (seen.status.requeues or 0) + 1
     wait = backoff_seconds(requeues + REQUEUE_HEADSTART)
@@ -191,17 +193,17 @@ def _requeue(seen: Observed, outcome: Outcome) -> Plan:
     status = seen.status | counted | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} was queued again, and begins in {wait:.0f} s. {outcome.message}"
     reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
-    return Plan(end_of_attempt(seen), status, unready(seen, reason, message, warning=True), wait)
+    return TuningPlan(end_of_attempt(seen), status, unready(seen, reason, message, warning=True), wait)
 
 
-def _between_attempts(seen: Observed, wait: float) -> StartupCacheStatus:
+def _between_attempts(seen: ObservedTuning, wait: float) -> StartupCacheStatus:
     """What status says until the next attempt, which begins in ``wait`` seconds."""
     return StartupCacheStatus(
         state="Pending", job=None, progress=None, next_attempt_at=times.text(seen.now + timedelta(seconds=wait))
     )
 
 
-def _retry(seen: Observed, outcome: Outcome) -> Plan:
+def _retry(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     """Crashes count up to ``attempts``, disruptions up to a hard cap; both wait longer each time."""
     failures, disruptions = seen.status.failures or 0, seen.status.disruptions or 0
     if outcome.kind == "Disrupted":
@@ -224,7 +226,7 @@ def _retry(seen: Observed, outcome: Outcome) -> Plan:
     wait = backoff_seconds(failures + disruptions)
     status = seen.status | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} ended ({outcome.reason}: {outcome.message}); the next one begins in {wait:.0f} s"
-    return Plan(end_of_attempt(seen), status, unready(seen, c.RETRYING, message, warning=True), wait)
+    return TuningPlan(end_of_attempt(seen), status, unready(seen, c.RETRYING, message, warning=True), wait)
 
 
 def backoff_seconds(ends: int) -> float:
@@ -232,21 +234,21 @@ def backoff_seconds(ends: int) -> float:
     return float(min(300, 5 * 2 ** min(ends - 1, 10)))
 
 
-def waiting(seen: Observed, error: TunecastError) -> Plan:
+def waiting(seen: ObservedTuning, error: TunecastError) -> TuningPlan:
     """Nothing can be done until ``error`` is over; replicas don't wait for that longer than their user said."""
     reason, text = error.reason, str(error)
     if seen.wanted_by and timed_out(seen):
         reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
     elif seen.wanted_by and _never_ran_in_time(seen):
         reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
-    return Plan((), seen.status, unready(seen, reason, text, warning=True), RETRY_SECONDS)
+    return TuningPlan((), seen.status, unready(seen, reason, text, warning=True), RETRY_SECONDS)
 
 
-def _never_ran_in_time(seen: Observed) -> bool:
+def _never_ran_in_time(seen: ObservedTuning) -> bool:
     return not seen.status.started_at and _queue_overdue(seen)
 
 
-def _queue_overdue(seen: Observed) -> bool:
+def _queue_overdue(seen: ObservedTuning) -> bool:
     """Once ranks ran, each later attempt waits anew."""
     since = seen.status.queued_since
     if seen.status.started_at and seen.job:
@@ -254,6 +256,6 @@ def _queue_overdue(seen: Observed) -> bool:
     return times.seconds_since(since, seen.now) > seen.spec.queue_timeout_seconds
 
 
-def _steady_reason(seen: Observed) -> tuple[Condition, ...]:
+def _steady_reason(seen: ObservedTuning) -> tuple[Condition, ...]:
     old = seen.status.condition(c.READY)
     return unready(seen, old.reason if old else c.QUEUED, old.message if old else "", warning=True)

@@ -11,7 +11,7 @@ from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.results import bundle_status
 from tunecast_operator.plan.steps import accounted, delete_job, still_there, to_rest, unready, with_attempt
-from tunecast_operator.plan.tuning import DeleteCache, Observed, Plan, Published
+from tunecast_operator.plan.tuning import DeleteCache, ObservedTuning, Published, TuningPlan
 from tunecast_operator.resources.job import attempt_name
 
 FORGET_AFTER = timedelta(days=1)
@@ -19,7 +19,7 @@ NEW_SECONDS = 30.0
 GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
 
 
-def ready(seen: Observed, published: Published) -> Plan:
+def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
     """A bundle of its key is in the store, whoever made it."""
     running = seen.unresolved and still_there(seen)  # another cache of this key was faster
     status = accounted(seen) | bundle_status(published.manifest)
@@ -43,12 +43,12 @@ def ready(seen: Observed, published: Published) -> Plan:
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
     if running:
-        return _forgetting(seen, Plan(delete_job(seen), status, conditions, 2.0))
+        return _forgetting(seen, TuningPlan(delete_job(seen), status, conditions, 2.0))
     actions = () if seen.status.state == "Ready" and not seen.unresolved else to_rest(seen)
-    return _forgetting(seen, Plan(actions, status, conditions))
+    return _forgetting(seen, TuningPlan(actions, status, conditions))
 
 
-def blamed(seen: Observed, digest: str) -> str:
+def blamed(seen: ObservedTuning, digest: str) -> str:
     """Why replicas must not start from the bundle of this digest; empty where they may."""
     if digest not in seen.quarantine.digests:
         return ""
@@ -56,13 +56,13 @@ def blamed(seen: Observed, digest: str) -> str:
     return f"{why}: replicas start cold. Raise spec.tuning.generation to tune again"
 
 
-def quarantined(ready: Plan, why: str) -> Plan:
+def quarantined(ready: TuningPlan, why: str) -> TuningPlan:
     """What a cache that is ready says, but that nobody starts from it any more."""
     status = ready.status | StartupCacheStatus(state="Quarantined")
     return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
 
 
-def still_ready(seen: Observed) -> Plan:
+def still_ready(seen: ObservedTuning) -> TuningPlan:
     """The store doesn't answer now; what was published is not in doubt."""
     old = seen.status.condition(c.READY)
     conditions = (
@@ -71,27 +71,27 @@ def still_ready(seen: Observed) -> Plan:
         Condition(c.STALLED, "False", c.IDLE, ""),
     )
     status = seen.status | StartupCacheStatus(referred_by=sorted(seen.wanted_by))
-    return _forgetting(seen, Plan((), status, conditions))
+    return _forgetting(seen, TuningPlan((), status, conditions))
 
 
-def unwanted(seen: Observed) -> Plan:
+def unwanted(seen: ObservedTuning) -> TuningPlan:
     """Its Job holds GPUs that nobody asks for any more, so it goes at once; what is known stays for a day."""
     age = times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now)
     if not seen.status.written and age < NEW_SECONDS:
-        return Plan((), StartupCacheStatus(), (), NEW_SECONDS)  # whoever made it has yet to say so
+        return TuningPlan((), StartupCacheStatus(), (), NEW_SECONDS)  # whoever made it has yet to say so
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.UNWANTED, "no InferenceDeployment refers to it")
-        return Plan(delete_job(seen), with_attempt(seen), conditions, 2.0)
+        return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     status = accounted(seen) | StartupCacheStatus(referred_by=[], job=None, progress=None)
     if status.state in GIVEN_UP:  # why it gave up is what the next one to want it must hear
         return _forgetting(seen, replace(steady(seen), status=status))
     status |= StartupCacheStatus(state="Pending", queued_since=None, started_at=None)
     actions = to_rest(seen) if seen.unresolved or seen.status.unwanted_since is None else ()
     message = "no InferenceDeployment refers to it"
-    return _forgetting(seen, Plan(actions, status, unready(seen, c.UNWANTED, message)))
+    return _forgetting(seen, TuningPlan(actions, status, unready(seen, c.UNWANTED, message)))
 
 
-def _forgetting(seen: Observed, plan: Plan) -> Plan:
+def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
     """Starts, keeps or ends the day after which an unwanted cache is deleted."""
     if seen.wanted_by:
         return replace(plan, status=plan.status | StartupCacheStatus(unwanted_since=None))
@@ -108,21 +108,23 @@ def at_rest(status: StartupCacheStatus) -> bool:
     return status.unwanted_since is not None or status.state in {"Ready", *GIVEN_UP}
 
 
-def steady(seen: Observed) -> Plan:
+def steady(seen: ObservedTuning) -> TuningPlan:
     """It gave up, and says the same as then."""
     old = seen.status.condition(c.READY)
     conditions = _ended_conditions(old.reason if old else c.ATTEMPTS_EXHAUSTED, old.message if old else "")
     actions = to_rest(seen) if seen.unresolved else ()  # the store failed before
-    return Plan(actions, seen.status | StartupCacheStatus(job=None), conditions)
+    return TuningPlan(actions, seen.status | StartupCacheStatus(job=None), conditions)
 
 
-def end(seen: Observed, state: State, reason: str, message: str, changes: StartupCacheStatus | None = None) -> Plan:
+def end(
+    seen: ObservedTuning, state: State, reason: str, message: str, changes: StartupCacheStatus | None = None
+) -> TuningPlan:
     """It gives up now. ``changes`` are of the status, besides what every end changes."""
     ended = StartupCacheStatus(
         state=state, job=None, progress=None, next_attempt_at=None, finished_at=times.text(seen.now)
     )
     status = accounted(seen) | ended | (changes or StartupCacheStatus())
-    return Plan(to_rest(seen), status, _ended_conditions(reason, message))
+    return TuningPlan(to_rest(seen), status, _ended_conditions(reason, message))
 
 
 def _ended_conditions(reason: str, message: str) -> tuple[Condition, ...]:

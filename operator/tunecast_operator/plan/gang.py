@@ -6,19 +6,19 @@ from tunecast_core.records.job import JOIN_TIMED_OUT
 from tunecast_operator import pods, times
 from tunecast_operator.plan.blocked import Blocked
 from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome
-from tunecast_operator.plan.tuning import Observed
+from tunecast_operator.plan.tuning import ObservedTuning
 from tunecast_operator.pods import Pod
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
 
 JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some seconds, but torch may load slowly
 
 
-def all_started(seen: Observed) -> bool:
+def all_started(seen: ObservedTuning) -> bool:
     """Whether every rank's engine container runs, or has run."""
     return sum(pods.engine(pod).has_run for pod in seen.pods) >= seen.spec.ranks
 
 
-def stuck(seen: Observed, why: Blocked | None) -> Outcome | None:
+def stuck(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
     """Why the attempt should end now, since its ranks hold GPUs and don't get any further; None while it may go on.
 
     Args:
@@ -28,7 +28,7 @@ def stuck(seen: Observed, why: Blocked | None) -> Outcome | None:
     return _unjoined(seen) if all_started(seen) else _partial(seen, why)
 
 
-def _partial(seen: Observed, why: Blocked | None) -> Outcome | None:
+def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
     """Some ranks hold a node for too long while others can't start.
 
     Ranks that nothing is known to block may pull an image, so they have ``timeout`` in place of ``queueTimeout``.
@@ -56,7 +56,7 @@ def _bound_since(pod: Pod) -> str:
     return since or str(pod["metadata"].get("creationTimestamp", ""))
 
 
-def _unjoined(seen: Observed) -> Outcome | None:
+def _unjoined(seen: ObservedTuning) -> Outcome | None:
     """All ranks run, but rank 0 still waits for others."""
     joining = seen.progress is not None and seen.progress.stage == "Joining"
     begun = [pods.engine(pod).running_since or "" for pod in seen.pods]

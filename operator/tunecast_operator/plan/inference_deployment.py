@@ -7,7 +7,7 @@ from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.plan.release import release
 from tunecast_operator.plan.rollout import rollout
-from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.plan.serving import ObservedServing, ServingPlan
 from tunecast_operator.plan.serving_conditions import conditions
 from tunecast_operator.plan.serving_status import status
 from tunecast_operator.plan.wanted import Wanted, wanted
@@ -16,7 +16,7 @@ from tunecast_operator.pods import over
 from tunecast_operator.resources.init_container import InitContainer
 
 
-def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
+def decide(seen: ObservedServing, init: InitContainer, key_version: int) -> ServingPlan:
     """``init`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
     wants = wanted(seen, init, key_version)
     may_start = release(seen, wants)
@@ -25,7 +25,7 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
     ours = {pod["metadata"]["uid"] for pod in seen.pods}
     crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
-    return Plan(
+    return ServingPlan(
         create_caches=wants.create,
         apply_deployment=rolled.deployment,
         scale=rolled.scale,
@@ -39,7 +39,7 @@ def decide(seen: Observed, init: InitContainer, key_version: int) -> Plan:
     )
 
 
-def _drift(seen: Observed, wants: Wanted) -> list[Drift]:
+def _drift(seen: ObservedServing, wants: Wanted) -> list[Drift]:
     serving = [pod for pod in seen.pods if pod_key(pod) == wants.revision.key and not over(pod)]
     ready = [cache for cache in wants.caches if cache.state == "Ready"]
     return drift({cache.hardware: cache.status.made_with or MadeWith() for cache in ready}, serving, seen.nodes)

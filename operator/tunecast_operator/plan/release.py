@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.plan.blocked import EVICTED, blocked
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.pods import engine
 
@@ -32,7 +32,7 @@ class Release:
     requeue_seconds: float | None
 
 
-def release(seen: Observed, wanted: Wanted) -> Release:
+def release(seen: ObservedServing, wanted: Wanted) -> Release:
     """Only with the policy TuneFirst do replicas wait, until the StartupCache is decided."""
     waiting = seen.spec.tuning.policy == "TuneFirst" and not wanted.decided
     live, patience = seen.live, _patience(seen)
@@ -41,7 +41,7 @@ def release(seen: Observed, wanted: Wanted) -> Release:
     return Release(held, keeps_old, patience if keeps_old and patience != _SERVES else None)
 
 
-def _patience(seen: Observed) -> float:
+def _patience(seen: ObservedServing) -> float:
     """Seconds for which the old revision, which has no ready replica, still keeps a new one waiting."""
     live = seen.deployment or {}
     status = live.get("status") or {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunecast_operator.plan.release import Release
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.pods import engine_name
 from tunecast_operator.resources.deployment import deployment
@@ -34,7 +34,7 @@ class Rollout:
     applied: bool
 
 
-def rollout(seen: Observed, wanted: Wanted, release: Release) -> Rollout:
+def rollout(seen: ObservedServing, wanted: Wanted, release: Release) -> Rollout:
     """The old revision where it is kept, else the wanted one."""
     live = seen.live
     if release.keeps_old and live:
@@ -55,7 +55,7 @@ def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[s
     return wanted.cache.status.environment
 
 
-def _deployment(seen: Observed, revision: Revision, live: Revision | None) -> dict[str, Any] | None:
+def _deployment(seen: ObservedServing, revision: Revision, live: Revision | None) -> dict[str, Any] | None:
     """None where a live revision of the same spec was rendered by another version of this operator: it stays."""
     same = live is not None and live.spec == revision.spec and live.held == revision.held
     replicas = 0 if revision.held else _replicas(seen, live)
@@ -64,7 +64,7 @@ def _deployment(seen: Observed, revision: Revision, live: Revision | None) -> di
     return deployment(dict(seen.owner), seen.spec, seen.engine, revision, replicas)
 
 
-def _replicas(seen: Observed, live: Revision | None) -> int | None:
+def _replicas(seen: ObservedServing, live: Revision | None) -> int | None:
     """The spec's; else the live value while it is ours, 1 when held ones are let go; None where another owns it."""
     if seen.spec.replicas is not None:
         return seen.spec.replicas
@@ -82,17 +82,17 @@ def _replicas_owner(live: Mapping[str, Any]) -> str:
     return "tunecast"
 
 
-def _old_size(seen: Observed) -> int | None:
+def _old_size(seen: ObservedServing) -> int | None:
     current = ((seen.deployment or {}).get("spec") or {}).get("replicas")
     return seen.spec.replicas if seen.spec.replicas not in (None, current) else None
 
 
-def _service(seen: Observed) -> dict[str, Any]:
+def _service(seen: ObservedServing) -> dict[str, Any]:
     line = seen.engine.line
     return serving_service(dict(seen.owner), seen.engine.container, line.port, tls=line.scheme == "https")
 
 
-def _live_service(seen: Observed, live: Revision) -> dict[str, Any]:
+def _live_service(seen: ObservedServing, live: Revision) -> dict[str, Any]:
     """In front of the old revision, which goes on serving."""
     template = (seen.deployment or {})["spec"]["template"]
     containers = [c for c in template["spec"]["containers"] if c["name"] == engine_name(template)]

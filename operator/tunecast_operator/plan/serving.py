@@ -20,7 +20,7 @@ from tunecast_operator.resources.revision import Revision, revision_of
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedServing:
     owner: Mapping[str, Any]  # the InferenceDeployment
     spec: InferenceDeploymentSpec
     engine: Engine
@@ -64,7 +64,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServingPlan:
     create_caches: Sequence[tuple[str, dict[str, Any]]]  # name and spec
     apply_deployment: dict[str, Any] | None  # to be applied where it differs
     scale: int | None  # the old revision goes on serving, at this size

@@ -12,13 +12,18 @@ from tunecast_operator.plan.drift import Drift
 from tunecast_operator.plan.hardware import missing_condition
 from tunecast_operator.plan.release import Release
 from tunecast_operator.plan.rollout import Rollout
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.resources.quarantine import Quarantine
 
 
 def conditions(
-    seen: Observed, wanted: Wanted, release: Release, rollout: Rollout, drift: Sequence[Drift], quarantine: Quarantine
+    seen: ObservedServing,
+    wanted: Wanted,
+    release: Release,
+    rollout: Rollout,
+    drift: Sequence[Drift],
+    quarantine: Quarantine,
 ) -> tuple[Condition, ...]:
     """All of them; Drifted and BundleMissing are there only while they last."""
     ready = _ready(seen, release, rollout)
@@ -29,7 +34,7 @@ def conditions(
     return (ready, cache, reconciling, stalled, *_drifted(drift), *([missing] if missing else []))
 
 
-def _ready(seen: Observed, release: Release, rollout: Rollout) -> Condition:
+def _ready(seen: ObservedServing, release: Release, rollout: Rollout) -> Condition:
     """Ready says nothing of a revision that is only about to be applied: whoever waits for it waits on."""
     if release.held:
         text = "replicas start when the cache is ready, or tuning gives up"
@@ -48,7 +53,7 @@ def _ready(seen: Observed, release: Release, rollout: Rollout) -> Condition:
     return Condition(c.READY, "False", c.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}")
 
 
-def _warm_words(seen: Observed) -> str:
+def _warm_words(seen: ObservedServing) -> str:
     if not seen.reports:
         return ""
     hits = sum(report.result == "Hit" for _, report in seen.reports)
@@ -67,7 +72,7 @@ def _cache_ready(wanted: Wanted) -> Condition:
     return Condition(c.CACHE_READY, "False", found.reason, message, warning=wanted.decided)
 
 
-def _untuned(seen: Observed, wanted: Wanted, quarantine: Quarantine) -> Condition:
+def _untuned(seen: ObservedServing, wanted: Wanted, quarantine: Quarantine) -> Condition:
     """Nothing is tuned, but replicas may start from a bundle of this key, and crash from it."""
     why = "spec.tuning.policy is Never"
     manifests = {report.manifest for key, report in seen.reports if key == wanted.revision.key}
@@ -78,7 +83,9 @@ def _untuned(seen: Observed, wanted: Wanted, quarantine: Quarantine) -> Conditio
     return Condition(c.CACHE_READY, "False", c.DISABLED, why)
 
 
-def _reconciling(seen: Observed, wanted: Wanted, release: Release, ready: Condition, cache: Condition) -> Condition:
+def _reconciling(
+    seen: ObservedServing, wanted: Wanted, release: Release, ready: Condition, cache: Condition
+) -> Condition:
     if not (ready.status == "False" or release.keeps_old or (seen.tunes and not wanted.decided)):
         return Condition(c.RECONCILING, "False", c.IDLE, "")
     if release.keeps_old:

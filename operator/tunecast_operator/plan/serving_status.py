@@ -9,13 +9,13 @@ from typing import Literal
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.status import DriftStatus, InferenceDeploymentStatus, InitReports, ReasonCount, Rendered
 from tunecast_operator.plan.drift import Drift
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.resources.replica import selector
 from tunecast_operator.resources.revision import Revision
 
 
-def status(seen: Observed, wanted: Wanted, shown: Revision, drift: Sequence[Drift]) -> InferenceDeploymentStatus:
+def status(seen: ObservedServing, wanted: Wanted, shown: Revision, drift: Sequence[Drift]) -> InferenceDeploymentStatus:
     """Describes the InferenceDeployment, whose Deployment has the revision ``shown`` or is about to have it."""
     live = (seen.deployment or {}).get("status") or {}
     return InferenceDeploymentStatus(
@@ -43,7 +43,7 @@ def status(seen: Observed, wanted: Wanted, shown: Revision, drift: Sequence[Drif
     )
 
 
-def _column(seen: Observed, wanted: Wanted) -> Literal["Hit", "Tuning", "Cold", "Failed"]:
+def _column(seen: ObservedServing, wanted: Wanted) -> Literal["Hit", "Tuning", "Cold", "Failed"]:
     """What replicas get that start now, or got if all of them say so."""
     if wanted.state == "Ready":
         results = [report.result for key, report in seen.reports if key == wanted.revision.key]

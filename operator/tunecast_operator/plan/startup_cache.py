@@ -19,11 +19,11 @@ from tunecast_operator.plan.steps import (
     unready,
     with_attempt,
 )
-from tunecast_operator.plan.tuning import Observed, Plan
+from tunecast_operator.plan.tuning import ObservedTuning, TuningPlan
 from tunecast_operator.resources.job import attempt_name
 
 
-def decide(seen: Observed) -> Plan:
+def decide(seen: ObservedTuning) -> TuningPlan:
     """First what is known to be so, then what is under way, then what to begin."""
     if seen.published and (why := ends.blamed(seen, seen.published.digest)):
         return ends.quarantined(ends.ready(seen, seen.published), why)
@@ -43,11 +43,11 @@ def decide(seen: Observed) -> Plan:
         return attempts.under_way(wanted)
     if ends.at_rest(seen.status) and not seen.store_error:
         # Status says so before anything is made, so that what is left without a Job goes as the cache rests again.
-        return Plan((), wanted.status, unready(wanted, c.QUEUED, "an attempt begins next"), 0.0)
+        return TuningPlan((), wanted.status, unready(wanted, c.QUEUED, "an attempt begins next"), 0.0)
     return attempts.next_attempt(wanted)
 
 
-def not_done(seen: Observed, plan: Plan, error: TunecastError) -> Plan:
+def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> TuningPlan:
     """A step of ``plan`` failed, and is tried again: an end that is known stands, else only the reason moves."""
     if plan.status.state in {"Ready", *ends.GIVEN_UP}:
         status = plan.status
@@ -59,7 +59,7 @@ def not_done(seen: Observed, plan: Plan, error: TunecastError) -> Plan:
     return attempts.waiting(seen, error)
 
 
-def _wanted_status(seen: Observed) -> StartupCacheStatus:
+def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
     status = seen.status
     if status.state == "Ready" or (seen.lifted and not seen.store_error):
         # Its bundle is gone from the store, so all but the attempts' number begins anew.
@@ -73,11 +73,11 @@ def _wanted_status(seen: Observed) -> StartupCacheStatus:
     )
 
 
-def _stop(seen: Observed, message: str) -> Plan:
+def _stop(seen: ObservedTuning, message: str) -> TuningPlan:
     """The time is over: end what runs, then say so."""
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.TIMED_OUT, message, warning=True)
-        return Plan(delete_job(seen), with_attempt(seen), conditions, 2.0)
+        return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     if seen.store_error:
         return attempts.waiting(seen, seen.store_error)
     if seen.unresolved:

@@ -7,11 +7,11 @@ from tunecast_operator import times
 from tunecast_operator.api.status import FailureStatus, StartupCacheStatus
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.outcome import Outcome, attempt_ended, held_by_sidecars, rank_ended
-from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, Observed
+from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, ObservedTuning
 from tunecast_operator.resources.job import attempt_name
 
 
-def unready(seen: Observed, reason: str, message: str, *, warning: bool = False) -> tuple[Condition, ...]:
+def unready(seen: ObservedTuning, reason: str, message: str, *, warning: bool = False) -> tuple[Condition, ...]:
     """Not ready yet, and why; that is news to warn of where somebody has to do something."""
     warning = warning or reason in {c.PODS_CANNOT_START, c.QUEUE_TIMEOUT}
     return (
@@ -21,53 +21,53 @@ def unready(seen: Observed, reason: str, message: str, *, warning: bool = False)
     )
 
 
-def end_of_attempt(seen: Observed) -> tuple[Action, ...]:
+def end_of_attempt(seen: ObservedTuning) -> tuple[Action, ...]:
     """Remove what the newest attempt left: also its Job, where sidecars keep that from finishing."""
     if not seen.attempt:
         return ()
     return (*(delete_job(seen) if held_by_sidecars(seen.pods) else ()), CleanUpAttempt(seen.attempt))
 
 
-def to_rest(seen: Observed) -> tuple[Action, ...]:
+def to_rest(seen: ObservedTuning) -> tuple[Action, ...]:
     """What the newest attempt left goes; where it left nothing, what the next one did that never got to its Job."""
     left = end_of_attempt(seen) if seen.unresolved else (CleanUpAttempt(seen.attempt + 1),)
     return (*left, DeleteService())
 
 
-def accounted(seen: Observed) -> StartupCacheStatus:
+def accounted(seen: ObservedTuning) -> StartupCacheStatus:
     """Status with the newest attempt, also where the operator ended between making its Job and writing status."""
     return seen.status | StartupCacheStatus(attempt=seen.attempt) if seen.attempt else seen.status
 
 
-def with_attempt(seen: Observed) -> StartupCacheStatus:
+def with_attempt(seen: ObservedTuning) -> StartupCacheStatus:
     """Status that remembers the attempt, also where its Job's making was never told: its pods outlive the Job."""
     return accounted(seen) | StartupCacheStatus(job=attempt_name(dict(seen.cache), seen.attempt))
 
 
-def still_there(seen: Observed) -> bool:
+def still_there(seen: ObservedTuning) -> bool:
     """Ranks that still run could stage more: nothing is cleaned up under them."""
     coming = seen.job is not None and not attempt_ended(seen.job, seen.pods)
     return coming or any(not rank_ended(pod) for pod in seen.pods)
 
 
-def delete_job(seen: Observed) -> tuple[Action, ...]:
+def delete_job(seen: ObservedTuning) -> tuple[Action, ...]:
     """Unless somebody did already."""
     if seen.job is None or seen.job["metadata"].get("deletionTimestamp"):
         return ()
     return (DeleteJob(seen.job["metadata"]["name"], seen.job["metadata"]["uid"]),)
 
 
-def timed_out(seen: Observed) -> bool:
+def timed_out(seen: ObservedTuning) -> bool:
     """All attempts together took longer than their user allows."""
     return times.seconds_since(seen.status.started_at, seen.now) > seen.spec.timeout_seconds
 
 
-def timeout_message(seen: Observed) -> str:
+def timeout_message(seen: ObservedTuning) -> str:
     """The same, for people."""
     stage = seen.status.progress.stage if seen.status.progress else "before any progress"
     return f"tuning took longer than {seen.spec.timeout} (stage: {stage}): raise spec.tuning.timeout and generation"
 
 
-def failure(seen: Observed, outcome: Outcome) -> FailureStatus:
+def failure(seen: ObservedTuning, outcome: Outcome) -> FailureStatus:
     """An attempt's end, as status keeps it."""
     return FailureStatus(reason=outcome.reason, message=outcome.message[:2048], attempt=seen.attempt, rank=outcome.rank)

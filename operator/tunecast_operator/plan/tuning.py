@@ -69,7 +69,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedTuning:
     cache: Mapping[str, Any]  # the StartupCache as the API server returned it
     spec: StartupCacheSpec
     status: StartupCacheStatus
@@ -110,7 +110,7 @@ def attempt_of(job: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TuningPlan:
     actions: tuple[Action, ...]
     status: StartupCacheStatus  # its conditions are replaced by ``conditions``
     conditions: tuple[Condition, ...]  # none: status stays as it is

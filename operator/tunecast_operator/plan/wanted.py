@@ -11,7 +11,7 @@ from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import CacheReference, State
 from tunecast_operator.identity import key_of, template_digest
 from tunecast_operator.plan.hardware import ColdHardware, cold_hardware, targets
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.revision import Revision
 from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
@@ -65,7 +65,7 @@ class Wanted:
         return [*there, *new] if self.cache else [*new, *there]
 
 
-def wanted(seen: Observed, init: InitContainer, key_version: int) -> Wanted:
+def wanted(seen: ObservedServing, init: InitContainer, key_version: int) -> Wanted:
     """``init`` and ``key_version`` are the operator's own; a revision of the same spec keeps those that it has."""
     spec_digest, live, line = template_digest(seen.spec), seen.live, seen.engine.line
     if live and live.spec == spec_digest:

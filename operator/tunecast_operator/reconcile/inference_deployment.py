@@ -23,7 +23,7 @@ from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.matching import matches
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.plan.serving import ObservedServing, ServingPlan
 from tunecast_operator.pods import init_report, init_runs, node
 from tunecast_operator.pods import key as pod_key
 from tunecast_operator.reconcile.hiccups import Hiccups
@@ -113,13 +113,13 @@ class InferenceDeploymentReconciler:
         self._write(owner, plan)
         return plan.requeue_seconds
 
-    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> Observed:
+    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> ObservedServing:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
         caches = [startup_cache(cache) for cache in self._cluster.list(STARTUP_CACHE, namespace)]
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.inits(namespace, name, init_runs(pods))
-        return Observed(
+        return ObservedServing(
             owner=owner,
             spec=spec,
             engine=engine,
@@ -139,7 +139,7 @@ class InferenceDeploymentReconciler:
         keys = sorted({pod_key(pod) for pod in pods if crashes([pod])} - {""})
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
-    def _apply(self, seen: Observed, plan: Plan) -> None:
+    def _apply(self, seen: ObservedServing, plan: ServingPlan) -> None:
         namespace, digests = seen.owner["metadata"]["namespace"], plan.quarantine.digests
         self._apply_where_it_differs(
             CONFIG_MAP, trust_config_map(namespace, self._trust(digests), plan.quarantine.cases, seen.trust_version)
@@ -186,7 +186,7 @@ class InferenceDeploymentReconciler:
         """Whether a write would change something, as far as is known of the policies that change what is written."""
         return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
-    def _write(self, owner: dict[str, Any], plan: Plan) -> None:
+    def _write(self, owner: dict[str, Any], plan: ServingPlan) -> None:
         before, after = read_status(InferenceDeploymentStatus, owner).cache_names, plan.status.cache_names
         for cache in plan.outdated_caches:
             self._mark_cache(owner["metadata"]["namespace"], cache)

@@ -84,7 +84,7 @@ class StartupCacheReconciler:
         self._write(cache, plan)
         return plan.requeue_seconds
 
-    def _carry_out(self, seen: tuning.Observed) -> tuning.Plan:
+    def _carry_out(self, seen: tuning.ObservedTuning) -> tuning.TuningPlan:
         """Decides and acts; returns what status is to say."""
         plan = plans.decide(seen)
         namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
@@ -105,14 +105,14 @@ class StartupCacheReconciler:
         self._hiccups.over(namespace, name)
         return replace(plan, status=plan.status | done)
 
-    def _write(self, cache: dict[str, Any], plan: tuning.Plan) -> None:
+    def _write(self, cache: dict[str, Any], plan: tuning.TuningPlan) -> None:
         if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
             return
         self._status.write(cache, plan.status, plan.conditions)
 
     # --- observe ------------------------------------------------------------------------------------------------------
 
-    def _observe(self, cache: dict[str, Any]) -> tuning.Observed:
+    def _observe(self, cache: dict[str, Any]) -> tuning.ObservedTuning:
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         spec = StartupCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
@@ -121,7 +121,7 @@ class StartupCacheReconciler:
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
         known = startup_cache(cache)
         same_key = map(startup_cache, self._cluster.list(STARTUP_CACHE, namespace, f"{KEY_LABEL}={spec.key}"))
-        seen = tuning.Observed(
+        seen = tuning.ObservedTuning(
             cache,
             spec,
             known.status,
@@ -144,7 +144,7 @@ class StartupCacheReconciler:
         statuses = ((o["metadata"]["name"], read_status(InferenceDeploymentStatus, o)) for o in living)
         return sorted(owner for owner, status in statuses if name in status.cache_names)
 
-    def _observe_store(self, seen: tuning.Observed) -> tuning.Observed:
+    def _observe_store(self, seen: tuning.ObservedTuning) -> tuning.ObservedTuning:
         namespace, key = seen.cache["metadata"]["namespace"], seen.spec.key
         staged = attempt_id(dict(seen.cache), seen.attempt)
         try:
@@ -165,7 +165,7 @@ class StartupCacheReconciler:
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
-    def _perform_all(self, seen: tuning.Observed, plan: tuning.Plan) -> StartupCacheStatus:
+    def _perform_all(self, seen: tuning.ObservedTuning, plan: tuning.TuningPlan) -> StartupCacheStatus:
         """Returns the changes of the status that no plan could know."""
         done = StartupCacheStatus()
         for action in plan.actions:
@@ -175,7 +175,7 @@ class StartupCacheReconciler:
             done |= self._perform(seen, action) or StartupCacheStatus()
         return done
 
-    def _perform(self, seen: tuning.Observed, action: tuning.Action) -> StartupCacheStatus | None:
+    def _perform(self, seen: tuning.ObservedTuning, action: tuning.Action) -> StartupCacheStatus | None:
         cache, spec = dict(seen.cache), seen.spec
         namespace, name = cache["metadata"]["namespace"], cache["metadata"]["name"]
         match action:

@@ -15,7 +15,7 @@ from tunecast_operator.api.status import StartupCacheStatus, status_object
 from tunecast_operator.plan import inference_deployment as deployment_plan
 from tunecast_operator.plan import startup_cache as cache_plan
 from tunecast_operator.plan import tuning
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.resources.init_container import InitContainer
 
 OWNER = inference_deployment(replicas=2, tuning={"sweep": {"name": "more"}})
@@ -58,14 +58,16 @@ def undeclared(value: Any, path: str = "status") -> list[str]:
     return []
 
 
-def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> tuning.Observed:
+def cache_seen(status: dict[str, Any] | None = None, **changes: Any) -> tuning.ObservedTuning:
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "StartupCache",
         "metadata": {"name": "kc", "namespace": "models", "uid": "kc-uid", "generation": 1},
     }
     spec = StartupCacheSpec.model_validate(snapshot_of(OWNER))
-    return tuning.Observed(cache, spec, StartupCacheStatus.model_validate(status or {}), ["qwen3"], NOW, **changes)
+    return tuning.ObservedTuning(
+        cache, spec, StartupCacheStatus.model_validate(status or {}), ["qwen3"], NOW, **changes
+    )
 
 
 JOB = {"metadata": {"name": "kc-1", "uid": "u", "labels": {"tunecast.io/attempt": "1"}}, "status": {"conditions": []}}
@@ -97,7 +99,7 @@ def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:
         "status": {"state": "Ready", "cold": "60s", "warm": "20s"},
     }
     reports = [(KEY, InitReport("Cold", "StoreUnavailable", "no answer", KEY))]
-    seen = Observed(OWNER, SPEC, engine_in(OWNER), None, [startup_cache(cache)], [], reports, NOW)
+    seen = ObservedServing(OWNER, SPEC, engine_in(OWNER), None, [startup_cache(cache)], [], reports, NOW)
     status = deployment_plan.decide(seen, InitContainer("init:1"), 1).status
     assert {"cold", "warm", "initReports", "rendered"} <= status_object(status).keys()
     assert undeclared(status) == []

@@ -36,10 +36,10 @@ from tunecast_operator.plan.tuning import (  # fmt: skip
     CreateAttempt,
     DeleteJob,
     DeleteService,
-    Plan,
     Publish,
     Published,
     RenewSettings,
+    TuningPlan,
 )
 
 
@@ -105,7 +105,7 @@ def test_published_after_an_attempt_cleans_up() -> None:
     assert plan.status.job is None
 
 
-def failed(reason: str, **status: Any) -> Plan:
+def failed(reason: str, **status: Any) -> TuningPlan:
     result = RankResult(1, succeeded=False, reason=reason, message="words")
     return decide(seen({**UNDER_WAY, **status}, job=job(end="Failed"), results={1: result}))
 

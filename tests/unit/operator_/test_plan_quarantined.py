@@ -15,7 +15,7 @@ from support.objects import (
 from support.serving import INIT, OWNER, PYCACHE, condition, serving, startup_cache
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import Observed, Plan
+from tunecast_operator.plan.serving import ObservedServing, ServingPlan
 from tunecast_operator.pods import init_report
 from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
 
@@ -27,14 +27,14 @@ CRASHED: dict[str, Any] = {
 MANIFEST = "m" * 64
 
 
-def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER, **changes: Any) -> Plan:
+def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER, **changes: Any) -> ServingPlan:
     """The plan for ``pods``, where ``others`` are of the same key and of other InferenceDeployments."""
     for pod in (*pods, *others):
         pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
     reports = [(key_in(owner), report) for pod in pods if (report := init_report(pod))]
     caches = [cache] if cache else []
     found = crashes([*pods, *others])
-    seen_ = Observed(
+    seen_ = ObservedServing(
         owner, spec_of(owner), engine_in(owner), serving(**PYCACHE), caches, pods, reports, NOW, found, **changes
     )
     return decide(seen_, INIT, 1)

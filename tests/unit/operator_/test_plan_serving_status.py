@@ -17,7 +17,7 @@ from support.serving import INIT, OWNER, condition, lived, plan, serving, startu
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.status import DriftStatus, InitReports, ReasonCount
 from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import Observed
+from tunecast_operator.plan.serving import ObservedServing
 
 
 def test_what_is_under_way_has_its_reasons() -> None:
@@ -84,9 +84,9 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
     for found in pods:
         found["metadata"]["labels"] = {"tunecast.io/key": key_in(OWNER)}
-    after = decide(Observed(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
+    after = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
     assert after.status.drift == [DriftStatus(what="Image", expected="sha256:old", found="sha256:new", replicas=2)]
     assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
-    calm = decide(Observed(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
+    calm = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
     assert calm.status.drift is None
     assert "Drifted" not in {found.type for found in calm.conditions}

@@ -10,7 +10,7 @@ import pytest
 from tunecast_core.engine.command_line import read as read_line
 from tunecast_core.records import job
 from tunecast_tuner.flashinfer_ops import config
-from tunecast_tuner.flashinfer_ops.model import Model, Serving, read, replica_ranks, serving
+from tunecast_tuner.flashinfer_ops.model import ModelSizes, Serving, read, replica_ranks, serving
 from tunecast_tuner.rank.failures import AttemptError
 
 QWEN3_8B = {
@@ -58,9 +58,9 @@ MIXTRAL = {
 GPT2 = {"n_embd": 768, "n_head": 12, "vocab_size": 50257}
 
 
-def a_model(hidden: int, heads: int, kv_heads: int, head_size: int, intermediate: int, **others: Any) -> Model:
+def a_model(hidden: int, heads: int, kv_heads: int, head_size: int, intermediate: int, **others: Any) -> ModelSizes:
     rest = {"experts": 0, "experts_per_token": 1, "expert_intermediate": intermediate, "latent_attention": False}
-    return Model(hidden, heads, kv_heads, head_size, intermediate, **{**rest, "weights": "bf16", **others})
+    return ModelSizes(hidden, heads, kv_heads, head_size, intermediate, **{**rest, "weights": "bf16", **others})
 
 
 QWEN = a_model(4096, 32, 8, 128, 12288, vocabulary=151936)
@@ -102,7 +102,7 @@ QWEN = a_model(4096, 32, 8, 128, 12288, vocabulary=151936)
     ],
     ids=["qwen3", "qwen3 moe", "deepseek", "mixtral", "gpt2", "multimodal", "internvl", "nulls", "zeros"],
 )
-def test_a_published_model(published: dict[str, Any], expected: Model) -> None:
+def test_a_published_model(published: dict[str, Any], expected: ModelSizes) -> None:
     assert read(published) == expected
 
 

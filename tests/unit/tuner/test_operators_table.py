@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tunecast_tuner.flashinfer_ops.calls import CALLS
-from tunecast_tuner.flashinfer_ops.model import Model, Serving
+from tunecast_tuner.flashinfer_ops.model import ModelSizes, Serving
 from tunecast_tuner.flashinfer_ops.table import OPERATORS, Problem, problems
 
-DENSE = Model(4096, 32, 8, 128, 12288, 0, 1, 12288, 151936, latent_attention=False, weights="bf16")
+DENSE = ModelSizes(4096, 32, 8, 128, 12288, 0, 1, 12288, 151936, latent_attention=False, weights="bf16")
 MOE = replace(DENSE, intermediate=0, experts=128, experts_per_token=8, expert_intermediate=768)
 CUTLASS = "flashinfer_cutlass"
 
@@ -59,7 +59,7 @@ def test_a_shape_comes_once() -> None:
         (DENSE, CUTLASS, {"mm_bf16"}),
     ],
 )
-def test_which_operators_a_model_has(model: Model, moe_backend: str, operators: set[str]) -> None:
+def test_which_operators_a_model_has(model: ModelSizes, moe_backend: str, operators: set[str]) -> None:
     assert {problem.operator for problem in problems(model, serving(1, moe_backend))} == operators
 
 

@@ -5,7 +5,7 @@ import pytest
 from tunecast_core.engine.command_line import read
 from tunecast_core.records import job
 from tunecast_tuner.engine.client import Client, Reply
-from tunecast_tuner.engine.kinds import KINDS, Kind, prompt
+from tunecast_tuner.engine.kinds import KINDS, EngineKind, prompt
 from tunecast_tuner.engine.sweep import Limits, limits, plan, refused
 
 COMPLETION = KINDS[0]
@@ -90,7 +90,7 @@ def test_limits(command: list[str], body: dict[str, object], expected: Limits) -
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.generates], ids=lambda kind: kind.route)
-def test_engines_that_compute_are_asked_at_all_sizes_and_for_nothing_they_do_not_have(kind: Kind) -> None:
+def test_engines_that_compute_are_asked_at_all_sizes_and_for_nothing_they_do_not_have(kind: EngineKind) -> None:
     batches = plan(kind, TINY)
     assert {1, 2, 7, 8, 15, 16, 17, 32} <= {len(batch.requests) for batch in batches}
     fields = set().union(*(request for batch in batches for request in batch.requests))

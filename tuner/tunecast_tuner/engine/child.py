@@ -16,7 +16,7 @@ from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.failures import AttemptError
 
 
-class Engine(Process):
+class EngineProcess(Process):
     """One run of the serving command line."""
 
     def __init__(
@@ -63,9 +63,9 @@ class Engine(Process):
 @contextmanager
 def running(
     command: Sequence[str], environment: Mapping[str, str], line: CommandLine, console: Console
-) -> Iterator[Engine]:
+) -> Iterator[EngineProcess]:
     """An engine that is stopped at the end: in its own time when all went well, soon when not."""
-    engine = Engine(command, environment, line, console)
+    engine = EngineProcess(command, environment, line, console)
     try:
         yield engine
     except BaseException:

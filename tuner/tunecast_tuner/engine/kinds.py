@@ -27,7 +27,7 @@ WORDS = ("time", "water", "house", "world", "light", "river", "stone", "green", 
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EngineKind:
     """One way to ask an engine."""
 
     name: str
@@ -125,8 +125,10 @@ def _message(tokens: int, seed: int) -> Body:
 _GREEDY = {"temperature": 0, "ignore_eos": True}
 # The first that an engine accepts is its kind. Token ids come before text: no tokenizer has to be there.
 KINDS = (
-    Kind("Completion", "/v1/completions", lambda n, s: {"prompt": prompt(n, s)}, generated, _GREEDY, generates=True),
-    Kind(
+    EngineKind(
+        "Completion", "/v1/completions", lambda n, s: {"prompt": prompt(n, s)}, generated, _GREEDY, generates=True
+    ),
+    EngineKind(
         "Completion",
         "/v1/completions",
         lambda n, s: {"prompt": words(n, s)},
@@ -135,19 +137,19 @@ KINDS = (
         generates=True,
         text=True,
     ),
-    Kind("Chat", CHAT, _message, generated, _GREEDY, generates=True, text=True),
-    Kind(
+    EngineKind("Chat", CHAT, _message, generated, _GREEDY, generates=True, text=True),
+    EngineKind(
         "Transcription",
         "/v1/audio/transcriptions",
         lambda n, s: {"file": recording(n, s)},
         heard,
         {"temperature": 0, "language": "en", "max_completion_tokens": 16},
     ),
-    Kind("Embedding", "/v1/embeddings", _input, computed),
-    Kind("Embedding", "/v1/embeddings", _text_input, computed, text=True),
-    Kind("Score", "/score", _pair, computed, text=True),
-    Kind("Classification", "/classify", _input, computed),
-    Kind("Classification", "/classify", _text_input, computed, text=True),
-    Kind("Pooling", "/pooling", _input, computed),
-    Kind("Pooling", "/pooling", _text_input, computed, text=True),
+    EngineKind("Embedding", "/v1/embeddings", _input, computed),
+    EngineKind("Embedding", "/v1/embeddings", _text_input, computed, text=True),
+    EngineKind("Score", "/score", _pair, computed, text=True),
+    EngineKind("Classification", "/classify", _input, computed),
+    EngineKind("Classification", "/classify", _text_input, computed, text=True),
+    EngineKind("Pooling", "/pooling", _input, computed),
+    EngineKind("Pooling", "/pooling", _text_input, computed, text=True),
 )

@@ -12,9 +12,9 @@ from typing import Any
 from tunecast_core.engine.command_line import CommandLine
 from tunecast_core.records import job
 from tunecast_core.records.manifest import Sweep
-from tunecast_tuner.engine.child import Engine
+from tunecast_tuner.engine.child import EngineProcess
 from tunecast_tuner.engine.client import Client, Reply
-from tunecast_tuner.engine.kinds import KINDS, Body, Kind
+from tunecast_tuner.engine.kinds import KINDS, Body, EngineKind
 from tunecast_tuner.proof.outputs import Answer
 from tunecast_tuner.rank.attempt import Attempt
 from tunecast_tuner.rank.failures import AttemptError
@@ -88,7 +88,7 @@ def limits(line: CommandLine, models: Reply) -> Limits:
     )
 
 
-def plan(kind: Kind, limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> list[Batch]:
+def plan(kind: EngineKind, limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> list[Batch]:
     """The sweep: the same for the same limits, so that every rank sends the same in the same order."""
     make = _maker(kind, limit, iter(range(1, 1_000_000)))
     batches = [Batch((make(length, max_tokens=3),)) for length in _lengths(kind, limit)]
@@ -106,21 +106,21 @@ def plan(kind: Kind, limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> 
     return batches
 
 
-def _maker(kind: Kind, limit: Limits, seeds: Iterator[int]) -> Any:
+def _maker(kind: EngineKind, limit: Limits, seeds: Iterator[int]) -> Any:
     def make(length: int, **options: Any) -> Body:
         return kind.request(limit.model, length, next(seeds), **options)
 
     return make
 
 
-def _lengths(kind: Kind, limit: Limits) -> list[int]:
+def _lengths(kind: EngineKind, limit: Limits) -> list[int]:
     block, tokens = limit.block, limit.batched_tokens
     most = limit.model_len // 2 if kind.text else limit.model_len - 4
     wanted = {1, 15, 16, 17, block - 1, block, block + 1, tokens - 1, tokens, tokens + 1, most}
     return sorted(length for length in wanted if 0 < length <= most)
 
 
-def first_request(engine: Engine, limit: Limits, attempt: Attempt, models: Reply) -> Kind:
+def first_request(engine: EngineProcess, limit: Limits, attempt: Attempt, models: Reply) -> EngineKind:
     """Asks for one token, or whatever the engine computes; returns the kind that it accepted.
 
     Args:
@@ -150,7 +150,7 @@ def first_request(engine: Engine, limit: Limits, attempt: Attempt, models: Reply
     raise refused(engine.client, *(telling or refusals)[0])
 
 
-def _routes(engine: Engine, attempt: Attempt) -> frozenset[str]:
+def _routes(engine: EngineProcess, attempt: Attempt) -> frozenset[str]:
     """Those that the engine says it has; none where it doesn't say."""
     reply = attempt.run(lambda: _safely(lambda: engine.client.get("/openapi.json")))
     engine.check()
@@ -172,7 +172,7 @@ def refused(client: Client, route: str, reply: Reply) -> AttemptError:
 
 
 def sweep(
-    engine: Engine, kind: Kind, batches: Sequence[Batch], attempt: Attempt, budget: float = BUDGET_SECONDS
+    engine: EngineProcess, kind: EngineKind, batches: Sequence[Batch], attempt: Attempt, budget: float = BUDGET_SECONDS
 ) -> Swept:
     """Sends the batches one after the other.
 
@@ -194,13 +194,13 @@ def sweep(
     return Swept(done, sent, time.monotonic() - start, tuple(refusals))
 
 
-def record(kind: Kind, swept: Swept) -> Sweep:
+def record(kind: EngineKind, swept: Swept) -> Sweep:
     """What the proof keeps of a sweep."""
     first = next((reply.refusal for reply in swept.refusals), "")
     return Sweep(kind.name, kind.route, swept.sent, len(swept.refusals), first)
 
 
-def _send(client: Client, kind: Kind, batch: Batch) -> list[Reply]:
+def _send(client: Client, kind: EngineKind, batch: Batch) -> list[Reply]:
     with ThreadPoolExecutor(len(batch.requests) + len(batch.joining)) as pool:
         waiting = [pool.submit(_post, client, kind, request) for request in batch.requests]
         if batch.joining:
@@ -209,13 +209,13 @@ def _send(client: Client, kind: Kind, batch: Batch) -> list[Reply]:
         return [future.result() for future in waiting]
 
 
-def _ask(engine: Engine, kind: Kind, body: Body, attempt: Attempt) -> Reply:
+def _ask(engine: EngineProcess, kind: EngineKind, body: Body, attempt: Attempt) -> Reply:
     reply = attempt.run(lambda: _post(engine.client, kind, body))
     engine.check()
     return reply
 
 
-def _post(client: Client, kind: Kind, body: Body) -> Reply:
+def _post(client: Client, kind: EngineKind, body: Body) -> Reply:
     return _safely(lambda: client.post(kind.route, body))
 
 
@@ -226,7 +226,7 @@ def _safely(call: Callable[[], Reply]) -> Reply:
         return Reply(0, {}, f"{type(error).__name__}: {error}")  # the engine's own state says whether it is gone
 
 
-def greedy(engine: Engine, kind: Kind, limit: Limits, attempt: Attempt) -> tuple[Answer, ...]:
+def greedy(engine: EngineProcess, kind: EngineKind, limit: Limits, attempt: Attempt) -> tuple[Answer, ...]:
     """Answers without chance in them, one request at a time; an empty one where the engine gave none."""
     length = min(12, max(1, limit.model_len - 20))
     # Token ids, since logprobs would need a tokenizer.

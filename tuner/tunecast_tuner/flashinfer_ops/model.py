@@ -35,7 +35,7 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelSizes:
     """Sizes of one model, before it is split over ranks."""
 
     hidden: int
@@ -67,7 +67,7 @@ def replica_ranks(line: CommandLine) -> int:
     return line.tensor * line.pipeline
 
 
-def read(config: Mapping[str, Any], quantization: str = "") -> Model:
+def read(config: Mapping[str, Any], quantization: str = "") -> ModelSizes:
     """A model from its config.json; multimodal ones have the language model's in a part of its own.
 
     Raises:
@@ -80,7 +80,7 @@ def read(config: Mapping[str, Any], quantization: str = "") -> Model:
     hidden = _size(text, "hidden_size", "n_embd")
     experts = _size(text, "num_experts", "num_local_experts", "n_routed_experts", default=0)
     intermediate = _size(text, "intermediate_size", default=0)
-    return Model(
+    return ModelSizes(
         hidden=hidden,
         heads=heads,
         kv_heads=_size(text, "num_key_value_heads", default=heads),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tunecast_tuner.flashinfer_ops.model import Model, Serving
+from tunecast_tuner.flashinfer_ops.model import ModelSizes, Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Operator:
     name: str
-    wanted: Callable[[Model, Serving], bool]
-    shapes: Callable[[Model, int], Mapping[str, Mapping[str, int]]]  # of a model split over so many ranks
+    wanted: Callable[[ModelSizes, Serving], bool]
+    shapes: Callable[[ModelSizes, int], Mapping[str, Mapping[str, int]]]  # of a model split over so many ranks
 
 
-def linear(model: Model, ranks: int) -> dict[str, dict[str, int]]:
+def linear(model: ModelSizes, ranks: int) -> dict[str, dict[str, int]]:
     """The linear layers that have the model's own quantisation: n outputs of k inputs."""
     found = {} if model.latent_attention else _attention(model, ranks)
     if model.intermediate:
@@ -39,19 +39,19 @@ def linear(model: Model, ranks: int) -> dict[str, dict[str, int]]:
     return found
 
 
-def _attention(model: Model, ranks: int) -> dict[str, dict[str, int]]:
+def _attention(model: ModelSizes, ranks: int) -> dict[str, dict[str, int]]:
     heads = model.heads * model.head_size // ranks
     kv = max(1, model.kv_heads // ranks) * model.head_size  # KV heads are replicated where there are fewer than ranks
     return {"qkv": {"n": heads + 2 * kv, "k": model.hidden}, "o": {"n": model.hidden, "k": heads}}
 
 
-def experts(model: Model, ranks: int) -> dict[str, dict[str, int]]:
+def experts(model: ModelSizes, ranks: int) -> dict[str, dict[str, int]]:
     """The experts of one layer, split over ranks by their intermediate size, as engines do by default."""
     sizes = {"experts": model.experts, "topk": model.experts_per_token, "hidden": model.hidden}
     return {"experts": {**sizes, "intermediate": model.expert_intermediate // ranks}}
 
 
-def _asks_for_cutlass(_: Model, serving: Serving) -> bool:
+def _asks_for_cutlass(_: ModelSizes, serving: Serving) -> bool:
     return serving.moe_backend == "flashinfer_cutlass"
 
 
@@ -68,7 +68,7 @@ OPERATORS = (
 )
 
 
-def problems(model: Model, serving: Serving) -> tuple[Problem, ...]:
+def problems(model: ModelSizes, serving: Serving) -> tuple[Problem, ...]:
     """What the engine would have tuned, each shape once."""
     found: dict[tuple[str, tuple[tuple[str, int], ...]], Problem] = {}
     for operator in OPERATORS:

@@ -16,7 +16,7 @@ from tunecast_tuner.rank.failures import AttemptError
 PERIOD = 1.0  # seconds between two beats
 
 
-class Store(Protocol):
+class SharedStore(Protocol):
     """What is used of torch.distributed's TCPStore."""
 
     def set(self, key: str, value: str) -> None: ...
@@ -69,7 +69,7 @@ class Heartbeat:
         *,
         rank: int,
         world_size: int,
-        store: Store,
+        store: SharedStore,
         attempt: Attempt,
         silence: float,
         clock: Callable[[], float] = time.monotonic,
@@ -124,7 +124,7 @@ class Heartbeat:
                 self._attempt.end(AttemptError(job.PEER_LOST, f"rank {rank} was silent for {silence:g} s", rank))
 
 
-def announce(store: Store, rank: int, failure: AttemptError) -> None:
+def announce(store: SharedStore, rank: int, failure: AttemptError) -> None:
     """Tells the other ranks why this one ends."""
     ending = Ending(failure.reason, failure.message[:2000], failure.lost_rank)
     store.set(f"ending/{rank}", canonical(ending).decode())

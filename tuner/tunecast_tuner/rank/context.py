@@ -15,7 +15,7 @@ from tunecast_core.trust.secret_names import holds_password, names_public, names
 from tunecast_tuner.rank.attempt import Attempt
 from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.failures import AttemptError
-from tunecast_tuner.rank.upload import Progress, Settings
+from tunecast_tuner.rank.upload import ProgressReporter, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Context:
     settings: job.JobSettings
     attempt: Attempt
     console: Console
-    progress: Progress
+    progress: ProgressReporter
     current: Settings  # the settings as the operator renewed them last
     environ: Mapping[str, str]  # the serving pod's
     temporary: Path  # where archives wait for their broadcast

@@ -25,7 +25,7 @@ from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.context import Context
 from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.rank.settings import Invocation
-from tunecast_tuner.rank.upload import Progress, upload_bytes
+from tunecast_tuner.rank.upload import ProgressReporter, upload_bytes
 from tunecast_tuner.workloads import engine, operators
 
 TERMINATION_LIMIT = 4096  # bytes that the kubelet keeps
@@ -66,7 +66,7 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
     def current() -> job.JobSettings:
         return settings_module.load(invocation.directory)
 
-    progress = Progress(current, console, lambda: attempt.elapsed)
+    progress = ProgressReporter(current, console, lambda: attempt.elapsed)
     context = Context(settings, attempt, console, progress, current, environ, _temporary())
     console.redactor = Redactor(context.secrets.values())
     with progress.told() if invocation.rank == 0 else nullcontext():

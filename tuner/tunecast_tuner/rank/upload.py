@@ -94,7 +94,7 @@ def upload_bytes(settings: Settings, name: str, data: bytes) -> None:
     upload(settings, name, lambda: io.BytesIO(data), len(data))
 
 
-class Progress:
+class ProgressReporter:
     """Tells the operator where rank 0 is, every few seconds and at each change; a failure is only logged."""
 
     def __init__(self, settings: Settings, console: Console, elapsed: Callable[[], float]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tunecast_core.records import job
 from tunecast_core.records.manifest import Start, Sweep
-from tunecast_tuner.engine.child import Engine, running
+from tunecast_tuner.engine.child import EngineProcess, running
 from tunecast_tuner.engine.client import Reply
 from tunecast_tuner.engine.sweep import first_request, greedy, limits, plan, record, sweep
 from tunecast_tuner.proof import phases
@@ -69,7 +69,7 @@ def measure(
     return Measured(start, tuple(engine.log.head), swept.batches, answers, told)
 
 
-def _models(context: Context, engine: Engine) -> Reply:
+def _models(context: Context, engine: EngineProcess) -> Reply:
     try:
         return context.attempt.run(lambda: engine.client.get("/v1/models"))
     except OSError as error:

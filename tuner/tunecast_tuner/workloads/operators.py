@@ -24,7 +24,7 @@ from tunecast_tuner.workloads import exchange
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class FlashInferOffer:
     """What rank 0 tells its peers before the broadcast."""
 
     archives: tuple[Archive, ...]
@@ -57,7 +57,9 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     versions = {**provenance.versions, **_own_version(tuned)}
     placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
-    offer = Offer(archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0)
+    offer = FlashInferOffer(
+        archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0
+    )
     proofs = _prove(context, ranks, python, offer, staging)
     check_tactics(tuned, proofs)
     proof = assemble("Peer" if ranks.peers else "SamePod", _start(tuned, seconds), proofs)
@@ -77,7 +79,7 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     )
 
 
-def _prove(context: Context, ranks: Ranks, python: str, offer: Offer, staging: Path) -> list[RankProof]:
+def _prove(context: Context, ranks: Ranks, python: str, offer: FlashInferOffer, staging: Path) -> list[RankProof]:
     if not ranks.peers:
         exchange.install_here(context, offer.archives, staging)
         return [_replay(context, python, offer, staging / flashinfer.FILE, 0)]
@@ -88,7 +90,7 @@ def _prove(context: Context, ranks: Ranks, python: str, offer: Offer, staging: P
 
 def _follow(context: Context, ranks: Ranks, python: str, staging: Path) -> job.RankResult:
     context.progress.enter("ColdStart", "waiting for rank 0's tactics")
-    offer = ranks.collect("offer", 0, Offer)
+    offer = ranks.collect("offer", 0, FlashInferOffer)
     exchange.receive(context, ranks, offer.archives, staging)
     ranks.receive([(staging / flashinfer.FILE, offer.size)] if offer.size else [])
     proof = _replay(context, python, offer, staging / flashinfer.FILE, ranks.rank)
@@ -142,7 +144,7 @@ def _no_place(reason: str) -> LayerNote:
     return LayerNote(flashinfer.LAYER, "NotCacheable", reason)
 
 
-def _replay(context: Context, python: str, offer: Offer, cache: Path, rank: int) -> RankProof:
+def _replay(context: Context, python: str, offer: FlashInferOffer, cache: Path, rank: int) -> RankProof:
     """Loads the file and runs every operator again, without tuning."""
     context.progress.enter("WarmStart", f"replaying {len(offer.problems)} operators")
     before = snapshot.take(context.root)

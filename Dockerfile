@@ -29,6 +29,8 @@ ENTRYPOINT ["/opt/venv/bin/python", "-m", "tunecast_init"]
 CMD ["fetch"]
 
 FROM common AS operator
+# Its workers' threads would each keep a heap of their own.
+ENV MALLOC_ARENA_MAX=2
 COPY --from=dependencies /venvs/operator /opt/venv
 COPY operator/tunecast_operator /opt/tunecast/app/tunecast_operator
 RUN python3 -m compileall -q /opt/tunecast/app

@@ -61,7 +61,7 @@ def test_its_finished_job_stays_for_its_logs(served: World) -> None:
     [job] = served.kubectl.items("jobs", "-n", NAMESPACE)
     assert job["status"]["succeeded"] == 2
     logs = [
-        served.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "engine")
+        served.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"], "-c", "vllm")
         for pod in rank_pods(served.kubectl, NAMESPACE)
     ]
     assert len(logs) == 2

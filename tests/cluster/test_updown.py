@@ -167,6 +167,32 @@ def test_down_leaves_nothing(name: str) -> None:
     assert settings() == before
 
 
+GET = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
+
+
+def reaches(pod: str, address: str) -> bool:
+    words = ["kubectl", "exec", pod, "--", "python3", "-c", GET, address]
+    return subprocess.run(words, env=environment(), capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def test_pods_of_two_nodes_reach_each_other_and_nothing_of_either_node_is_left(name: str) -> None:
+    cluster("up", "--nodes=2", "--name", name)
+    number = describe()["network"]["number"]
+    commands = {"client": ("sleep", "inf"), "web": ("python3", "-m", "http.server", "8000")}
+    for (pod, words), node in zip(commands.items(), (NAME, f"{NAME}-2"), strict=True):
+        where = json.dumps({"spec": {"nodeName": node}})
+        kubectl("run", pod, "--image=localhost/python:3", f"--overrides={where}", "--command", "--", *words)
+    kubectl("expose", "pod", "web", "--port=8000")
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+    eventually(lambda: reaches("client", "http://web:8000"), 20)
+    address = kubectl("get", "pod", "web", "-o", "jsonpath={.status.podIP}")
+    assert reaches("client", f"http://{address}:8000")
+    with urllib.request.urlopen(f"http://{address}:8000", timeout=5) as answer:
+        assert answer.status == 200
+    cluster("down", "--name", name)
+    assert leftovers(number) == {}
+
+
 @pytest.mark.parametrize("which", ["unshare", "PID 1"])
 def test_nothing_runs_on_after_a_kill_of_the_supervisor(name: str, which: str) -> None:
     cluster("up", "--name", name)

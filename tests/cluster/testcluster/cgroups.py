@@ -12,9 +12,9 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def make(name: str) -> None:
-    """The kubelet asks that its root group exists."""
+    """A kubelet asks that its root group exists: `name` is its path."""
     for hierarchy in _hierarchies():
-        group = hierarchy / cgroup_name(name)
+        group = hierarchy / name
         group.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
             if (hierarchy / file).exists():

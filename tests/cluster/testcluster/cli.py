@@ -10,7 +10,7 @@ from pathlib import Path
 
 from testcluster import engine, images, jail, lifecycle, node, processes, s3, supervisor
 from testcluster.cache import Cache, ClusterError, say
-from testcluster.state import BUCKET, S3_REGION, Cluster, default_name
+from testcluster.state import BUCKET, S3_REGION, Cluster, Node, default_name
 
 GPUS = 8
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--control-plane", action="store_true", help="no node: ready in seconds")
     up.add_argument("--gpus", type=int, default=GPUS, help=f"that the node claims ({GPUS})")
     up.add_argument("--disk", default="", help="size of the disk that pods' volumes are on (the host's)")
+    up.add_argument("--nodes", type=int, default=1, choices=range(1, 9), metavar="N", help="how many (1)")
     _command(commands, "down", _down, "leave nothing behind, in whatever state it is", named=True)
     env = _command(commands, "env", _env, "print export lines for a shell", named=True)
     env.add_argument("--json", action="store_true")
@@ -106,7 +107,8 @@ def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     supervise.set_defaults(run=lambda options: supervisor.supervise(options.state.name))
     mount = commands.add_parser("mount-node")
     mount.add_argument("state", type=Path)
-    mount.set_defaults(run=lambda options: node.hold(Cluster.read(options.state.name)))
+    mount.add_argument("number", type=int)
+    mount.set_defaults(run=lambda options: node.hold(Node(Cluster.read(options.state.name), options.number)))
     inside = commands.add_parser("inside")
     inside.add_argument("root", type=Path)
     inside.add_argument("--bind", action="append", default=[])
@@ -122,7 +124,8 @@ def _build(options: argparse.Namespace) -> None:
 def _up(options: argparse.Namespace) -> None:
     cache = Cache.from_environment()
     gpus = 0 if options.control_plane else options.gpus
-    lifecycle.up(cache, options.name, control_plane_only=options.control_plane, gpus=gpus, disk=options.disk)
+    more = {"disk": options.disk, "count": 1 if options.control_plane else options.nodes}
+    lifecycle.up(cache, options.name, control_plane_only=options.control_plane, gpus=gpus, **more)
 
 
 def _down(options: argparse.Namespace) -> None:

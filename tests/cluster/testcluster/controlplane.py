@@ -14,7 +14,7 @@ class Component:
     name: str
     command: tuple[str, ...]
     needs_api: bool = False
-    in_node: bool = False
+    in_node: int = 0  # number of the node that it runs in; 0 beside them
     environment: tuple[tuple[str, str], ...] = ()
 
 

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 from testcluster.shell import run
-from testcluster.state import S3_TLS_NAME, Cluster
+from testcluster.state import S3_TLS_NAME, Cluster, nodes
 
 # kubectl's user, then Kubernetes's own: name -> (user, group)
 USERS = {
@@ -21,7 +21,8 @@ def write(cluster: Cluster) -> None:
     folder = cluster.state / "pki"
     folder.mkdir()
     _write_certificates(cluster, folder)
-    users = {**USERS, "kubelet": (f"system:node:{cluster.name}", "system:nodes")}
+    kubelets = {f"kubelet{node.suffix}": (f"system:node:{node.name}", "system:nodes") for node in nodes(cluster)}
+    users = {**USERS, **kubelets}
     lines = []
     for name, (user, group) in users.items():
         token = secrets.token_hex(16)
@@ -37,9 +38,10 @@ def _write_certificates(cluster: Cluster, folder: Path) -> None:
     run(["openssl", "req", "-x509", *NEW_KEY, *authority, *files])
     request = ["-subj", "/O=system:masters/CN=tunecast", "-keyout", folder / "node.key"]
     run(["openssl", "req", "-new", *NEW_KEY, *request, "-out", folder / "node.csr"])
-    names = ["localhost", cluster.name, "kubernetes", "kubernetes.default"]
+    names = ["localhost", *(node.name for node in nodes(cluster)), "kubernetes", "kubernetes.default"]
     names += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local", S3_TLS_NAME]
     addresses = ["127.0.0.1", cluster.network.node, cluster.network.kubernetes_service]
+    addresses += [node.address for node in nodes(cluster)[1:]]
     alternatives = [f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses]
     extensions = f"subjectAltName={','.join(alternatives)}\nextendedKeyUsage=serverAuth,clientAuth\n"
     (folder / "node.ext").write_text(extensions)

@@ -10,7 +10,7 @@ from testcluster import builds, node
 from testcluster.cache import Cache, ClusterError, digest, locked, say
 from testcluster.jail import AUTHORITIES, in_root
 from testcluster.shell import Command, run
-from testcluster.state import Cluster, default_name
+from testcluster.state import Cluster, default_name, nodes
 
 BASE_TAG = "localhost/python:3"
 ENGINE_TAG = "localhost/engine-base:1"
@@ -88,10 +88,13 @@ def archive_of(cache: Cache, tag: str) -> Path:
 
 
 def load(cluster: Cluster, pid: int, archive: Path) -> None:
-    """Import an archive into the containerd of the cluster whose supervisor is `pid`."""
+    """Import an archive into each containerd of the cluster whose supervisor is `pid`."""
+    if cluster.control_plane_only:
+        raise ClusterError(f"{cluster.name} has no node that an image could be loaded into")
     enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--"]
-    ctr = ["ctr", f"--address={node.socket(cluster)}", "--namespace=k8s.io"]
-    run([*enter, *node.inside([*ctr, "images", "import", archive])])
+    for one in nodes(cluster):
+        ctr = ["ctr", f"--address={node.socket(one)}", "--namespace=k8s.io"]
+        run([*enter, *node.inside(one, [*ctr, "images", "import", archive])])
 
 
 def _note(cache: Cache, tag: str) -> Path:

@@ -1,5 +1,6 @@
 """Bring a cluster up, take it down, whatever state either finds."""
 
+import functools
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ from testcluster import builds, cgroups, controlplane, credentials, engine, netw
 from testcluster.api import Api
 from testcluster.cache import Cache, ClusterError, locked, say
 from testcluster.shell import tail
-from testcluster.state import Cluster, state_dir
+from testcluster.state import Cluster, nodes, state_dir
 
 
 def build(cache: Cache, *, control_plane_only: bool, with_engine: bool = False) -> None:
@@ -25,16 +26,16 @@ def build(cache: Cache, *, control_plane_only: bool, with_engine: bool = False) 
             done.result()
 
 
-def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str = "") -> Cluster:
+def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str = "", count: int = 1) -> Cluster:
     _need_root()
     with locked(_lock_path(name)):
-        if _is_up(name, control_plane_only=control_plane_only, gpus=gpus):
+        if _is_up(name, control_plane_only=control_plane_only, gpus=gpus, count=count):
             say(f"{name} is up")
             return Cluster.read(name)
         build(cache, control_plane_only=control_plane_only)
         started = time.monotonic()
         _clear(name)
-        cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus, disk=disk)
+        cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus, disk=disk, count=count)
         _wait_until_ready(cluster)
         (cluster.state / "ready").touch()
         say(f"{name} is up in {time.monotonic() - started:.1f} s")
@@ -59,24 +60,27 @@ def _lock_path(name: str) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def _is_up(name: str, *, control_plane_only: bool, gpus: int) -> bool:
+def _is_up(name: str, *, control_plane_only: bool, gpus: int, count: int) -> bool:
     if not (state_dir(name) / "ready").exists() or not processes.is_alive(name):
         return False
     try:
         cluster = Cluster.read(name)
     except ClusterError:  # another version's
         return False
-    wanted = (control_plane_only, gpus)
-    return (cluster.control_plane_only, cluster.gpus) == wanted and Api(cluster).ready()
+    wanted = (control_plane_only, gpus, count)
+    return (cluster.control_plane_only, cluster.gpus, cluster.nodes) == wanted and Api(cluster).ready()
 
 
-def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str) -> Cluster:
+def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str, count: int) -> Cluster:
     with locked(state_dir(name).with_name(".network.lock")):  # until the link shows what is taken
         chosen = network.choose(name)
-        cluster = _describe(cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus, disk=disk)
+        cluster = _describe(
+            cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus, disk=disk, count=count
+        )
         _write_state(cluster)
         if not control_plane_only:
-            seed.plant(seed.ensure(cache), node.containerd_store(cluster))
+            for one in nodes(cluster):
+                seed.plant(seed.ensure(cache), node.containerd_store(one))
         processes.launch(cluster)
         _wait(lambda: processes.has_own_network(name), 30, cluster, "the supervisor")
         network.connect(name, chosen, processes.supervisor_pid(name))
@@ -84,7 +88,7 @@ def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk
 
 
 def _describe(
-    cache: Cache, name: str, chosen: network.Network, *, control_plane_only: bool, gpus: int, disk: str
+    cache: Cache, name: str, chosen: network.Network, *, control_plane_only: bool, gpus: int, disk: str, count: int
 ) -> Cluster:
     whole = not control_plane_only
     return Cluster(
@@ -97,6 +101,7 @@ def _describe(
         engine=str(engine.folder(cache)),
         cache=str(cache.root),
         disk=disk,
+        nodes=count,
     )
 
 
@@ -105,9 +110,9 @@ def _write_state(cluster: Cluster) -> None:
     credentials.write(cluster)
     s3.write_keys(cluster)
     controlplane.write_files(cluster)
-    if not cluster.control_plane_only:
-        node.write_files(cluster)
-        cgroups.make(cluster.name)
+    for one in nodes(cluster):
+        node.write_files(one)
+        cgroups.make(one.cgroup)
     cluster.write()
 
 
@@ -119,12 +124,14 @@ def _wait_until_ready(cluster: Cluster) -> None:
     _wait(api.takes_pods, 30, cluster, "the service account of the default namespace")
     if cluster.control_plane_only:
         return
-    _wait(lambda: api.node_ready(cluster.name), 90, cluster, "the node")
+    for one in nodes(cluster):
+        _wait(functools.partial(api.node_ready, one.name), 90, cluster, f"the node {one.name}")
     _wait(lambda: _answers(f"http://{cluster.network.node}:8181/ready"), 30, cluster, "CoreDNS")
     if cluster.gpus:
         gpus = {"nvidia.com/gpu": str(cluster.gpus)}
         status = {"status": {"capacity": gpus, "allocatable": gpus}}
-        api.call("PATCH", f"/api/v1/nodes/{cluster.name}/status", status)
+        for one in nodes(cluster):
+            api.call("PATCH", f"/api/v1/nodes/{one.name}/status", status)
 
 
 def _answers(address: str) -> bool:

@@ -24,11 +24,21 @@ class Network:
 
     @property
     def node(self) -> str:
-        return f"10.213.{self.number}.2"
+        """The first one, where the control plane is too."""
+        return self.address(1)
+
+    def address(self, node: int) -> str:
+        """Of a node, by its number from 1 on."""
+        return f"10.213.{self.number}.{1 + node}"
 
     @property
     def pods(self) -> str:
         return f"10.214.{self.number}.0/24"
+
+    def pods_of(self, node: int, nodes: int) -> str:
+        """The part of ``pods`` that a node gives to its own: all of it where there is one node."""
+        parts = ipaddress.ip_network(self.pods).subnets((nodes - 1).bit_length())
+        return str([*parts][node - 1])
 
     @property
     def services(self) -> str:
@@ -90,3 +100,4 @@ def configure_inside(network: Network) -> None:
     run(["ip", "link", "set", "eth0", "up"])
     run(["ip", "route", "add", "default", "via", network.gateway])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    Path("/proc/sys/net/ipv4/conf/eth0/proxy_arp").write_text("1")  # the host finds further nodes behind this one

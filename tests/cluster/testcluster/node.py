@@ -1,4 +1,4 @@
-"""The node: containerd, kubelet, kube-proxy and CoreDNS in a root file system of their own."""
+"""A node: containerd, kubelet, kube-proxy and, on the first one, CoreDNS in a root file system of their own."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from testcluster.cache import ClusterError
 from testcluster.controlplane import Component, flags
 from testcluster.jail import PACKAGE_ROOT, bind, mount_root, pivot
 from testcluster.shell import Command, run
-from testcluster.state import Cluster
+from testcluster.state import Cluster, Node, nodes
 
-NAMESPACE = 100  # the number of the supervisor's descriptor
+NAMESPACES = 100  # the supervisor's descriptors: from here on, a mount and a network namespace for each node
 PAUSE_TAG = "localhost/pause:1"
 ENGINE_MOUNT = Path("/opt/vllm")
 GPU_PRODUCT = "NVIDIA-H100-80GB-HBM3"
@@ -27,66 +27,92 @@ KERNEL_SETTINGS = {
 }
 
 
-def write_files(cluster: Cluster) -> None:
-    folder = cluster.state / "node"
+def write_files(node: Node) -> None:
+    folder = node.folder
     for name in ("kubelet", "containerd", "pods", "kernel"):
         (folder / name).mkdir(parents=True)
-    files = {"kubelet.json": _kubelet(cluster), "proxy.json": _proxy(cluster), "cni.json": _cni(cluster)}
+    files = {"kubelet.json": _kubelet(node), "proxy.json": _proxy(node.cluster), "cni.json": _cni(node)}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1))
-    (folder / "containerd.toml").write_text(_containerd(cluster))
-    (folder / "Corefile").write_text(_corefile(cluster))
+    (folder / "containerd.toml").write_text(_containerd(node))
+    (folder / "Corefile").write_text(_corefile(node.cluster))
     for setting, value in KERNEL_SETTINGS.items():
         (folder / "kernel" / setting.replace("/", ".")).write_text(value + "\n")
 
 
-def create(cluster: Cluster) -> None:
-    """Make the node's mount namespace, which the supervisor's descriptor then keeps alive."""
-    command = [sys.executable, str(PACKAGE_ROOT), "mount-node", str(cluster.state)]
-    with (cluster.logs / "node.log").open("ab") as log:
-        maker = subprocess.Popen(
-            ["unshare", "--mount", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-        )
+def create(node: Node) -> None:
+    """Make the node's namespaces, which the supervisor's descriptors then keep alive."""
+    command = [sys.executable, str(PACKAGE_ROOT), "mount-node", str(node.cluster.state), str(node.number)]
+    unshare = ["unshare", "--mount", *(["--net"] if node.number > 1 else [])]
+    log_file = node.cluster.logs / f"node{node.suffix}.log"
+    with log_file.open("ab") as log:
+        maker = subprocess.Popen([*unshare, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
     with maker:
         if maker.stdout is None or not maker.stdout.readline():
-            raise ClusterError(f"the node's root could not be mounted: see {cluster.logs}/node.log")
-        found = os.open(f"/proc/{maker.pid}/ns/mnt", os.O_RDONLY)
-        os.dup2(found, NAMESPACE, inheritable=False)
-        os.close(found)
+            raise ClusterError(f"the root of {node.name} could not be mounted: see {log_file}")
+        for kind, descriptor in _descriptors(node).items():
+            found = os.open(f"/proc/{maker.pid}/ns/{kind}", os.O_RDONLY)
+            os.dup2(found, descriptor, inheritable=False)
+            os.close(found)
+        if node.number > 1:
+            _join(node, maker.pid)
 
 
-def hold(cluster: Cluster) -> None:
-    """Mount the node's root, say so, and stay until the supervisor has hold of the namespace."""
-    mount(cluster)
+def _descriptors(node: Node) -> dict[str, int]:
+    """Of the supervisor, by kind of namespace."""
+    first = NAMESPACES + 2 * node.number
+    return {"mnt": first} if node.number == 1 else {"mnt": first, "net": first + 1}
+
+
+def _join(node: Node, pid: int) -> None:
+    """Joins the network namespace of ``pid``, a further node's, to the cluster's, which routes for it."""
+    link, inside = f"node{node.suffix}", ["nsenter", f"--target={pid}", "--net", "--"]
+    run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
+    run(["ip", "address", "add", f"{node.cluster.network.node}/32", "dev", link])
+    run(["ip", "link", "set", link, "up"])
+    run([*inside, "ip", "link", "set", "lo", "up"])
+    run([*inside, "ip", "address", "add", f"{node.address}/32", "dev", "eth0"])
+    run([*inside, "ip", "link", "set", "eth0", "up"])
+    run([*inside, "ip", "route", "add", "default", "via", node.cluster.network.node, "dev", "eth0", "onlink"])
+    run([*inside, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
+    run(["ip", "route", "add", node.address, "dev", link])
+    run(["ip", "route", "add", node.pods, "via", node.address, "dev", link, "onlink"])
+
+
+def hold(node: Node) -> None:
+    """Mount the node's root, say so, and stay until the supervisor has hold of the namespaces."""
+    mount(node)
     print("mounted", flush=True)
     sys.stdin.read()
 
 
-def socket(cluster: Cluster) -> Path:
+def socket(node: Node) -> Path:
     """In the state folder, which the host sees too."""
-    return cluster.state / "node/containerd.sock"
+    return node.folder / "containerd.sock"
 
 
-def containerd_store(cluster: Cluster) -> Path:
-    return cluster.state / "node/containerd"
+def containerd_store(node: Node) -> Path:
+    return node.folder / "containerd"
 
 
-def inside(command: Command) -> list[object]:
+def inside(node: Node, command: Command) -> list[object]:
     """Run `command` in the node; to be called in the supervisor's own namespaces."""
-    return ["nsenter", f"--mount=/proc/1/fd/{NAMESPACE}", "--", *command]
+    words = {"mnt": "mount", "net": "net"}
+    enter = [f"--{words[kind]}=/proc/1/fd/{descriptor}" for kind, descriptor in _descriptors(node).items()]
+    return ["nsenter", *enter, "--", *command]
 
 
-def mount(cluster: Cluster) -> None:
+def mount(node: Node) -> None:
     """Build the node's root, in a mount namespace of its own."""
-    folder = cluster.state / "node"
-    root = mount_root(Path(cluster.node_root), cluster.state / "mnt")
+    folder, cluster = node.folder, node.cluster
+    root = mount_root(Path(cluster.node_root), cluster.state / f"mnt{node.suffix}")
     _mount_sys(root)
     for same in (Path(cluster.cache), cluster.state):
         bind(same, root / same.relative_to("/"))
     # Pods can't leave bytecode in the engine, nor anything else in the builds.
     run(["mount", "-o", "remount,bind,ro", root / Path(cluster.cache).relative_to("/")])
-    _mount_disk(cluster, root / "var/lib/kubelet")
-    bind(containerd_store(cluster), root / "var/lib/containerd")
+    _mount_disk(node, root / "var/lib/kubelet")
+    bind(containerd_store(node), root / "var/lib/containerd")
     bind(folder / "pods", root / "var/log/pods")
     bind(folder / "cni.json", root / "etc/cni/net.d/10-tunecast.conflist")
     for setting in KERNEL_SETTINGS:
@@ -96,13 +122,13 @@ def mount(cluster: Cluster) -> None:
     run(["mount", "--make-rshared", "/"])
 
 
-def _mount_disk(cluster: Cluster, place: Path) -> None:
+def _mount_disk(node: Node, place: Path) -> None:
     """Where volumes are. One of a given size can be filled without harm to anybody else."""
-    if cluster.disk:
+    if node.cluster.disk:
         place.mkdir(parents=True, exist_ok=True)
-        run(["mount", "-t", "tmpfs", "-o", f"size={cluster.disk}", "disk", place])
+        run(["mount", "-t", "tmpfs", "-o", f"size={node.cluster.disk}", "disk", place])
     else:
-        bind(cluster.state / "node/kubelet", place)
+        bind(node.folder / "kubelet", place)
 
 
 def _mount_sys(root: Path) -> None:
@@ -111,33 +137,43 @@ def _mount_sys(root: Path) -> None:
 
 
 def components(cluster: Cluster) -> list[Component]:
-    folder = cluster.state / "node"
-    program = Path(cluster.programs)
-    label = f"nvidia.com/gpu.product={GPU_PRODUCT}" if cluster.gpus else ""
-    kubelet = flags(
-        config=folder / "kubelet.json",
-        kubeconfig=cluster.state / "pki/kubelet.kubeconfig",
-        hostname_override=cluster.name,
-        node_ip=cluster.network.node,
-        node_labels=label,
-    )
-    proxy = flags(config=folder / "proxy.json", hostname_override=cluster.name)
-    coredns = (f"{program}/coredns", f"-conf={folder}/Corefile")
-    containerd = ("containerd", f"--config={folder}/containerd.toml")
+    """Those of all nodes, and the one name server."""
+    coredns = (f"{cluster.programs}/coredns", f"-conf={Node(cluster).folder}/Corefile")
     return [
-        Component("containerd", containerd, in_node=True),
-        Component("kubelet", (f"{program}/kubelet", *kubelet), needs_api=True, in_node=True),
-        Component("kube-proxy", (f"{program}/kube-proxy", *proxy), needs_api=True, in_node=True),
+        *(component for node in nodes(cluster) for component in _components(node)),
         Component("coredns", coredns, needs_api=True),
     ]
 
 
-def _containerd(cluster: Cluster) -> str:
+def _components(node: Node) -> list[Component]:
+    folder, cluster, suffix = node.folder, node.cluster, node.suffix
+    program = Path(cluster.programs)
+    label = f"nvidia.com/gpu.product={GPU_PRODUCT}" if cluster.gpus else ""
+    kubelet = flags(
+        config=folder / "kubelet.json",
+        kubeconfig=cluster.state / f"pki/kubelet{suffix}.kubeconfig",
+        hostname_override=node.name,
+        node_ip=node.address,
+        node_labels=label,
+    )
+    proxy = flags(config=folder / "proxy.json", hostname_override=node.name)
+    commands = {
+        "containerd": ("containerd", f"--config={folder}/containerd.toml"),
+        "kubelet": (f"{program}/kubelet", *kubelet),
+        "kube-proxy": (f"{program}/kube-proxy", *proxy),
+    }
+    return [
+        Component(name + suffix, command, needs_api=name != "containerd", in_node=node.number)
+        for name, command in commands.items()
+    ]
+
+
+def _containerd(node: Node) -> str:
     """Where root lacks CAP_SYS_RESOURCE, runc can't lower an OOM score."""
     return f"""\
 version = 2
 [grpc]
-  address = "{socket(cluster)}"
+  address = "{socket(node)}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_TAG}"
   restrict_oom_score_adj = true
@@ -147,8 +183,8 @@ version = 2
 """
 
 
-def _kubelet(cluster: Cluster) -> dict[str, object]:
-    pki = cluster.state / "pki"
+def _kubelet(node: Node) -> dict[str, object]:
+    pki = node.cluster.state / "pki"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -160,9 +196,9 @@ def _kubelet(cluster: Cluster) -> dict[str, object]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{pki}/node.crt",
         "tlsPrivateKeyFile": f"{pki}/node.key",
-        "containerRuntimeEndpoint": f"unix://{socket(cluster)}",
+        "containerRuntimeEndpoint": f"unix://{socket(node)}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{cluster.cgroup}",
+        "cgroupRoot": f"/{node.cgroup}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "localStorageCapacityIsolation": True,
@@ -172,7 +208,7 @@ def _kubelet(cluster: Cluster) -> dict[str, object]:
         "evictionPressureTransitionPeriod": "10s",  # a disk that is emptied takes pods again
         "imageGCHighThresholdPercent": 100,
         "imageMinimumGCAge": "24h",
-        "clusterDNS": [cluster.network.node],
+        "clusterDNS": [node.cluster.network.node],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "registerNode": True,
@@ -191,8 +227,8 @@ def _proxy(cluster: Cluster) -> dict[str, object]:
     }
 
 
-def _cni(cluster: Cluster) -> dict[str, object]:
-    addresses = {"type": "host-local", "subnet": cluster.network.pods, "routes": [{"dst": "0.0.0.0/0"}]}
+def _cni(node: Node) -> dict[str, object]:
+    addresses = {"type": "host-local", "subnet": node.pods, "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True}
     return {
         "cniVersion": "0.4.0",

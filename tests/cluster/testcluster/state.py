@@ -45,6 +45,7 @@ class Cluster:
     engine: str
     cache: str
     disk: str = ""  # size of the one that pods' volumes are on, such as 512m; "" is the host's own
+    nodes: int = 1
 
     @property
     def state(self) -> Path:
@@ -61,10 +62,6 @@ class Cluster:
     @property
     def audit_log(self) -> Path:
         return self.logs / "audit.log"
-
-    @property
-    def cgroup(self) -> str:
-        return cgroup_name(self.name)
 
     @property
     def server(self) -> str:
@@ -92,6 +89,46 @@ class Cluster:
             return cls(**{**fields, "network": Network(**fields["network"])})
         except TypeError:
             raise ClusterError(f"{name} is from another version of this: 'down' and 'up' make it anew") from None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of a cluster's nodes, by its number. The first one shares the network namespace of the control plane."""
+
+    cluster: Cluster
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.cluster.name + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        """Of names that the nodes' own parts have."""
+        return "" if self.number == 1 else f"-{self.number}"
+
+    @property
+    def folder(self) -> Path:
+        return self.cluster.state / f"node{self.suffix}"
+
+    @property
+    def address(self) -> str:
+        return self.cluster.network.address(self.number)
+
+    @property
+    def pods(self) -> str:
+        return self.cluster.network.pods_of(self.number, self.cluster.nodes)
+
+    @property
+    def cgroup(self) -> str:
+        """Below the cluster's: a kubelet removes what it doesn't know beside its own."""
+        own = [] if self.number == 1 else [f"node{self.suffix}"]
+        return "/".join([cgroup_name(self.cluster.name), *own])
+
+
+def nodes(cluster: Cluster) -> list[Node]:
+    """All of them; a control plane alone has none."""
+    return [] if cluster.control_plane_only else [Node(cluster, n + 1) for n in range(cluster.nodes)]
 
 
 def cgroup_name(name: str) -> str:

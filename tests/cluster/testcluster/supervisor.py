@@ -16,7 +16,7 @@ from types import FrameType
 from testcluster import controlplane, network, node
 from testcluster.api import Api
 from testcluster.controlplane import Component
-from testcluster.state import Cluster
+from testcluster.state import Cluster, Node, nodes
 
 RESTART_SECONDS = 1.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,7 +41,8 @@ class Supervisor:
         _wait_for_link()
         network.configure_inside(self._cluster.network)
         if not self._cluster.control_plane_only:
-            node.create(self._cluster)
+            for one in nodes(self._cluster):
+                node.create(one)
             self._slots += [Running(part) for part in node.components(self._cluster)]
         while True:
             self._start_what_is_due()
@@ -58,7 +59,7 @@ class Supervisor:
     def _start(self, component: Component) -> subprocess.Popen[bytes]:
         command = list(component.command)
         if component.in_node:
-            command = [str(word) for word in node.inside(command)]
+            command = [str(word) for word in node.inside(Node(self._cluster, component.in_node), command)]
         environment = {"PATH": PATH, "HOME": "/root", **dict(component.environment)}
         with (self._cluster.logs / f"{component.name}.log").open("ab") as log:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

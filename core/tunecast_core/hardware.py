@@ -135,7 +135,7 @@ def of_node(proc: Path = PROC, machine: str = "", *, wants_gpu: bool) -> Hardwar
 
 
 def proc_of(environment: Mapping[str, str]) -> Path:
-    """Where procfs is: TUNECAST_PROC, for nodes that keep their driver's files elsewhere, such as those of a test."""
+    """Where procfs is. TUNECAST_PROC names another place of ``driver/nvidia``, where a container runtime hides it."""
     return Path(environment.get("TUNECAST_PROC") or PROC)
 
 

@@ -92,6 +92,13 @@ def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: 
     assert message in str(caught.value)
 
 
+def test_where_the_drivers_files_are_may_be_said(kubernetes: Kubectl) -> None:
+    """The one variable of Tunecast's that nodes know better than the operator."""
+    said = {"name": "TUNECAST_PROC", "value": "/host/proc"}
+    pod = operator_pod(render(kubernetes, initContainer={"extraEnv": [said]}))
+    assert '"TUNECAST_PROC"' in (environment(pod)["TUNECAST_INIT_CONTAINER"] or "")
+
+
 def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     objects = render(kubernetes)
     pod = operator_pod(objects)

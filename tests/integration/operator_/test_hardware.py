@@ -214,6 +214,7 @@ def test_the_first_cache_keeps_its_own_bundle_beside_others_of_its_key(fleet: Fl
     fleet.start(A100)
     fleet.until_ready(L4, A100)
     manifests = {cache["status"]["hardware"]: cache["status"]["manifest"] for cache in fleet.driver.caches()}
+    assert manifests.keys() == {NAMES[L4], NAMES[A100]}
     for _ in range(3):
         fleet.driver.step()
     found = {cache["status"]["hardware"]: cache["status"]["manifest"] for cache in fleet.driver.caches()}

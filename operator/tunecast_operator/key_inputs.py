@@ -186,6 +186,10 @@ def _init_containers(pod: Object, container: Object) -> list[Object]:
             "command": init.get("command") or [],
             "args": init.get("args") or [],
             "environment": {v["name"]: _value(v) for v in sorted(init.get("env") or (), key=_name) if counts(v)},
+            "environmentFrom": list(_environment_from(init)),
+            "writes": sorted(
+                f"{m['mountPath']} {m.get('subPath', '')}" for m in _writable(init) if m["name"] in mounted
+            ),
         }
         for init in pod.get("initContainers") or ()
         if init.get("restartPolicy") != "Always" and mounted & {m["name"] for m in _writable(init)}

@@ -28,6 +28,7 @@ GPU_LABELS = (
     INSTANCE_TYPE,
 )
 CPU_LABELS = (INSTANCE_TYPE,)
+_GIVEN_UP = {"Failed", "Ineffective", "Quarantined"}
 NODES_LIMIT = 16  # nodes that a node affinity names, where no label tells them from others
 
 
@@ -88,18 +89,23 @@ def targets(
         cold: where replicas started cold.
         caches: StartupCaches of the same key.
         labels: of nodes, by name; empty where the operator may not read nodes.
-        limit: how many kinds of hardware may be tuned for in all.
+        limit: how many kinds of hardware may be tuned for in all; those that were given up don't count.
     """
-    tuned = {cache.hardware for cache in caches} - {""}
-    missing = [one for one in cold if one.hardware not in tuned and one.nodes]
+    known = {cache.hardware for cache in caches} - {""}
+    tuned = {cache.hardware for cache in caches if cache.state not in _GIVEN_UP} - {""}
+    missing = [one for one in cold if one.hardware not in known and one.nodes]
     return [Target(one.hardware, _terms(one, labels)) for one in missing[: max(0, limit - len(tuned))]]
 
 
 def _terms(one: ColdHardware, labels: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Any], ...]:
-    """By the first label that all of these nodes have; else by their names, of which a term takes one."""
+    """By the first label that all of these nodes have; else by their names, of which a term takes one.
+
+    Nodes of which nothing is known don't count: they are gone, and names alone would lead to others that go too.
+    """
+    known = [labels[name] for name in one.nodes if labels.get(name)]
     for label in CPU_LABELS if is_cpu(one.hardware) else GPU_LABELS:
-        values = {labels.get(name, {}).get(label, "") for name in one.nodes}
-        if all(values):
+        values = {found.get(label, "") for found in known}
+        if values and all(values):
             return ({"matchExpressions": [{"key": label, "operator": "In", "values": sorted(values)}]},)
     return tuple(
         {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}
@@ -130,6 +136,6 @@ def _said(one: ColdHardware, cache: CacheReference | None) -> tuple[str, str]:
     what = f"{one.replicas} replica(s) on {one.hardware} started cold"
     if cache is None:
         return c.HARDWARE_LIMIT, f"{what}: raise spec.tuning.hardwareLimit to tune for it"
-    if cache.state in {"Failed", "Ineffective", "Quarantined"}:
+    if cache.state in _GIVEN_UP:
         return c.HARDWARE_NOT_TUNED, f"{what}: StartupCache {cache.name} is {cache.state}"
     return c.TUNING_FOR_HARDWARE, f"{what}: StartupCache {cache.name} tunes for it"

@@ -213,6 +213,8 @@ ANOTHER: dict[str, dict[str, Any]] = {
     "where a volume is": changed(lambda _, c: c["volumeMounts"][0].update(mountPath="/elsewhere")),
     "what brings the weights": changed(init("fetch:1")),
     "what else brings them": changed(init("fetch:1", args=["--revision=2"])),
+    "which of them a ConfigMap names": changed(init("fetch:1", envFrom=[{"configMapRef": {"name": "other"}}])),
+    "where they are put": changed(init("fetch:1", volumeMounts=[{**MOUNTS[0], "subPath": "b"}])),
     "runtime class": changed(lambda p, _: p.update(runtimeClassName="kata")),
 }  # fmt: skip
 

@@ -86,11 +86,12 @@ def test_which_replicas_lack_a_bundle_for_their_hardware(pods: Any, caches: Any,
         ),
         (L4, {"n1": {PRODUCT: "NVIDIA-L4", TYPE: "g2"}, "n2": {TYPE: "g6"}}, (by(TYPE, "g2", "g6"),)),
         (CPU, {"n1": {PRODUCT: "NVIDIA-L4", TYPE: "c5"}, "n2": {PRODUCT: "NVIDIA-L4", TYPE: "c5"}}, (by(TYPE, "c5"),)),
+        (L4, {"n1": {PRODUCT: "NVIDIA-L4"}, "n2": {}}, (by(PRODUCT, "NVIDIA-L4"),)),
         (L4, {}, named("n1", "n2")),
     ],
     ids=[
         "by product", "by instance type where a node lacks the product", "a GPU's label tells nothing of a CPU",
-        "by name where nodes can't be read",
+        "a node that is gone has no labels", "by name where nodes can't be read",
     ],
 )  # fmt: skip
 def test_ranks_go_to_nodes_like_those_of_the_replicas(hardware: str, labels: Any, terms: Any) -> None:
@@ -109,6 +110,11 @@ def test_hardware_waits_until_a_node_with_it_is_known() -> None:
 def test_the_limit_counts_the_first_hardware_too() -> None:
     cold = [ColdHardware(A100, 1, ("n1",)), ColdHardware(L4, 1, ("n2",))]
     assert [target.hardware for target in targets(cold, FIRST, {}, 2)] == [A100]
+
+
+def test_hardware_that_was_given_up_takes_no_place() -> None:
+    caches = [*FIRST, cache(L4, "Failed", asked=True)]
+    assert [target.hardware for target in targets([ColdHardware(A100, 1, ("n1",))], caches, {}, 2)] == [A100]
 
 
 @pytest.mark.parametrize(

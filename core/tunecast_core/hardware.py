@@ -178,7 +178,7 @@ def cpu_name(cpuinfo: str, machine: str) -> str:
 
 
 def _instruction_sets(lines: Iterable[str]) -> frozenset[str]:
-    """Of the first processor: a node's processors have the same."""
+    """Reads the instruction sets of the first processor. All processors of a node have the same."""
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip() in {"flags", "Features"}:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunecast_core.bundle import layout
 from tunecast_core.bundle.hashing import Inspect, exhaust
@@ -24,9 +23,6 @@ from tunecast_core.store.retry import Retries
 from tunecast_core.store.s3 import CONNECTIONS, code_of
 from tunecast_core.store.transport import Transport
 from tunecast_core.trust.settings import StoreSettings
-
-if TYPE_CHECKING:
-    pass
 
 LARGEST_COPY = 5 * 2**30  # S3's own limit
 MANIFEST_LIMIT = 8 * 2**20

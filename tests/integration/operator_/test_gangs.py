@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 
-from harness.kubectl import Kubectl, condition
+from harness.kubectl import condition
 from support.driver import Driver
 from support.kubelet import bind
 from support.objects import inference_deployment
-from support.s3 import S3
 from tunecast_operator import times
 from tunecast_operator.plan.outcome import finished, rank_of
 from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, JOB, POD
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"gangs-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def create(driver: Driver, name: str = "qwen3", **tuning: Any) -> None:

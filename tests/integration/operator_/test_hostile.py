@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from harness.kubectl import CommandError, Kubectl
 from support.driver import Driver
 from support.objects import ENGINE, inference_deployment, key_in, pod_template, proof, snapshot_of
-from support.s3 import S3
 from tunecast_core.records.codec import decode
 from tunecast_core.records.manifest import Start
 from tunecast_core.trust.settings import Trust
@@ -33,19 +31,11 @@ from tunecast_operator.runtime.publisher import RESULT_LIMIT
 from tunecast_operator.snapshot import cache_name
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
 SPEC: Object = {"replicas": 2, "tuning": {"ranks": 2}}
 OWNER = inference_deployment(**SPEC)
 KEY = key_in(OWNER)
 CACHE = cache_name(snapshot_of(OWNER))  # names are known before anything is made
 TEMPLATE = {"containers": [{"name": "x", "image": "theirs"}]}
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"hostile-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def put(driver: Driver, kind: Kind, name: str, labels: dict[str, str] | None = None, **fields: Any) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 
-from harness.kubectl import Kubectl
 from support.driver import Driver
 from support.objects import inference_deployment, pod_template
-from support.s3 import S3
 from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, SERVICE, STARTUP_CACHE
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
 TLS = ["--ssl-keyfile=/tls/tls.key", "--ssl_certfile", "/tls/tls.crt"]
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"listening-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def apply(driver: Driver, **engine: Any) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 
-from harness.kubectl import Kubectl
 from support.deployments import change, create, warm
 from support.driver import Driver, Writes
 from support.objects import serving_pod
-from support.s3 import S3
 from tunecast_operator.resources.quarantine import Quarantine, quarantine_in
 from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
@@ -22,14 +19,6 @@ from tunecast_operator.runtime.cluster import (
 )
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"quarantine-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 CRASHED = {

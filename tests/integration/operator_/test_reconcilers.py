@@ -32,15 +32,7 @@ from tunecast_operator.runtime.cluster import (
 )
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
 AT_ONCE = 4
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"operator-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def test_apply_tune_publish_serve(driver: Driver) -> None:

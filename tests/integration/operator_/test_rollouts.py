@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Any
 
@@ -12,21 +11,12 @@ from harness.kubectl import Kubectl
 from support.deployments import change, create, replicas, warm
 from support.driver import Driver, Writes
 from support.objects import pod_template
-from support.s3 import S3
 from tunecast_operator.runtime.cluster import (
     DEPLOYMENT,
     JOB,
 )
 
 pytestmark = pytest.mark.integration
-NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    namespace = f"rollouts-{next(NUMBERS)}"
-    kubernetes("create", "namespace", namespace)
-    return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def test_replicas_and_labels_tune_nothing_and_an_argument_does_while_the_old_serves(driver: Driver) -> None:

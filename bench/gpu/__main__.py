@@ -166,7 +166,7 @@ def _said(found: dict[str, Any]) -> None:
         say(f"{found['name']}: {failure['reason']}: {failure['message']}")
         return
     proof = found["proof"]
-    told = {layer["layer"]: (layer["verdict"], layer["madeAgain"]) for layer in proof["layers"]}
+    told = {layer["layer"]: (layer["verdict"], layer["rebuilt"]) for layer in proof["layers"]}
     say(f"{found['name']}: {proof['warm']['totalSeconds']} s, init {proof['warm'].get('initSeconds')}, {told}")
 
 

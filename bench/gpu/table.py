@@ -60,7 +60,7 @@ def _starts(out: Path, engine: dict[str, Any]) -> None:
 def _bundle(engine: dict[str, Any]) -> None:
     proved = {layer["layer"]: layer for rank in engine["proof"]["ranks"] for layer in rank["layers"]}
     table(
-        ["layer", "files", "raw MB", "packed MB", "verdict", "made again", "reason"],
+        ["layer", "files", "raw MB", "packed MB", "verdict", "rebuilt", "reason"],
         [
             [
                 archive["layer"],
@@ -68,7 +68,7 @@ def _bundle(engine: dict[str, Any]) -> None:
                 f"{archive['unpacked'] / 1e6:.1f}",
                 f"{archive['size'] / 1e6:.1f}",
                 proved[archive["layer"]]["verdict"],
-                proved[archive["layer"]]["madeAgain"],
+                proved[archive["layer"]]["rebuilt"],
                 proved[archive["layer"]].get("reason", ""),
             ]
             for archive in engine["archives"]
@@ -96,7 +96,7 @@ def _rows(out: Path) -> None:
                 row["proof"]["warm"].get("firstTokenSeconds", "-"),
                 row["proof"]["warm"].get("initSeconds", "-"),
                 ", ".join(
-                    f"{layer['layer']} {layer['verdict']} ({layer['madeAgain']} of {layer['files']})"
+                    f"{layer['layer']} {layer['verdict']} ({layer['rebuilt']} of {layer['files']})"
                     for layer in row["proof"]["layers"]
                     if layer["verdict"] != "Hit"
                 )

@@ -99,13 +99,13 @@ def tables(kubectl: Kubectl) -> str:
             layer["layer"],
             layer["verdict"],
             str(layer["files"]),
-            str(layer["madeAgain"]),
+            str(layer["rebuilt"]),
             layer.get("reason", ""),
         ]
         for r in proof["ranks"]
         for layer in r["layers"]
     ]
-    proved = table(["WHO", "LAYER", "VERDICT", "FILES", "MADE AGAIN", "REASON"], layers)
+    proved = table(["WHO", "LAYER", "VERDICT", "FILES", "REBUILT", "REASON"], layers)
     replicas = [
         replica(pod) for pod in kubectl.items("pods", "-n", NAMESPACE, "-l", f"tunecast.io/inference-deployment={NAME}")
     ]

@@ -48,7 +48,7 @@ def test_the_proof(served: World) -> None:
     assert proof["mode"] == "Peer"
     assert rank["warm"]["totalSeconds"] <= 0.55 * proof["cold"]["totalSeconds"]
     assert rank["warm"]["initSeconds"] <= 0.3 * proof["cold"]["initSeconds"]
-    assert {layer["layer"]: (layer["verdict"], layer["madeAgain"]) for layer in rank["layers"]} == {
+    assert {layer["layer"]: (layer["verdict"], layer["rebuilt"]) for layer in rank["layers"]} == {
         "PythonBytecode": ("Hit", 0),
         "TorchCompile": ("Hit", 0),
         "VllmMeta": ("Hit", 0),

@@ -1,6 +1,6 @@
 """A namespace that enforces the restricted Pod Security profile, an engine that runs as nobody, and vLLM's defaults.
 
-On a CPU vLLM's own artefact is made again at every start. The proof finds that by itself.
+On a CPU, vLLM rebuilds its own artefact at every start, and the proof reports it.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Sta
     assert proof is not None
     verdicts = {layer.layer: layer for layer in proof.ranks[0].layers}
     assert verdicts["TorchCompile"].verdict != "Hit"
-    assert verdicts["TorchCompile"].made_again == 1
+    assert verdicts["TorchCompile"].rebuilt == 1
     assert "Compiling model again due to a load failure" in verdicts["TorchCompile"].reason
     assert proof.verdict == "Miss"
     assert proof.outputs == "Different"

@@ -45,7 +45,7 @@ def _look(root: Path, path: str) -> Seen:
     return Seen(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def made_again(before: Snapshot, after: Snapshot, excluded: Iterable[str]) -> dict[str, list[str]]:
+def rebuilt_files(before: Snapshot, after: Snapshot, excluded: Iterable[str]) -> dict[str, list[str]]:
     """Sorted paths that are new or written in ``after``, by layer; layers that wrote nothing are left out."""
     found: dict[str, list[str]] = defaultdict(list)
     left_out = frozenset(excluded)
@@ -55,35 +55,35 @@ def made_again(before: Snapshot, after: Snapshot, excluded: Iterable[str]) -> di
     return dict(found)
 
 
-def judge(layer: str, brought: int, made_again: Sequence[str], engine_words: str | None) -> LayerProof:
+def judge(layer: str, brought: int, rebuilt: Sequence[str], engine_words: str | None) -> LayerProof:
     """What a warm start made of one layer.
 
     Args:
         layer: its name.
         brought: how many files the bundle has in it.
-        made_again: files of it that the start wrote all the same. As many as were brought are a miss, even where they
+        rebuilt: files of it that the start wrote all the same. As many as were brought are a miss, even where they
             are others: that is how a key looks that doesn't match.
         engine_words: a line of the engine's log that tells of a miss.
     """
-    reason = engine_words or _reason(brought, made_again)
+    reason = engine_words or _reason(brought, rebuilt)
     return LayerProof(
         layer,
-        _verdict(brought, made_again, engine_words),
+        _verdict(brought, rebuilt, engine_words),
         brought,
-        len(made_again),
+        len(rebuilt),
         reason,
-        tuple(made_again[:EXAMPLES]),
+        tuple(rebuilt[:EXAMPLES]),
     )
 
 
-def _verdict(brought: int, made_again: Sequence[str], engine_words: str | None) -> Verdict:
-    if len(made_again) >= max(brought, 1):
+def _verdict(brought: int, rebuilt: Sequence[str], engine_words: str | None) -> Verdict:
+    if len(rebuilt) >= max(brought, 1):
         return "Miss"
-    return "Partial" if made_again or engine_words else "Hit"
+    return "Partial" if rebuilt or engine_words else "Hit"
 
 
-def _reason(brought: int, made_again: Sequence[str]) -> str:
-    if not made_again:
+def _reason(brought: int, rebuilt: Sequence[str]) -> str:
+    if not rebuilt:
         return ""
-    more = f" and {len(made_again) - 1} more" if len(made_again) > 1 else ""
-    return f"the warm start made {made_again[0]}{more} again, and the bundle has {brought} files of this layer"
+    more = f" and {len(rebuilt) - 1} more" if len(rebuilt) > 1 else ""
+    return f"the warm start rebuilt {rebuilt[0]}{more}, and the bundle has {brought} files of this layer"

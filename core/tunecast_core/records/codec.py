@@ -20,7 +20,7 @@ _BEYOND = 2**63  # numbers that the API server, JSON's other readers and floats 
 
 
 def camel(name: str) -> str:
-    """``made_again`` -> ``madeAgain``."""
+    """``init_seconds`` -> ``initSeconds``."""
     head, *rest = name.split("_")
     return head + "".join(part.title() for part in rest)
 

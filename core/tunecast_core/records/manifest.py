@@ -40,7 +40,7 @@ class LayerProof:
     layer: str
     verdict: Verdict
     files: int  # files that the layer brought
-    made_again: int  # files that the warm start wrote all the same
+    rebuilt: int  # files that the warm start wrote although the layer has them
     reason: str = ""  # the engine's own words, or which files, when it is no Hit
     examples: tuple[str, ...] = ()
 

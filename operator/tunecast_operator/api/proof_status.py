@@ -35,12 +35,12 @@ class LayerProofStatus(StatusModel):
         "it used nothing."
     )
     files: int = Field(description="Number of files that the layer has.")
-    made_again: int = Field(
-        description="Number of files of the layer that the warm start built again although the bundle has them."
+    rebuilt: int = Field(
+        description="Number of files of the layer that the warm start rebuilt although the bundle has them."
     )
     reason: str | None = Field(default=None, description="Reason why the verdict is not Hit.")
     examples: list[str] = Field(
-        default_factory=list, description="Paths of some of the files that the warm start built again."
+        default_factory=list, description="Paths of some of the files that the warm start rebuilt."
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunecast_core.bundle.snapshot import judge, made_again, take
+from tunecast_core.bundle.snapshot import judge, rebuilt_files, take
 
 KERNEL = "triton/a"
 TACTICS = "vllm/flashinfer_autotune_cache/0.6.14/90a/h/autotune_configs.json"
@@ -46,7 +46,7 @@ def replace(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "again"),
+    ("change", "rebuilt"),
     [
         pytest.param(nothing, {}, id="nothing"),
         pytest.param(write(KERNEL, b"data", 2), {"Triton": [KERNEL]}, id="a nanosecond later"),
@@ -64,15 +64,15 @@ def replace(root: Path) -> None:
         pytest.param(lambda root: (root / KERNEL).unlink(), {}, id="removed"),
     ],
 )
-def test_what_was_made_again(root: Path, change: Callable[[Path], None], again: dict[str, list[str]]) -> None:
+def test_rebuilt_files_by_layer(root: Path, change: Callable[[Path], None], rebuilt: dict[str, list[str]]) -> None:
     before = take(root)
     change(root)
-    assert made_again(before, take(root), ()) == again
-    assert made_again(before, take(root), ["Triton", "TorchCompile", "FlashInferAutotune"]) == {}
+    assert rebuilt_files(before, take(root), ()) == rebuilt
+    assert rebuilt_files(before, take(root), ["Triton", "TorchCompile", "FlashInferAutotune"]) == {}
 
 
 @pytest.mark.parametrize(
-    ("brought", "again", "words", "verdict"),
+    ("brought", "rebuilt", "words", "verdict"),
     [
         (3, [], None, "Hit"),
         (3, ["a"], None, "Partial"),
@@ -82,9 +82,9 @@ def test_what_was_made_again(root: Path, change: Callable[[Path], None], again: 
         (1, ["new"], None, "Miss"),
     ],
 )
-def test_verdicts(brought: int, again: list[str], words: str | None, verdict: str) -> None:
-    proof = judge("Triton", brought, again, words)
-    assert (proof.verdict, proof.files, proof.made_again) == (verdict, brought, len(again))
+def test_verdicts(brought: int, rebuilt: list[str], words: str | None, verdict: str) -> None:
+    proof = judge("Triton", brought, rebuilt, words)
+    assert (proof.verdict, proof.files, proof.rebuilt) == (verdict, brought, len(rebuilt))
     assert bool(proof.reason) == (verdict != "Hit")
     assert words is None or proof.reason == words
 

@@ -26,7 +26,7 @@ BEFORE, AFTER = "2025-12-31T23:59:59Z", "2026-01-01T00:00:01Z"
 CACHE, OWNER = ("StartupCache", "models", "kc"), ("InferenceDeployment", "models", "qwen3")
 HIT = InitReport("Hit", "Installed", "", "key", bytes=100, seconds={"total": 1.5, "fetch": 0.4}, layers=("Triton",))
 COLD = InitReport("Cold", "NoManifest", "", "key")
-LAYER = {"layer": "Triton", "verdict": "Hit", "files": 1, "madeAgain": 0}
+LAYER = {"layer": "Triton", "verdict": "Hit", "files": 1, "rebuilt": 0}
 PROOF = {
     "mode": "Peer",
     "verdict": "Hit",

@@ -22,7 +22,7 @@ TUNED = Report(entries=4, hits=4, tactics={"gemm": ["Runner", 1]})
 
 
 @pytest.mark.parametrize(
-    ("archive", "again", "report", "verdict", "words"),
+    ("archive", "rebuilt", "report", "verdict", "words"),
     [
         (FILE, [], TUNED, "Hit", ""),
         (FILE, [], replace(TUNED, misses=1), "Partial", "1 of 5 look-ups found no tactic"),
@@ -35,11 +35,11 @@ TUNED = Report(entries=4, hits=4, tactics={"gemm": ["Runner", 1]})
             "gpu is A; cuda is B",
         ),
         (KERNELS, [], replace(TUNED, misses=4), "Hit", ""),
-        (KERNELS, ["a"], TUNED, "Partial", "the warm start made a again, and the bundle has 3 files of this layer"),
+        (KERNELS, ["a"], TUNED, "Partial", "the warm start rebuilt a, and the bundle has 3 files of this layer"),
     ],
 )
-def test_the_verdict_on_a_layer(archive: Archive, again: list[str], report: Report, verdict: str, words: str) -> None:
-    proof = judge(archive, again, report)
+def test_the_verdict_on_a_layer(archive: Archive, rebuilt: list[str], report: Report, verdict: str, words: str) -> None:
+    proof = judge(archive, rebuilt, report)
     assert (proof.layer, proof.verdict, proof.reason) == (archive.layer, verdict, words)
 
 

@@ -32,7 +32,7 @@ def test_lines(values: list[bytes], line: bytes, shown: bytes) -> None:
 
 def test_every_text_of_a_result() -> None:
     told = VALUE.decode()
-    layer = proof(60.0, 20.0, "Partial", f"made triton/{told} again")
+    layer = proof(60.0, 20.0, "Partial", f"rebuilt triton/{told}")
     result = RankResult(
         0, succeeded=True, reason="Proved", message=told, notes=(LayerNote("CUDA", "Unsafe", told),), proof=layer
     )

@@ -124,7 +124,7 @@ def _about_tuning(
 
 
 def prove(context: Context, offer: Offer, rank: int) -> RankProof:
-    """The warm start: what it took, what it made again, what it answered.
+    """Measures a warm start: its seconds, the files that it rebuilt, and its answers.
 
     Raises:
         AttemptError: WARM_START_FAILED, the engine crashed with the bundle's files; or the attempt ended.
@@ -135,18 +135,19 @@ def prove(context: Context, offer: Offer, rank: int) -> RankProof:
         warm = measure(context, environment, ("WarmStart", "WarmSweep"), rounds=1, batches=offer.batches)
     except AttemptError as failure:
         raise diagnosis.refusal(failure, before, context.settings.mount_path) from failure
-    again = snapshot.made_again(before, snapshot.take(context.root), offer.excluded)
+    rebuilt = snapshot.rebuilt_files(before, snapshot.take(context.root), offer.excluded)
     strange = keyfactors.differing(offer.variables, keyfactors.fingerprints(context.environ))
     judged = tuple(
-        keyfactors.explained(_judge(archive, again.get(archive.layer, ()), warm), strange) for archive in offer.archives
+        keyfactors.explained(_judge(archive, rebuilt.get(archive.layer, ()), warm), strange)
+        for archive in offer.archives
     )
     rounds = (*offer.answers, warm.answers[0])
     return RankProof(rank, warm.start, judged, outputs.compare(*rounds), outputs.unanswered(*rounds))
 
 
-def _judge(archive: Archive, again: Sequence[str], warm: Measured) -> LayerProof:
+def _judge(archive: Archive, rebuilt: Sequence[str], warm: Measured) -> LayerProof:
     words = phases.engine_words(warm.lines, BY_NAME[archive.layer].engine_says)
-    return snapshot.judge(archive.layer, archive.files, again, words)
+    return snapshot.judge(archive.layer, archive.files, rebuilt, words)
 
 
 def _interpreter(context: Context) -> interpreter.Interpreter | None:

@@ -151,18 +151,18 @@ def _replay(context: Context, python: str, offer: FlashInferOffer, cache: Path, 
     request = Request("Replay", context.settings.command, str(cache), offer.problems)
     report, seconds = process.run(context, python, request)
     context.console.say(_summary(report))
-    again = snapshot.made_again(before, snapshot.take(context.root), context.settings.excluded_layers)
-    layers = tuple(judge(archive, again.get(archive.layer, ()), report) for archive in offer.archives)
+    rebuilt = snapshot.rebuilt_files(before, snapshot.take(context.root), context.settings.excluded_layers)
+    layers = tuple(judge(archive, rebuilt.get(archive.layer, ()), report) for archive in offer.archives)
     nothing_asked = "no engine was started, so nothing was asked"
     return RankProof(
         rank, _start(report, seconds), layers, "Inconclusive", nothing_asked, tactics(report, offer.lacking)
     )
 
 
-def judge(archive: Archive, again: Sequence[str], report: Report) -> LayerProof:
+def judge(archive: Archive, rebuilt: Sequence[str], report: Report) -> LayerProof:
     """What a replay made of one layer: of the tactics by what was looked up, of all others by what was written."""
     if archive.layer not in (flashinfer.LAYER, flashinfer.TACTICS_LAYER):
-        return snapshot.judge(archive.layer, archive.files, again, None)
+        return snapshot.judge(archive.layer, archive.files, rebuilt, None)
     if report.mismatches:
         return LayerProof(archive.layer, "Miss", archive.files, 0, "; ".join(report.mismatches))
     if report.misses:

@@ -15,7 +15,7 @@ from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
 from tunecast_core.trust.settings import Trust
 from tunecast_init import settings as s
-from tunecast_init.place import begin, clear, finish
+from tunecast_init.install import begin, clear, finish
 from tunecast_init.supervisor import cold, supervise
 from tunecast_init.tools import SOURCE, copy_tools
 from tunecast_init.trust import RefusedError, read_trust

@@ -20,7 +20,7 @@ from tunecast_core.store.mesh import advice
 from tunecast_core.store.s3 import unreachable
 from tunecast_core.trust.manifests import Place, VerifiedManifest, counting_manifest
 from tunecast_core.trust.settings import Trust
-from tunecast_init.place import clear
+from tunecast_init.install import clear
 from tunecast_init.settings import Settings
 from tunecast_init.trust import RefusedError
 

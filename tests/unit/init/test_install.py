@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunecast_core.errors import InstallError
-from tunecast_init.place import TRASH, begin, clear, finish
+from tunecast_init.install import TRASH, begin, clear, finish
 
 
 def test_everything_goes_and_the_mount_path_stays(tmp_path: Path) -> None:

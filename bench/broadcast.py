@@ -57,7 +57,7 @@ def _launch(options: argparse.Namespace) -> None:
 def _rank(options: argparse.Namespace) -> None:
     size = options.mebibytes * MEBI
     settings = job.JobSettings(
-        job="bench",
+        attempt_id="bench",
         key="",
         world_size=2,
         rendezvous_host="localhost",

@@ -60,7 +60,7 @@ class Attempt:
         names += [job.result_object(rank) for rank in range(self.ranks)]
         urls = self.world.store.presign_puts(NAMESPACE, self.key, self.name, names, URL_SECONDS)
         return job.JobSettings(
-            job=self.name,
+            attempt_id=self.name,
             key=self.key,
             world_size=self.ranks,
             rendezvous_host="localhost",

@@ -53,7 +53,7 @@ def _context(row: dict[str, Any]) -> Context:
     attempt = Attempt(900.0)
     console = Console(0, lambda: attempt.elapsed)
     settings = job.JobSettings(
-        job="bench",
+        attempt_id="bench",
         key="bench",
         world_size=1,
         rendezvous_host="localhost",

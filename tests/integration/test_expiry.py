@@ -79,7 +79,7 @@ def test_the_server_refuses_an_expired_url_as_such(store: Store) -> None:
 def test_a_rank_whose_url_has_expired_waits_for_a_renewed_one(store: Store, tmp_path: Path) -> None:
     """It looks into the file that the kubelet mounts, and replaces when the operator has renewed the Secret."""
     first = job.JobSettings(
-        job="uid-1",
+        attempt_id="uid-1",
         key="key",
         world_size=1,
         rendezvous_host="localhost",

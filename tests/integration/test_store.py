@@ -154,14 +154,14 @@ def test_staged_objects_of_one_attempt(store: Store) -> None:
     stage(store, b"123", "results/0.json", "uid-1")
     stage(store, b"1", "progress.json", "uid-11")
     assert store.staged("models", "key", "uid-1") == {"progress.json": 5, "results/0.json": 3}
-    assert store.staged_jobs("models") == [("key", "uid-1"), ("key", "uid-11")]
+    assert store.staged_attempts("models") == [("key", "uid-1"), ("key", "uid-11")]
     assert store.read_staged("models", "key", "uid-1", "progress.json", 5) == b"12345"
     assert store.read_staged("models", "key", "uid-1", "results/1.json", 5) is None
     with pytest.raises(MalformedError):
         store.read_staged("models", "key", "uid-1", "progress.json", 4)
     store.delete_staged("models", "key", "uid-1")
     assert store.staged("models", "key", "uid-1") == {}
-    assert store.staged_jobs("models") == [("key", "uid-11")]
+    assert store.staged_attempts("models") == [("key", "uid-11")]
 
 
 def test_a_blob_of_another_size_is_refused(store: Store, tmp_path: Path) -> None:

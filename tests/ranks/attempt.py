@@ -260,7 +260,7 @@ def attempt(
         for number in range(first, ranks):
             port = free_port()
             settings = job.JobSettings(
-                job="uid-1",
+                attempt_id="uid-1",
                 key="key",
                 world_size=ranks,
                 rendezvous_host="localhost",

@@ -30,7 +30,7 @@ def replicas(driver: Driver, name: str = "qwen3") -> Any:
 
 
 def staged(driver: Driver) -> list[tuple[str, str]]:
-    return driver.store.staged_jobs(driver.namespace)
+    return driver.store.staged_attempts(driver.namespace)
 
 
 def warm(driver: Driver) -> bool:

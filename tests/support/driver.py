@@ -77,9 +77,9 @@ class CountedStore(Store):
     writes: Writes
 
     def publish(
-        self, namespace: str, key: str, job: str, name: str, archive: Archive, inspect: Inspect = exhaust
+        self, namespace: str, key: str, attempt_id: str, name: str, archive: Archive, inspect: Inspect = exhaust
     ) -> None:
-        super().publish(namespace, key, job, name, archive, inspect)
+        super().publish(namespace, key, attempt_id, name, archive, inspect)
         self.writes.happened("copy a blob")
 
     def put_manifest(self, namespace: str, key: str, hardware: str, signer: str, envelope: bytes) -> bool:
@@ -87,8 +87,8 @@ class CountedStore(Store):
         self.writes.happened("put the manifest")
         return done
 
-    def delete_staged(self, namespace: str, key: str, job: str) -> None:
-        super().delete_staged(namespace, key, job)
+    def delete_staged(self, namespace: str, key: str, attempt_id: str) -> None:
+        super().delete_staged(namespace, key, attempt_id)
         self.writes.happened("delete what was staged")
 
 

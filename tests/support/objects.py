@@ -76,7 +76,7 @@ def manifest(key: str, **changes: Any) -> Manifest:
         "namespace": "models",
         "key": key,
         "key_version": 1,
-        "job": "kc-uid-1",
+        "attempt_id": "kc-uid-1",
         "engine_image": "vllm:v1",
         "created": "2026-11-23T11:00:00Z",
         "archives": (Archive("TorchCompile", "a" * 64, 2**20, 2**22, 64),),

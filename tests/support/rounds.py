@@ -250,7 +250,7 @@ class Play:
         left = {
             "Jobs that go on": [j["metadata"]["name"] for j in self._list(JOB) if not finished(j)],
             "Secrets": [s["metadata"]["name"] for s in self._list(SECRET)],
-            "objects in staging": self.driver.store.staged_jobs(self.driver.namespace),
+            "objects in staging": self.driver.store.staged_attempts(self.driver.namespace),
             "ranks' Services": [s["metadata"]["name"] for s in self._list(SERVICE) if s["spec"]["clusterIP"] == "None"],
         }
         yield from (f"{what} are left: {names}" for what, names in left.items() if names)

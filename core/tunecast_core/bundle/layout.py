@@ -16,9 +16,9 @@ def blob_object(prefix: str, namespace: str, digest: str) -> str:
     return _join(prefix, namespace, "blobs", "sha256", digest)
 
 
-def staging_prefix(prefix: str, namespace: str, key: str, job: str) -> str:
+def staging_prefix(prefix: str, namespace: str, key: str, attempt_id: str) -> str:
     """Ends with a slash, so that one attempt's prefix is never the start of another's."""
-    return _join(prefix, namespace, "staging", key, job) + "/"
+    return _join(prefix, namespace, "staging", key, attempt_id) + "/"
 
 
 def staging_of(prefix: str, namespace: str, key: str, uid: str) -> str:

@@ -40,7 +40,7 @@ INTERNAL = "InternalError"
 class JobSettings:
     """The Secret that every rank of one attempt reads. Re-read before an upload, since the operator renews the URLs."""
 
-    job: str  # "<StartupCache uid>-<attempt>"
+    attempt_id: str  # "<StartupCache uid>-<attempt>"
     key: str
     world_size: int
     rendezvous_host: str  # rank 0's stable hostname

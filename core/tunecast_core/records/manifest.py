@@ -127,7 +127,7 @@ class Manifest:
     namespace: str
     key: str
     key_version: int
-    job: str  # the attempt that made it: "<StartupCache uid>-<attempt>"
+    attempt_id: str  # ID of the attempt that made the bundle: "<StartupCache uid>-<attempt>"
     engine_image: str
     created: str  # RFC 3339, UTC
     archives: tuple[Archive, ...]

@@ -118,31 +118,35 @@ class Store:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def presign_puts(self, namespace: str, key: str, job: str, names: Iterable[str], seconds: int) -> dict[str, str]:
+    def presign_puts(
+        self, namespace: str, key: str, attempt_id: str, names: Iterable[str], seconds: int
+    ) -> dict[str, str]:
         """URLs that write staged objects without credentials, by ``names``.
 
         They expire after ``seconds``, or with the credentials that sign them, which are fetched anew.
         """
-        prefix = layout.staging_prefix(self._prefix, namespace, key, job)
+        prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         return self._objects.presign_puts(prefix, names, seconds)
 
-    def staged(self, namespace: str, key: str, job: str) -> dict[str, int]:
+    def staged(self, namespace: str, key: str, attempt_id: str) -> dict[str, int]:
         """Bytes of what an attempt staged, by name."""
-        prefix = layout.staging_prefix(self._prefix, namespace, key, job)
+        prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         return self._objects.sizes(prefix)
 
-    def staged_jobs(self, namespace: str) -> list[tuple[str, str]]:
-        """Key and job of all attempts that have anything staged."""
+    def staged_attempts(self, namespace: str) -> list[tuple[str, str]]:
+        """Key and ID of each attempt that has staged objects."""
         names = self._objects.sizes(layout.staging_root(self._prefix, namespace))
-        return sorted({(key, job) for key, job, *_ in (name.split("/", 2) for name in names if name.count("/") > 1)})
+        return sorted(
+            {(key, attempt_id) for key, attempt_id, *_ in (name.split("/", 2) for name in names if name.count("/") > 1)}
+        )
 
-    def read_staged(self, namespace: str, key: str, job: str, name: str, limit: int) -> bytes | None:
+    def read_staged(self, namespace: str, key: str, attempt_id: str, name: str, limit: int) -> bytes | None:
         """A staged object, or None where there is none; MalformedError where it has more than ``limit`` bytes."""
-        return self._objects.read(layout.staging_prefix(self._prefix, namespace, key, job) + name, limit)
+        return self._objects.read(layout.staging_prefix(self._prefix, namespace, key, attempt_id) + name, limit)
 
-    def delete_staged(self, namespace: str, key: str, job: str) -> None:
+    def delete_staged(self, namespace: str, key: str, attempt_id: str) -> None:
         """Removes all that an attempt staged."""
-        prefix = layout.staging_prefix(self._prefix, namespace, key, job)
+        prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         self._objects.delete_all(prefix + name for name in self._objects.sizes(prefix))
 
     def delete_all_staged(self, namespace: str, key: str, uid: str) -> None:
@@ -155,7 +159,7 @@ class Store:
         self._objects.delete(layout.manifest_object(self._prefix, namespace, key, hardware, signer))
 
     def publish(
-        self, namespace: str, key: str, job: str, name: str, archive: Archive, inspect: Inspect = exhaust
+        self, namespace: str, key: str, attempt_id: str, name: str, archive: Archive, inspect: Inspect = exhaust
     ) -> None:
         """Takes a staged archive over as a blob, after hashing it. A swap between hashing and copying is noticed.
 
@@ -173,7 +177,7 @@ class Store:
         blob = layout.blob_object(self._prefix, namespace, archive.digest)
         if self.blob_exists(namespace, archive.digest, archive.size) and self._intact(blob, archive, inspect):
             return
-        staged = layout.staging_prefix(self._prefix, namespace, key, job) + name
+        staged = layout.staging_prefix(self._prefix, namespace, key, attempt_id) + name
         self._take_over(staged, blob, archive, inspect)
 
     def _intact(self, blob: str, archive: Archive, inspect: Inspect) -> bool:

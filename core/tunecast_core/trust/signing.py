@@ -61,9 +61,9 @@ class Signer:
         }
         return json.dumps(envelope, sort_keys=True).encode()
 
-    def token(self, job: str) -> str:
+    def token(self, attempt_id: str) -> str:
         """What ranks of an attempt seal with: the same whenever it is asked for, and nobody else's to guess."""
-        return hashlib.sha256(self._key.sign(_signed_bytes(ATTEMPT_TYPE, job.encode()))).hexdigest()
+        return hashlib.sha256(self._key.sign(_signed_bytes(ATTEMPT_TYPE, attempt_id.encode()))).hexdigest()
 
 
 def public_bytes(text: str) -> bytes:

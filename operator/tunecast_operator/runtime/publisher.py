@@ -103,7 +103,7 @@ class Publisher:
         engine = _engine(spec)
         volumes, mounts = spec.template["spec"].get("volumes") or (), engine.container.get("volumeMounts") or ()
         return JobSettings(
-            job=job,
+            attempt_id=job,
             key=spec.key,
             world_size=spec.ranks,
             rendezvous_host=rendezvous_host(cache, attempt),
@@ -171,7 +171,7 @@ class Publisher:
             namespace=namespace,
             key=spec.key,
             key_version=spec.key_version,
-            job=job,
+            attempt_id=job,
             engine_image=str(_engine(spec).container.get("image", "")),
             created=times.text(now),
             archives=result.archives,
@@ -197,7 +197,7 @@ class Publisher:
 
     def clean_orphans(self, namespace: str, living: set[str]) -> None:
         """Removes what attempts of StartupCaches staged that are gone; ``living`` holds the uids that aren't."""
-        for key, job in self._store.staged_jobs(namespace):
+        for key, job in self._store.staged_attempts(namespace):
             if job.rpartition("-")[0] not in living:
                 self._store.delete_staged(namespace, key, job)
 

@@ -83,7 +83,7 @@ def test_events_about_a_cache_that_is_gone_list_no_more_than_it_staged(driver: D
     for _ in range(5):
         put(settings.uploads[PROGRESS], io.BytesIO(b"{}"), 2)
         driver.look_at(driver._caches.reconcile, cache["metadata"]["name"])
-        assert driver.store.staged_jobs(driver.namespace) == []
+        assert driver.store.staged_attempts(driver.namespace) == []
     whole = f"v1/{driver.namespace}/staging/"
     ours = [prefix for prefix in listed if prefix != whole]
     assert listed.count(whole) == 5 + 1, "this test's own, and one of the operator"

@@ -113,7 +113,7 @@ def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
     publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
     found = publisher.find("models", KEY)
     assert found
-    assert found.manifest.job == JOB
+    assert found.manifest.attempt_id == JOB
 
 
 def test_each_hardware_has_a_bundle_of_its_own(publisher: Publisher, s3: S3) -> None:

@@ -79,7 +79,7 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
 def _run(context: Context, invocation: Invocation) -> job.RankResult:
     settings_module.check(context.settings, invocation.rank)
     context.progress.enter(
-        "Joining", f"{context.settings.job}, rank {invocation.rank} of {context.settings.world_size}"
+        "Joining", f"{context.settings.attempt_id}, rank {invocation.rank} of {context.settings.world_size}"
     )
     with join(context.settings, invocation.rank, context.attempt, invocation.silence) as ranks:
         hardware.agree(context, ranks)

@@ -80,10 +80,10 @@ def check(settings: job.JobSettings, rank: int) -> None:
     """Raises AttemptError (BAD_SETTINGS) for settings that no attempt could work with."""
     if not 0 <= rank < settings.world_size:
         raise AttemptError(
-            job.BAD_SETTINGS, f"rank {rank} is not one of the {settings.world_size} ranks of {settings.job}"
+            job.BAD_SETTINGS, f"rank {rank} is not one of the {settings.world_size} ranks of {settings.attempt_id}"
         )
     if not settings.command:
-        raise AttemptError(job.BAD_SETTINGS, f"{settings.job} has no engine command")
+        raise AttemptError(job.BAD_SETTINGS, f"{settings.attempt_id} has no engine command")
     root = Path(settings.mount_path)
     if not root.is_dir() or any(root.iterdir()):
         raise AttemptError(

@@ -16,9 +16,9 @@ ROWS = [(page, row) for page in PAGES for row in PROMISES[page]]
 # Pages and sections whose own tables name tests, or are held to the code by tests of their own.
 HELD = {
     "security.md": {
-        "What each can and can't do", "A tenant who may write InferenceDeployments",
-        "A tenant who may write other objects of the namespace too", "A rank: rank 0, a peer, or who took one over",
-        "Whoever can write to the bucket, without the private key", "A tenant of another namespace",
+        "What each actor can and can't do", "A tenant who may write InferenceDeployments",
+        "A tenant who may write other objects of the namespace too", "A rank, or an attacker who controls one",
+        "An attacker who can write to the bucket, without the private key", "A tenant of another namespace",
         "A replica's engine", "Others",
     },
     "troubleshooting.md": {"InferenceDeployment", "StartupCache", "Attempts", "Init containers", "The operator"},

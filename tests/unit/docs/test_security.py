@@ -6,7 +6,7 @@ import pytest
 
 from support.docs import missing_tests, named_tests, tables
 
-ROWS = tables("security.md")["What each can and can't do"]
+ROWS = tables("security.md")["What each actor can and can't do"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0][:40] for row in ROWS])

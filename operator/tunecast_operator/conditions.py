@@ -1,4 +1,4 @@
-"""Condition types, their stable reasons, and how a list of conditions changes."""
+"""Condition types, their stable reasons, and how a list of conditions is updated."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tunecast_operator.api.status import ConditionStatus
 READY = "Ready"
 CACHE_READY = "CacheReady"
 RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
-STALLED = "Stalled"  # kstatus: True when nothing will change without its user
-DRIFTED = "Drifted"  # there, and True, only while replicas run something else than their bundle was made with
-BUNDLE_MISSING = "BundleMissing"  # likewise while replicas run on hardware that no bundle of their key was made on
+STALLED = "Stalled"  # kstatus: True when a user has to change something
+DRIFTED = "Drifted"  # present only while replicas run another image, GPU or driver than their bundle was made with
+BUNDLE_MISSING = "BundleMissing"  # present only while replicas run on hardware that has no bundle of their key
 
 # CacheReady
 PUBLISHED = "Published"
@@ -32,7 +32,7 @@ DISABLED = "TuningDisabled"
 UNWANTED = "Unwanted"
 QUEUE_TIMEOUT = "QueueTimeout"
 TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
-OVERDUE = {QUEUE_TIMEOUT, TIMED_OUT}  # replicas wait no longer, whatever becomes of the cache
+OVERDUE = {QUEUE_TIMEOUT, TIMED_OUT}  # replicas no longer wait for the StartupCache
 # Ready
 HELD = "HeldForTuning"
 REPLICAS_READY = "ReplicasReady"
@@ -55,7 +55,7 @@ Status = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition without its bookkeeping. ``warning`` marks a transition whose Event is a warning."""
+    """A condition without generation and transition time. ``warning`` makes the Event of its transition a Warning."""
 
     type: str
     status: Status
@@ -66,7 +66,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A condition that took another status or reason, and what it was before, whole."""
+    """A condition whose status or reason changed, and the identity of the condition that it replaced."""
 
     condition: Condition
     previous: str
@@ -75,9 +75,9 @@ class Transition:
 def merge(
     old: Sequence[ConditionStatus], new: Iterable[Condition], generation: int, now: str
 ) -> tuple[list[ConditionStatus], list[Transition]]:
-    """Returns the conditions to write, sorted as given, and those that took another status or reason.
+    """Returns the conditions to write, in the order of ``new``, and a transition for each change of status or reason.
 
-    ``lastTransitionTime`` moves with the status alone, as Kubernetes has it.
+    As in Kubernetes, ``lastTransitionTime`` changes only with the status.
     """
     before = {condition.type: condition for condition in old}
     merged, transitions = [], []
@@ -100,17 +100,17 @@ def merge(
 
 
 def _identity(known: ConditionStatus | None) -> str:
-    """All of it: reasons come again, and only messages name attempts."""
+    """Returns every field: reasons recur, and only the message names the attempt."""
     if known is None:
         return "None/None/None/None"
     return f"{known.status}/{known.reason}/{known.last_transition_time}/{known.message}"
 
 
 def kept(known: ConditionStatus) -> Condition:
-    """A condition as it was written before."""
+    """Returns the condition that was written before."""
     return Condition(known.type, known.status, known.reason, known.message)
 
 
 def find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """The condition of this type, or an empty mapping."""
+    """Returns the condition of this type, or an empty mapping."""
     return next((c for c in status.get("conditions", ()) if c["type"] == kind), {})

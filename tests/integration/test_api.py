@@ -241,7 +241,7 @@ def test_the_generation_goes_up_alone(kubernetes: Kubectl) -> None:
 def test_a_startup_cache_never_changes(kubernetes: Kubectl) -> None:
     kubernetes.apply(startup_cache("frozen-0123456789"))
     for change in ({"attempts": 4}, {"model": "other"}, {"template": {"metadata": {"labels": {"a": "b"}}}}):
-        with pytest.raises(CommandError, match="a StartupCache never changes: raise"):
+        with pytest.raises(CommandError, match="the spec of a StartupCache is immutable: raise"):
             kubernetes("patch", "stc", "frozen-0123456789", "--type=merge", "-p", json.dumps({"spec": change}))
 
 

@@ -25,11 +25,11 @@ _NAME_RULES = rules(
         "metadata.name must be a DNS label of at most 40 characters that starts with a letter",
     ),
 )
-# Children are named after it, so a name that anybody could choose would let them take others' Services and Secrets.
+# Child objects are named after the StartupCache: a name that a user chose could be that of another's Service or Secret.
 _CACHE_NAME_RULES = rules(
     (
         "self.metadata.name.matches('^[a-z][-a-z0-9]{0,28}-[0-9a-f]{10}$')",
-        "StartupCaches are made and named by Tunecast: create an InferenceDeployment instead",
+        "StartupCaches are created and named by Tunecast: create an InferenceDeployment instead",
     ),
 )
 
@@ -42,7 +42,7 @@ AGE = column("Age", ".metadata.creationTimestamp", "Time since the object was cr
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """The model's JSON schema as Kubernetes wants it: references inlined, no nulls, no titles."""
+    """Returns the model's JSON schema in Kubernetes' structural form: references inlined, no nulls, no titles."""
     schema = model.model_json_schema(by_alias=True)
     found: Schema = _inline(schema, schema.get("$defs", {}))
     return found
@@ -81,7 +81,7 @@ def _node(node: Schema, definitions: Schema) -> Schema:
 def defaulted(schema: Schema) -> Schema:
     """Gives every optional object whose fields are all optional the default {}, so that their defaults apply.
 
-    Kubernetes' own objects have none of ours: an empty affinity isn't what its absence is.
+    Kubernetes' own types stay as they are: an empty affinity differs from an absent one.
     """
     if MARK in schema:
         return schema
@@ -95,21 +95,21 @@ def defaulted(schema: Schema) -> Schema:
 
 
 def unmarked(schema: Any) -> Any:
-    """As the API server takes it."""
+    """Returns the schema without MARK, which the API server doesn't know."""
     if isinstance(schema, dict):
         return {name: unmarked(value) for name, value in schema.items() if name != MARK}
     return schema
 
 
 def crd(names: Schema, spec: type[BaseModel], status: type[BaseModel], columns: list[Schema], extra: Schema) -> Schema:
-    """One CustomResourceDefinition.
+    """Returns one CustomResourceDefinition.
 
     Args:
-        names: its kind, plural and short names.
-        spec: the model of its spec.
-        status: the model of its status.
-        columns: what ``kubectl get`` prints.
-        extra: subresources and rules that this kind has alone.
+        names: kind, plural and short names.
+        spec: the model of the spec.
+        status: the model of the status.
+        columns: columns that ``kubectl get`` prints.
+        extra: subresources and rules that only this kind has.
     """
     schema = {
         "type": "object",
@@ -154,13 +154,13 @@ _SCALE = {
 
 
 def inference_deployments() -> Schema:
-    """The CRD of InferenceDeployment."""
+    """Returns the CRD of InferenceDeployment."""
     names = {"kind": "InferenceDeployment", "plural": "inferencedeployments", "shortNames": ["infd"]}
     columns = [
         column("Model", ".status.model", "Model that the engine serves."),
         column("Ready", ".status.readyReplicas", "Number of serving pods that are ready.", "integer"),
         column("Desired", ".status.desiredReplicas", "Number of serving pods that are asked for.", "integer"),
-        column("Cache", ".status.cache", "Way in which a new replica starts now: Hit, Tuning, Cold or Failed."),
+        column("Cache", ".status.cache", "Start that a new replica gets now: Hit, Tuning, Cold or Failed."),
         *_SECONDS,
         AGE,
     ]
@@ -169,12 +169,12 @@ def inference_deployments() -> Schema:
 
 
 def startup_caches() -> Schema:
-    """The CRD of StartupCache."""
+    """Returns the CRD of StartupCache."""
     names = {"kind": "StartupCache", "plural": "startupcaches", "shortNames": ["stc"]}
     columns = [
         column("Model", ".spec.model", "Model that the engine serves."),
         column("GPU", ".status.madeWith.gpu", "Product name of the GPU that the bundle was made on."),
-        column("State", ".status.state", "Current phase of the cache, such as Tuning or Ready."),
+        column("State", ".status.state", "Current phase of the StartupCache, such as Tuning or Ready."),
         column("Size", ".status.size", "Size of the published bundle."),
         *_SECONDS,
         column("Speedup", ".status.speedup", "Factor by which a start is faster with the bundle."),
@@ -185,12 +185,12 @@ def startup_caches() -> Schema:
 
 
 def crds() -> dict[str, Schema]:
-    """Both CRDs by file name."""
+    """Returns both CRDs by file name."""
     return {"inferencedeployments.json": inference_deployments(), "startupcaches.json": startup_caches()}
 
 
 def text(found: Schema) -> str:
-    """A CRD as its file has it."""
+    """Returns the content of a CRD's file."""
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 

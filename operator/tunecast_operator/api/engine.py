@@ -1,4 +1,4 @@
-"""What a pod template can't tell of its engine."""
+"""Settings of the engine that a pod template doesn't contain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EngineSettings(Model):
         min_length=1,
         max_length=32,
         description="ENTRYPOINT of the container's image, such as [vllm, serve]. It is needed where the container "
-        "has no command, since the operator does not read images: ranks start the engine by these words and the "
-        "container's args. The default is known for images such as vllm/vllm-openai. It has no effect where the "
-        "container has a command.",
+        "has no command, since the operator does not read images: ranks start the engine with these words and the "
+        "container's args. For images such as vllm/vllm-openai, the default is their ENTRYPOINT. It has no effect "
+        "where the container has a command.",
     )

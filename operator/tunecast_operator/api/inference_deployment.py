@@ -1,4 +1,4 @@
-"""InferenceDeployment: what a user asks for."""
+"""The resource InferenceDeployment: the spec that users write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RankMetadata(Model):
         default_factory=dict,
         max_length=64,
         description="Labels of ranks and of their Job, such as kueue.x-k8s.io/queue-name. Ranks have none of the "
-        "labels of the pod template, so that no Service, autoscaler or disruption budget counts them.",
+        "labels of the pod template, so that no Service, autoscaler or disruption budget selects them.",
         json_schema_extra=OWN_NAMES,
     )
     annotations: dict[str, Annotated[str, Field(max_length=65536)]] = Field(
@@ -92,9 +92,9 @@ class Tuning(Model):
     policy: Literal["TuneFirst", "ServeWhileTuning", "Never"] = Field(
         default="TuneFirst",
         description="Order of tuning and serving. With TuneFirst, which is the default, new replicas wait until the "
-        "cache is ready or has failed, and replicas of an earlier spec go on serving. With ServeWhileTuning, "
-        "replicas start cold until the cache is ready. With Never, nothing is tuned, and replicas use a bundle of "
-        "the same key if there is one.",
+        "StartupCache is ready or has failed, and replicas of an earlier spec go on serving. With ServeWhileTuning, "
+        "replicas start cold until the StartupCache is ready. With Never, nothing is tuned, and replicas use a "
+        "bundle of the same key if there is one.",
     )
     workload: Literal["Engine", "Operators"] = Field(
         default="Engine",
@@ -107,8 +107,8 @@ class Tuning(Model):
         ge=1,
         le=64,
         description="Number of pods of the tuning Job. Each one asks for the resources of a whole replica. With 1, "
-        "which is the default, the same pod makes the cache and proves it. With 2 or more, other pods than the first "
-        "prove the cache, as a new replica would.",
+        "which is the default, the same pod makes the bundle and proves it. With 2 or more, other pods than the "
+        "first prove the bundle by starting as a new replica would.",
     )
     generation: int = Field(
         default=1,
@@ -125,8 +125,8 @@ class Tuning(Model):
     )
     queue_timeout: Duration = Field(
         default="10m",
-        description="Time that tuning may wait for room in the cluster while replicas wait for the cache. When it is "
-        "over, replicas start cold and tuning goes on waiting. Write it as 90s, 60m or 1h30m. The default is 10m.",
+        description="Time that tuning may wait for capacity in the cluster while replicas wait for the bundle. When it "
+        "is over, replicas start cold and tuning goes on waiting. Write it as 90s, 60m or 1h30m. The default is 10m.",
     )
     attempts: int = Field(
         default=3,
@@ -150,8 +150,8 @@ class Tuning(Model):
     )
     template: RankTemplate = Field(
         default_factory=RankTemplate,
-        description="Settings of ranks, which are the pods of the tuning Job, that are laid over what ranks take "
-        "from spec.template.",
+        description="Settings of ranks, which are the pods of the tuning Job. They are merged into the part of "
+        "spec.template that ranks use.",
     )
 
 
@@ -179,18 +179,18 @@ class CacheSettings(Model):
         "identity of the pod's service account.",
     )
     layers: LayerSettings = Field(
-        default_factory=LayerSettings, description="Selection of the layers that bundles have."
+        default_factory=LayerSettings, description="Selection of the layers that bundles contain."
     )
     on_failure: Literal["ServeCold", "Block"] = Field(
         default="ServeCold",
         description="Behaviour of a replica that gets no bundle. With ServeCold, which is the default, the engine "
-        "starts with an empty cache. With Block, the init container fails and is tried again until there is a "
+        "starts with an empty cache. With Block, the init container fails and is restarted until there is a "
         "bundle.",
     )
 
 
 class InferenceDeploymentSpec(Model):
-    """Replicas of one vLLM pod that start from caches which were filled and proved once, by tuning."""
+    """InferenceDeployment manages vLLM replicas that start with caches which a tuning Job has filled and proved."""
 
     model_config = ruled(ENGINE_RULES)
     replicas: int | None = Field(
@@ -199,18 +199,18 @@ class InferenceDeploymentSpec(Model):
         le=10000,
         description="Number of replicas, which are the pods that serve. If it is absent, the number of replicas of "
         "the Deployment is left alone, so that the Deployment itself can be scaled. An autoscaler of the "
-        "InferenceDeployment needs a number here to begin with.",
+        "InferenceDeployment requires an initial number here.",
     )
     template: Object = Field(
         description="Pod template of replicas, exactly as in spec.template of a Deployment. Replicas get it "
-        "unchanged, but for an init container, the volumes and variables of the cache, and a startup probe and "
-        "shared memory where it has none. Model, port and parallel sizes are read from the command line of the "
-        "container that runs vLLM.",
+        "unchanged, except that Tunecast adds an init container, the volumes and variables of the cache, and a "
+        "startup probe and shared memory where it has none. Model, port and parallel sizes are read from the command "
+        "line of the container that runs vLLM.",
         json_schema_extra=TEMPLATE,
     )
     engine: EngineSettings = Field(
         default_factory=EngineSettings,
-        description="Facts about the engine that the pod template does not tell. Most pods need none of them.",
+        description="Facts about the engine that the pod template does not contain. Most pods need none of them.",
     )
     strategy: Object = Field(
         default_factory=dict,
@@ -223,7 +223,7 @@ class InferenceDeploymentSpec(Model):
     )
     cache: CacheSettings = Field(
         default_factory=CacheSettings,
-        description="Settings of how replicas get the bundle, and of what they do without one.",
+        description="Settings of how replicas read the bundle, which layers they use, and what they do without one.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Keeps what CRDs need of Kubernetes' OpenAPI document: the pod template and the Deployment's strategy.
+"""Extracts the schemas of pod templates and of the Deployment's strategy from Kubernetes' OpenAPI document.
 
 ``kubectl get --raw /openapi/v3/apis/apps/v1 | python -m tunecast_operator.api.kubernetes_openapi`` writes
 ``kubernetes_openapi.json`` beside this file.
@@ -15,9 +15,9 @@ from tunecast_operator.api.model import Object
 
 FILE = Path(__file__).with_suffix(".json")
 ROOTS = ("PodTemplateSpec", "DeploymentStrategy")
-# Of the template's metadata: all else is the API server's own.
+# Fields of the template's metadata; only the API server sets the others.
 METADATA = ("annotations", "creationTimestamp", "finalizers", "generateName", "labels", "name", "namespace")
-# A template can't have them, and they double its size.
+# A template can't have ephemeral containers, whose schema would double its size.
 LEFT_OUT = {("PodSpec", "ephemeralContainers")}
 _KEPT = {
     "additionalProperties", "description", "enum", "format", "items", "properties", "required", "type",
@@ -26,7 +26,7 @@ _KEPT = {
 
 
 def reduced(document: Object) -> Object:
-    """The schemas that the roots need, by their short names; references are ``{"$ref": name}``."""
+    """Returns the schemas that the roots need, by short name. References become ``{"$ref": name}``."""
     schemas = {name.rpartition(".")[2]: schema for name, schema in document["components"]["schemas"].items()}
     found: Object = {}
     waiting = list(ROOTS)
@@ -47,7 +47,7 @@ def _schema(name: str, schema: Object, waiting: list[str]) -> Object:
 
 
 def _node(node: Any, waiting: list[str]) -> Any:
-    """A schema without what a CRD can't say; what must be there to tell a list's items apart keeps its default."""
+    """Returns a schema without keywords that a CRD can't have. Defaults stay, since keys of list items need them."""
     if "allOf" in node:
         reference = _node(node["allOf"][0], waiting)
         return {**reference, **({"description": node["description"]} if "description" in node else {})}

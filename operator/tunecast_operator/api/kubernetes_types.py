@@ -1,4 +1,4 @@
-"""Schemas of Kubernetes' own types, from its OpenAPI document; made only where CRDs are generated."""
+"""Schemas of Kubernetes' own types, taken from its OpenAPI document. They are built only when CRDs are generated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecast_operator.api.kubernetes_openapi import FILE
 from tunecast_operator.api.model import Object
 
 Extend = Callable[[Object], None]
-MARK = "x-tunecast-type"  # of a schema that isn't ours, until the CRD is written
+MARK = "x-tunecast-type"  # names the Kubernetes type of a schema; removed before the CRD is written
 INT_OR_STRING: Object = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
 _DECIMAL = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
 QUANTITY = {**INT_OR_STRING, "pattern": rf"^[-+]?{_DECIMAL}([KMGTPE]i|[numkMGTPE]|[eE][-+]?{_DECIMAL})?$"}
@@ -23,26 +23,26 @@ _SCALARS: Mapping[str, Object] = {
 
 
 def of(kind: str, /, **changes: Object) -> Extend:
-    """For ``json_schema_extra``: an object of type ``kind``, such as Affinity.
+    """Returns a function for ``json_schema_extra`` that sets the schema of a Kubernetes type, such as Affinity.
 
-    ``changes`` are merged into the schemas of fields by path, with __ for dots and for a list's items: what we demand
-    beyond what Kubernetes does.
+    Each keyword of ``changes`` is the path of a field, with __ between field names. Its value is merged into the
+    field's schema: demands that Tunecast makes beyond those of Kubernetes.
     """
     return lambda schema: _fill(schema, schema_of(kind, changes))
 
 
 def list_of(kind: str, more: Mapping[str, Any], /) -> Extend:
-    """The same for a list of them; ``more`` is of the list."""
+    """Returns the same for a list of objects of that type. ``more`` is merged into the schema of the list."""
     return lambda schema: _fill(schema, {"type": "array", "items": schema_of(kind), **more})
 
 
 def _fill(schema: Object, found: Object) -> None:
-    """A description of ours says more of the field than the one of its type."""
+    """Fills in a schema. The field's own description stays, since it is more specific than that of the type."""
     schema.update({**found, **{name: schema[name] for name in ("description",) if name in schema}})
 
 
 def schema_of(name: str, changes: Mapping[str, Object] | None = None) -> Object:
-    """Structural: what isn't in it isn't kept, so that nothing nests deeper than the type does."""
+    """Returns the schema of a type with all references inlined. The API server prunes fields that it doesn't list."""
     schema = _inlined({"$ref": name})
     for path, change in (changes or {}).items():
         _at(schema, path.split("__")).update(change)
@@ -74,7 +74,7 @@ def _inlined(node: Object) -> Object:
     for inner in ("items", "additionalProperties"):
         if isinstance(node.get(inner), dict):
             found[inner] = _inlined(node[inner])
-    if "x-kubernetes-list-map-keys" in node:  # each is required, or has a default
+    if "x-kubernetes-list-map-keys" in node:  # Kubernetes demands that each key is required or has a default
         own = _definitions()[node["items"]["$ref"]]
         for key in set(node["x-kubernetes-list-map-keys"]) - {*own.get("required", ())}:
             found["items"]["properties"][key]["default"] = own["properties"][key]["default"]

@@ -1,4 +1,4 @@
-"""What all API models share: camelCase on the wire, frozen in Python, durations, and rules in CEL."""
+"""Base classes and field types of the API models: camelCase on the wire, frozen in Python."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Model(BaseModel):
 
 
 class StatusModel(Model):
-    """A part of a status. It keeps the fields of a newer version, which may run again after this one."""
+    """Base class of status models. Unknown fields are kept: a newer version may have written them, and may return."""
 
     model_config = ConfigDict(extra="allow")
 
 
 def rules(*pairs: tuple[str, str], field: str | None = None) -> dict[str, Any]:
-    """CEL rules with their messages, for ``json_schema_extra``; errors are shown at ``field``, a path below."""
+    """Returns CEL rules with their messages for ``json_schema_extra``. Errors name ``field``, a path in the schema."""
     where = {} if field is None else {"fieldPath": field}
     return {"x-kubernetes-validations": [{"rule": rule, "message": message, **where} for rule, message in pairs]}
 
 
 def ruled(schema: Mapping[str, Any]) -> ConfigDict:
-    """The configuration of a model whose schema has something that pydantic doesn't know."""
+    """Returns the configuration of a model whose schema has keywords that pydantic doesn't know."""
     return ConfigDict(**{**Model.model_config, "json_schema_extra": dict(schema)})
 
 
@@ -51,11 +51,6 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-
 
 
 def seconds(duration: str) -> float:
-    """Of a Duration: 5400 for 1h30m."""
+    """Returns the length of a Duration in seconds: 5400 for 1h30m."""
     amounts = re.findall(r"(\d+)([hms])", duration)
     return float(sum(int(amount) * {"h": 3600, "m": 60, "s": 1}[unit] for amount, unit in amounts))
-
-
-def text(description: str, limit: int, least: int = 1) -> Object:
-    """The schema of a string of ``least`` to ``limit`` characters."""
-    return {"type": "string", "description": description, "minLength": least, "maxLength": limit}

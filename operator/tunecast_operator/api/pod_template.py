@@ -1,4 +1,4 @@
-"""The pod that a user pastes: Kubernetes' own PodTemplateSpec, with rules about what can't work here."""
+"""The schema of spec.template: Kubernetes' PodTemplateSpec, with rules that reject what can't work."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _MOUNTS = rules(
     ),
     (
         r"self.all(m, !m.mountPath.matches('//|/\\.\\.?(/|$)'))",
-        "a mountPath goes through //, /./ or /../: write the path without them",
+        "a mountPath contains //, /./ or /../: write the path without them",
     ),
 )
 _ENV = rules(
     (
         f"self.all(v, v.name != '{RANK_VARIABLE}')",
-        f"{RANK_VARIABLE} says which rank a pod of the tuning Job is: give the variable another name",
+        f"{RANK_VARIABLE} identifies the rank of a pod of the tuning Job: give the variable another name",
     ),
 )
 _RESTART = rules(("self == 'Always'", "restartPolicy must be Always, as in a Deployment: leave it out"))
@@ -50,7 +50,7 @@ _METADATA: Object = {"maxProperties": 128, **OWN_NAMES}
 
 
 def _containers(field: str) -> dict[str, Object]:
-    """Bounds, without which CEL's rules would be too dear to be allowed."""
+    """Returns limits on sizes. Without them, the API server rejects the CEL rules as too expensive."""
     return {
         f"spec__{field}": {"maxItems": 16, **_CONTAINERS},
         f"spec__{field}__name": {"maxLength": 63},
@@ -85,12 +85,12 @@ _ACCELERATED = (
 )
 _CONTAINERS_PATH = "self.template.spec.containers"
 _NAMED = "has(self.engine) && has(self.engine.container)"
-_ALONE = f"{_CONTAINERS_PATH}.size() != 1 || {_CONTAINERS_PATH}.all(c, %s)"  # which one is the engine's is certain
+_ALONE = f"{_CONTAINERS_PATH}.size() != 1 || {_CONTAINERS_PATH}.all(c, %s)"  # the only container is the engine
 _WORDS = ("command", "args")
 
 
 def _lacks(flag: str) -> str:
-    """``startsWith``, since a regular expression over long arguments would cost more than CEL's budget."""
+    """Returns a CEL expression. It uses startsWith, since a regular expression would exceed CEL's cost budget."""
     given = f"w == '{flag}' || w.startsWith('{flag}=')"
     return " && ".join(f"(!has(c.{words}) || !c.{words}.exists(w, {given}))" for words in _WORDS)
 

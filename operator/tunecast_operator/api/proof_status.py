@@ -1,4 +1,4 @@
-"""The proof of a bundle as the status of its StartupCache shows it."""
+"""Proof of a bundle, as the status of a StartupCache shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StartStatus(StatusModel):
         default=None, description="Seconds from the start of the process to the first answer of /health."
     )
     init_seconds: float | None = Field(
-        default=None, description='Seconds that the log line "init engine" of the engine names.'
+        default=None, description='Seconds that the engine reports in its log line "init engine".'
     )
     first_token_seconds: float | None = Field(
         default=None,
@@ -23,8 +23,8 @@ class StartStatus(StatusModel):
     )
     phases: dict[str, float] = Field(
         default_factory=dict,
-        description="Seconds of each phase, as the engine's log tells them. Time that no line of the log explains is "
-        "the phase other. The phases add up to totalSeconds.",
+        description="Seconds of each phase, taken from the engine's log. Time that no log line explains belongs to the "
+        "phase other. The phases add up to totalSeconds.",
     )
 
 
@@ -47,14 +47,16 @@ class LayerProofStatus(StatusModel):
 class TacticsStatus(StatusModel):
     entries: int = Field(description="Number of entries in the autotune file.")
     hits: int = Field(
-        description="Number of look-ups that found an entry. There is one look-up for each operator, shape and number "
-        "of tokens."
+        description="Number of look-ups that found an entry. There is one look-up for each FlashInfer operator, "
+        "shape and number of tokens."
     )
     misses: int = Field(description="Number of look-ups that found no entry.")
-    digest: str = Field(description="Digest of which tactic ran each operator. It must be the same on all ranks.")
+    digest: str = Field(
+        description="Digest of the tactics that ran the FlashInfer operators. It must be the same on all ranks."
+    )
     lacking: list[str] = Field(
         default_factory=list,
-        description="Operators that this GPU or this version of FlashInfer can't run, each with the reason.",
+        description="FlashInfer operators that this GPU or this version of FlashInfer can't run, each with the reason.",
     )
     mismatches: list[str] = Field(
         default_factory=list,
@@ -86,7 +88,7 @@ class RankProofStatus(StatusModel):
     )
     tactics: TacticsStatus | None = Field(
         default=None,
-        description="Result of running FlashInfer's operators from the autotune file. Only the workload Operators "
+        description="Result of running FlashInfer operators with the autotune file. Only the workload Operators "
         "has it.",
     )
 
@@ -106,8 +108,8 @@ class SavedStatus(StatusModel):
     rank: int = Field(description="Number of the rank whose warm start saved least.")
     basis: Literal["Phases", "EngineInit", "Verdicts"] = Field(
         description="Basis of the comparison. With Phases, the phases that the bundle can shorten were compared. With "
-        "EngineInit, the engine's own log line was compared, since its log does not tell the phases. With Verdicts, "
-        "the verdicts of the layers decided, since the log tells no times."
+        "EngineInit, the engine's own log line was compared, since its log does not report the phases. With Verdicts, "
+        "the verdicts of the layers decided, since the log reports no times."
     )
     seconds: float | None = Field(
         default=None, description="Seconds that the warm start saved. Weights and downloads are not compared."
@@ -121,13 +123,13 @@ class SavedStatus(StatusModel):
 
 class ProofStatus(StatusModel):
     mode: str = Field(
-        description="Mode of the proof. With Peer, another pod than the one that made the cache proved it. With "
-        "SamePod, the same pod did, since there is one rank."
+        description="Mode of the proof. With Peer, another pod than the one that made the bundle proved it. With "
+        "SamePod, the same pod proved it, since there is only one rank."
     )
     verdict: str = Field(description="Verdict over all layers and ranks: Hit, Partial or Miss.")
     outputs: str = Field(
         description="Comparison of outputs over all ranks: Identical, WithinNoise, Different or Inconclusive. It is "
-        "advisory: a bundle is published whatever it says."
+        "advisory: it does not decide whether the bundle is published."
     )
     reason: str | None = Field(default=None, description="Reason why the verdict is not Hit.")
     sweep: SweepStatus | None = Field(

@@ -1,4 +1,4 @@
-"""StartupCache: a snapshot of all that shapes one tuning Job, made once by the operator."""
+"""The resource StartupCache: an immutable snapshot of everything that shapes one tuning Job."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tunecast_operator.api.status import StartupCacheStatus, State, read_status
 
 
 class StartupCacheSpec(Model):
-    """Snapshot of all that shapes one tuning. The operator creates it, and never changes it but makes another one."""
+    """StartupCache describes one tuning and shows its bundle. The operator creates it; its spec is immutable."""
 
     model_config = ruled(
-        rules(("self == oldSelf", "a StartupCache never changes: raise tuning.generation to tune again"))
+        rules(("self == oldSelf", "the spec of a StartupCache is immutable: raise tuning.generation to tune again"))
     )
     key: str = Field(
         pattern=r"^[a-z2-7]{52}$",
@@ -43,7 +43,7 @@ class StartupCacheSpec(Model):
         json_schema_extra=of("PodTemplateSpec"),
     )
     engine: EngineSettings = Field(
-        default_factory=EngineSettings, description="Facts about the engine that the pod template does not tell."
+        default_factory=EngineSettings, description="Facts about the engine that the pod template does not contain."
     )
     workload: Literal["Engine", "Operators"] = Field(
         default="Engine",
@@ -53,7 +53,7 @@ class StartupCacheSpec(Model):
     generation: int = Field(
         default=1,
         ge=1,
-        description="Generation of the tuning, as spec.tuning.generation of the InferenceDeployment says.",
+        description="Generation of the tuning: the value of spec.tuning.generation of the InferenceDeployment.",
     )
     timeout: Duration = Field(
         default="60m",
@@ -61,7 +61,7 @@ class StartupCacheSpec(Model):
     )
     queue_timeout: Duration = Field(
         default="10m",
-        description="Time that tuning may wait for room in the cluster before replicas start cold, such as 10m.",
+        description="Time that tuning may wait for capacity in the cluster before replicas start cold, such as 10m.",
     )
     attempts: int = Field(
         default=3,
@@ -77,7 +77,7 @@ class StartupCacheSpec(Model):
         default=None,
         pattern=HARDWARE,
         description="Hardware that ranks must run on, such as nvidia-h100-80gb-hbm3-x86-64. Without a value, ranks run "
-        "where the scheduler puts them, and status.hardware names that hardware.",
+        "where the scheduler places them, and status.hardware names that hardware.",
     )
     exclude_layers: list[LayerName] = Field(
         default_factory=list, max_length=32, description="Layers that the bundle leaves out."
@@ -94,23 +94,23 @@ class StartupCacheSpec(Model):
 
 @dataclass(frozen=True, slots=True)
 class StartupCache:
-    """A StartupCache as other objects see it."""
+    """The parts of a StartupCache that plans read."""
 
     name: str
     key: str
     created: str  # RFC 3339
     deleting: bool
     status: StartupCacheStatus
-    asked_hardware: str = ""  # that its spec names; empty where the scheduler chooses it
+    asked_hardware: str = ""  # spec.hardware; empty where the scheduler chooses the hardware
 
     @property
     def hardware(self) -> str:
-        """The hardware that its bundle is for; empty until that is known."""
+        """Hardware that the bundle is for; empty until it is known."""
         return self.asked_hardware or self.status.hardware or ""
 
     @property
     def state(self) -> State:
-        """Its state; Pending until its reconciler has written one."""
+        """Current phase of the StartupCache; Pending until its reconciler has written one."""
         return self.status.state or "Pending"
 
 

@@ -1,4 +1,4 @@
-"""Status of both kinds: what plans read and write, and what the CRDs' schema is made of."""
+"""Status of both kinds. Plans read and write these models, and the CRDs' schemas are generated from them."""
 
 from __future__ import annotations
 
@@ -16,59 +16,60 @@ State = Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Fail
 
 
 def time(description: str) -> str | None:
-    """A date-time field."""
+    """Returns a date-time field."""
     found: str | None = Field(default=None, description=description, json_schema_extra={"format": "date-time"})
     return found
 
 
 class ConditionStatus(StatusModel):
     type: str = Field(
-        max_length=316, description="Type of the condition: Ready, CacheReady, Reconciling, Stalled or Drifted."
+        max_length=316,
+        description="Type of the condition: Ready, CacheReady, Reconciling, Stalled, Drifted or BundleMissing.",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Status of the condition: True, False or Unknown.")
     reason: str = Field(
         max_length=1024,
-        description="Machine-readable reason of the last transition, in one word that does not change between "
+        description="Machine-readable reason of the last transition: one CamelCase word that does not change between "
         "releases.",
     )
     message: str = Field(
-        default="", max_length=32768, description="Message for people that says what happened and what to do."
+        default="", max_length=32768, description="Human-readable description of what happened and what to do."
     )
     observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that the condition was judged by."
+        default=None, description="Generation of the spec that the condition was computed from."
     )
     last_transition_time: str = Field(
-        description="Time when the status of the condition changed last.", json_schema_extra={"format": "date-time"}
+        description="Time when the status of the condition last changed.", json_schema_extra={"format": "date-time"}
     )
 
 
 class CommonStatus(StatusModel):
     observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
+        default=None, description="Generation of the spec that this status describes."
     )
     conditions: list[ConditionStatus] = Field(
-        default_factory=list, description="Latest observations, one for each type: Ready, CacheReady, Reconciling, "
-        "Stalled and Drifted.",
+        default_factory=list, description="Latest observations. The types are Ready, CacheReady, Reconciling, "
+        "Stalled, Drifted and BundleMissing.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )  # fmt: skip
 
     @property
     def written(self) -> bool:
-        """Whether a reconciler has written this status at all."""
+        """Whether a reconciler has written this status."""
         return bool(self.model_fields_set)
 
     def condition(self, kind: str) -> ConditionStatus | None:
-        """The condition of this type."""
+        """Returns the condition of this type, or None."""
         return next((condition for condition in self.conditions if condition.type == kind), None)
 
     def reason(self, kind: str) -> str:
-        """The reason of the condition of this type; empty where there is none."""
+        """Returns the reason of the condition of this type; empty where there is none."""
         found = self.condition(kind)
         return found.reason if found else ""
 
 
 class Rendered(StatusModel):
-    key: str | None = Field(default=None, description="Key that the serving pods were rendered for.")
+    key: str | None = Field(default=None, description="Key of the bundle that the serving pods use.")
     key_version: int | None = Field(default=None, description="Version of the rules by which that key was computed.")
     init_image: str | None = Field(default=None, description="Image of the init container in the serving pods.")
     spec_digest: str | None = Field(
@@ -76,13 +77,13 @@ class Rendered(StatusModel):
     )
     environment: dict[str, str] | None = Field(
         default=None,
-        description="Variables that the engine of the serving pods got because the bundle needs them, by name.",
+        description="Variables that the bundle needs and that the engine of the serving pods got, by name.",
     )
 
 
 class ReasonCount(StatusModel):
     reason: str = Field(
-        description="Reason that init containers reported, in one word that does not change between releases."
+        description="Reason that init containers reported: one CamelCase word that does not change between releases."
     )
     count: int = Field(description="Number of serving pods whose init container reported this reason.")
 
@@ -97,16 +98,16 @@ class InitReports(StatusModel):
 
 
 class DriftStatus(StatusModel):
-    what: Literal["Image", "GPU", "Driver"] = Field(description="Fact that differs: Image, GPU or Driver.")
-    expected: str = Field(description="Value of the fact where the bundle was made.")
-    found: str = Field(description="Value of the fact where the replicas run.")
+    what: Literal["Image", "GPU", "Driver"] = Field(description="Property that differs: Image, GPU or Driver.")
+    expected: str = Field(description="Value that the bundle was made with.")
+    found: str = Field(description="Value that the replicas run with.")
     replicas: int = Field(description="Number of replicas with this value.")
 
 
 class CacheReference(StatusModel):
     name: str = Field(description="Name of the StartupCache.")
     hardware: str | None = Field(
-        default=None, description="Hardware that its bundle is for. Absent until the bundle is published."
+        default=None, description="Hardware that the bundle is for. It is absent until the bundle is published."
     )
     state: str = Field(description="State of the StartupCache, such as Tuning or Ready.")
 
@@ -125,8 +126,8 @@ class InferenceDeploymentStatus(CommonStatus):
     )
     cache: Literal["Hit", "Tuning", "Cold", "Failed"] | None = Field(
         default=None,
-        description="Way in which a new replica starts now: Hit from a bundle, Cold without one, Tuning while one is "
-        "made, Failed where none could be made.",
+        description="Start that a new replica gets now: Hit from a bundle, Cold without one, Tuning while a bundle is "
+        "being made, or Failed when tuning has failed.",
     )
     key: str | None = Field(
         default=None,
@@ -135,12 +136,12 @@ class InferenceDeploymentStatus(CommonStatus):
     model: str | None = Field(default=None, description="Model that the engine serves, as its command line names it.")
     notes: list[str] | None = Field(
         default=None,
-        description="Notes for the author of the pod template: what Tunecast changes in it or ignores of it, such as "
-        "a variable that is replaced.",
+        description="Notes for the author of the pod template: what Tunecast changes or ignores in the template, such "
+        "as a variable that is replaced.",
     )
     startup_caches: list[CacheReference] | None = Field(
         default=None,
-        description="StartupCaches of the key that hold its bundles or make them. The first one is for the hardware "
+        description="StartupCaches of the key, which hold its bundles or make them. The first one is for the hardware "
         "that the scheduler chose for its ranks. Each other one is for hardware that replicas started cold on, up to "
         "spec.tuning.hardwareLimit.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
@@ -154,8 +155,8 @@ class InferenceDeploymentStatus(CommonStatus):
     rendered: Rendered | None = Field(default=None, description="Inputs that the serving pods were rendered from.")
     drift: list[DriftStatus] | None = Field(
         default=None,
-        description="Replicas that run on or with something else than their bundle was made with, counted by fact "
-        "and value. Nothing rolls out because of it.",
+        description="Replicas whose image, GPU or driver differs from what their bundle was made with, counted by "
+        "property and value. A difference starts no rollout.",
     )
     init_reports: InitReports | None = Field(
         default=None, description="Results reported by the init containers of serving pods, counted by reason."
@@ -183,8 +184,8 @@ class LayerNoteStatus(StatusModel):
 
 
 class FailureStatus(StatusModel):
-    reason: str = Field(description="Reason of the failure, in one word that does not change between releases.")
-    message: str = Field(description="Message for people that says what happened and what to do.")
+    reason: str = Field(description="Reason of the failure: one CamelCase word that does not change between releases.")
+    message: str = Field(description="Human-readable description of what happened and what to do.")
     rank: int | None = Field(default=None, description="Number of the rank that failed first.")
     attempt: int = Field(description="Number of the attempt, counted from 1.")
 
@@ -192,7 +193,7 @@ class FailureStatus(StatusModel):
 class MadeWith(StatusModel):
     image: str | None = Field(default=None, description="Image of the engine, as the pod template names it.")
     image_id: str | None = Field(
-        default=None, alias="imageID", description="Image of the engine by digest, as the node of rank 0 names it."
+        default=None, alias="imageID", description="Image of the engine by digest, as the node of rank 0 reports it."
     )
     gpu: str | None = Field(default=None, description="Product name of rank 0's GPU.")
     driver: str | None = Field(default=None, description="Version of the GPU's driver on rank 0's node.")
@@ -210,7 +211,7 @@ class StartupCacheStatus(CommonStatus):
 
     state: State | None = Field(
         default=None,
-        description="Current phase of the cache: Pending, Tuning, Publishing, Ready, Ineffective, Failed or "
+        description="Current phase of the StartupCache: Pending, Tuning, Publishing, Ready, Ineffective, Failed or "
         "Quarantined.",
     )
     attempt: int | None = Field(
@@ -224,11 +225,13 @@ class StartupCacheStatus(CommonStatus):
     )
     requeues: int | None = Field(
         default=None,
-        description="Number of attempts that were queued again, since not all of their ranks ran in time. They count "
-        "as neither failures nor disruptions.",
+        description="Number of attempts that were requeued, since not all of their ranks ran in time. They count as "
+        "neither failures nor disruptions.",
     )
     job: str | None = Field(default=None, description="Name of the Job of the current attempt.")
-    queued_since: str | None = time("Time when the cache was first asked for.")
+    queued_since: str | None = time(
+        "Time when tuning was queued. Before a rank has run, spec.queueTimeout is counted from it."
+    )
     started_at: str | None = time("Time when a rank first ran.")
     finished_at: str | None = time("Time when tuning ended, with or without a bundle.")
     next_attempt_at: str | None = time("Time when the next attempt begins.")
@@ -237,7 +240,7 @@ class StartupCacheStatus(CommonStatus):
         "credentials that sign them."
     )
     unwanted_since: str | None = time(
-        "Time since when no InferenceDeployment refers to the StartupCache. It is deleted a day later."
+        "Time when the last reference from an InferenceDeployment was removed. The StartupCache is deleted a day later."
     )
     referred_by: list[str] = Field(
         default_factory=list, description="Names of the InferenceDeployments that refer to the StartupCache."
@@ -273,19 +276,19 @@ class StartupCacheStatus(CommonStatus):
     )
     hardware: str | None = Field(
         default=None,
-        description="Hardware that the bundle was made on. Replicas on other hardware do not take it. For a GPU, the "
-        "name has its product and the CPU architecture; for a CPU, its architecture and a digest of its instruction "
-        "sets. It is unknown where the GPU is not one of NVIDIA's.",
+        description="Hardware that the bundle was made on. Replicas on other hardware do not install it. For a GPU, "
+        "the name has the product and the CPU architecture; for a CPU, the architecture and a digest of the "
+        "instruction sets. For a GPU of another vendor than NVIDIA, it is unknown.",
     )
     made_with: MadeWith | None = Field(default=None, description="Software and hardware that the bundle was made with.")
     proof: ProofStatus | None = Field(default=None, description="Measurements of the tuning Job that prove the bundle.")
     notes: list[LayerNoteStatus] | None = Field(
-        default=None, description="Notes on layers: whether the bundle has the layer, and why not."
+        default=None, description="One note for each layer: whether the bundle has it, and if not, why."
     )
-    last_failure: FailureStatus | None = Field(default=None, description="End of the last failed attempt.")
+    last_failure: FailureStatus | None = Field(default=None, description="Failure of the last failed attempt.")
 
     def __or__(self, changes: StartupCacheStatus) -> StartupCacheStatus:
-        """A copy that has the fields that ``changes`` sets; None removes a field."""
+        """Returns a copy with the fields that ``changes`` sets; None removes a field."""
         return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
 
 
@@ -311,5 +314,5 @@ def read_status(kind: type[S], item: Mapping[str, Any]) -> S:
 
 
 def status_object(status: CommonStatus) -> dict[str, Any]:
-    """Returns the status as the API server keeps it."""
+    """Returns the status as a JSON object for the API server."""
     return status.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)

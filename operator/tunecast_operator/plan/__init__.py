@@ -1,1 +1,1 @@
-"""Decisions: pure functions of what was observed and the time."""
+"""Decisions: pure functions of the observed state and the time."""

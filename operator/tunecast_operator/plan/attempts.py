@@ -38,19 +38,19 @@ from tunecast_operator.plan.tuning import Action, CreateAttempt, ObservedTuning,
 from tunecast_operator.resources.job import attempt_name
 
 MAX_DISRUPTIONS = 10
-# Attempts that the operator ends by deleting their Job, and what that counts as.
+# Why the operator ends an attempt by deleting its Job, and what kind of outcome that is.
 ENDED_BY_US: dict[str, Kind] = {RANKS_NOT_SCHEDULED: "Unscheduled", JOIN_TIMED_OUT: "Crashed"}
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 REQUEUE_HEADSTART = 3  # so that the first pause is 40 seconds: others may want the capacity meanwhile
-RETRY_SECONDS = 15.0  # of what the store, or the API server, refused
+RETRY_SECONDS = 15.0  # before a step that the store or the API server failed is retried
 
 
 def under_way(seen: ObservedTuning) -> TuningPlan:
-    """The newest attempt runs, or ended and is to be accounted for."""
+    """Plans for the newest attempt, which runs, or has ended without having been accounted for."""
     if seen.job is None:
         if seen.pods:
             return TuningPlan(
-                (), seen.status, unready(seen, c.RETRYING, "its Job was deleted; its pods are ending"), 2.0
+                (), seen.status, unready(seen, c.RETRYING, "the Job was deleted; its pods are terminating"), 2.0
             )
         return _after(seen, _why_deleted(seen))
     if attempt_ended(seen.job, seen.pods):
@@ -85,7 +85,7 @@ def _with_image(seen: ObservedTuning, result: RankResult) -> RankResult:
 
 
 def _why_deleted(seen: ObservedTuning) -> Outcome:
-    """The operator's own reason where it deleted the Job to end the attempt; else somebody else's doing."""
+    """Returns the operator's reason if it deleted the Job to end the attempt; otherwise somebody else deleted it."""
     known = seen.status.last_failure
     if known and known.attempt == seen.attempt and known.reason in ENDED_BY_US:
         return Outcome(ENDED_BY_US[known.reason], known.reason, known.message)
@@ -93,7 +93,7 @@ def _why_deleted(seen: ObservedTuning) -> Outcome:
 
 
 def _after(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
-    """What follows an attempt that came to nothing."""
+    """Plans what follows an attempt that produced no bundle."""
     return _requeue(seen, outcome) if outcome.kind == "Unscheduled" else _retry(seen, outcome)
 
 
@@ -115,42 +115,43 @@ def _attempt_running(seen: ObservedTuning) -> TuningPlan:
 
 
 def _progress(seen: ObservedTuning) -> ProgressStatus | None:
-    """What rank 0 reported last."""
-    said = seen.progress
-    if said is None:
+    """Returns the progress that rank 0 reported last."""
+    reported = seen.progress
+    if reported is None:
         return seen.status.progress
-    return ProgressStatus(stage=said.stage, seconds=round(said.seconds), bytes=said.bytes)
+    return ProgressStatus(stage=reported.stage, seconds=round(reported.seconds), bytes=reported.bytes)
 
 
 def _running_reason(seen: ObservedTuning, *, running: bool, why: Blocked | None) -> tuple[str, str]:
     if why is None and running:
         return c.TUNING, f"attempt {seen.attempt} runs on {seen.spec.ranks} rank(s)"
-    text = f"{why.reason}: {why.message}" if why else "its pods are starting"
+    text = f"{why.reason}: {why.message}" if why else "the pods of the Job are starting"
     if not running and _queue_overdue(seen):
         limit = seen.spec.queue_timeout
-        return c.QUEUE_TIMEOUT, f"not all ranks ran within {limit}: replicas start cold, tuning goes on waiting. {text}"
+        late = f"not all ranks ran within {limit}: replicas start cold, and tuning goes on waiting"
+        return c.QUEUE_TIMEOUT, f"{late}. {text}"
     if why is None:
         return c.QUEUED, text
     return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
 
 
 def _not_created(seen: ObservedTuning) -> Blocked | None:
-    """A queue, a quota or an admission webhook keeps pods from being created."""
+    """Finds a queue, a quota or an admission webhook that keeps pods from being created."""
     if len(seen.pods) >= seen.spec.ranks:
         return None
     job, name = seen.job or {}, attempt_name(dict(seen.cache), seen.attempt)
     if job.get("spec", {}).get("suspend"):
-        return Blocked("Suspended", f"the Job {name} is suspended: a queue, such as one of Kueue, admits it", True)
+        return Blocked("Suspended", f"the Job {name} is suspended: a queue such as Kueue has to admit it", True)
     if seen.refusal:
         return Blocked("PodsNotCreated", f"Job {name}: {seen.refusal}", capacity=exceeds_quota(seen.refusal))
     if times.seconds_since(job.get("metadata", {}).get("creationTimestamp"), seen.now) < POLL_SECONDS:
         return None
-    text = f"{len(seen.pods)} of {seen.spec.ranks} pods exist: kubectl describe job {name} says why"
+    text = f"{len(seen.pods)} of {seen.spec.ranks} pods exist: kubectl describe job {name} shows why"
     return Blocked("PodsNotCreated", text, capacity=True)
 
 
 def next_attempt(seen: ObservedTuning) -> TuningPlan:
-    """Begins it, once its time has come."""
+    """Begins the next attempt once its backoff has passed."""
     if seen.store_error:
         return waiting(seen, seen.store_error)
     wait = -times.seconds_since(seen.status.next_attempt_at, seen.now)
@@ -173,9 +174,9 @@ def next_attempt(seen: ObservedTuning) -> TuningPlan:
 
 
 def _behind(seen: ObservedTuning, rival: Rival) -> TuningPlan:
-    """Another StartupCache tunes this key: its bundle will do here too, so nothing is tuned twice at once.
+    """Waits for another StartupCache that tunes the same key, since its bundle fits here too.
 
-    While the ranks of that one run, this one's time in the queue doesn't count: it begins anew where they fail.
+    While the ranks of the other one run, no time in the queue is counted here. It is counted again if they fail.
     """
     status = seen.status | StartupCacheStatus(state="Pending")
     if rival.runs:
@@ -186,25 +187,25 @@ def _behind(seen: ObservedTuning, rival: Rival) -> TuningPlan:
 
 
 def _requeue(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
-    """Queue again an attempt whose ranks never all ran: neither a crash nor a disruption, however often it happens."""
+    """Requeues an attempt whose ranks never all ran. It counts as neither a failure nor a disruption."""
     requeues = (seen.status.requeues or 0) + 1
     wait = backoff_seconds(requeues + REQUEUE_HEADSTART)
     counted = StartupCacheStatus(attempt=seen.attempt, last_failure=failure(seen, outcome), requeues=requeues)
     status = seen.status | counted | _between_attempts(seen, wait)
-    message = f"attempt {seen.attempt} was queued again, and begins in {wait:.0f} s. {outcome.message}"
+    message = f"attempt {seen.attempt} was requeued: the next one begins in {wait:.0f} s. {outcome.message}"
     reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
     return TuningPlan(end_of_attempt(seen), status, unready(seen, reason, message, warning=True), wait)
 
 
 def _between_attempts(seen: ObservedTuning, wait: float) -> StartupCacheStatus:
-    """What status says until the next attempt, which begins in ``wait`` seconds."""
+    """Returns the status until the next attempt, which begins in ``wait`` seconds."""
     return StartupCacheStatus(
         state="Pending", job=None, progress=None, next_attempt_at=times.text(seen.now + timedelta(seconds=wait))
     )
 
 
 def _retry(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
-    """Crashes count up to ``attempts``, disruptions up to a hard cap; both wait longer each time."""
+    """Retries with backoff. ``spec.attempts`` limits failures, and MAX_DISRUPTIONS limits disruptions."""
     failures, disruptions = seen.status.failures or 0, seen.status.disruptions or 0
     if outcome.kind == "Disrupted":
         disruptions += 1
@@ -230,12 +231,12 @@ def _retry(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
 
 
 def backoff_seconds(ends: int) -> float:
-    """5, 10, 20, ... seconds after the first, second, third end; five minutes at the most."""
+    """Returns 5, 10, 20, ... seconds after the first, second, third end, and at most five minutes."""
     return float(min(300, 5 * 2 ** min(ends - 1, 10)))
 
 
 def waiting(seen: ObservedTuning, error: TunecastError) -> TuningPlan:
-    """Nothing can be done until ``error`` is over; replicas don't wait for that longer than their user said."""
+    """Waits until ``error`` is resolved. Replicas wait no longer than ``timeout`` and ``queueTimeout`` allow."""
     reason, text = error.reason, str(error)
     if seen.wanted_by and timed_out(seen):
         reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
@@ -249,7 +250,7 @@ def _never_ran_in_time(seen: ObservedTuning) -> bool:
 
 
 def _queue_overdue(seen: ObservedTuning) -> bool:
-    """Once ranks ran, each later attempt waits anew."""
+    """Whether ``queueTimeout`` has passed. Once ranks have run, it is counted for each later attempt anew."""
     since = seen.status.queued_since
     if seen.status.started_at and seen.job:
         since = seen.job["metadata"].get("creationTimestamp")

@@ -1,4 +1,4 @@
-"""Why pods don't start, read from what their kubelet, their scheduler or their controller says."""
+"""Finds why pods don't start, from what kubelets, schedulers and controllers report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tunecast_operator import times
 from tunecast_operator.pods import Pod, conditions, containers, init_containers, message, name, reason
 
 EVICTED = "Evicted"
-INIT_SECONDS = 180.0  # an injected init container that runs for longer is named: it may never end
+INIT_SECONDS = 180.0  # an injected init container that runs for longer is reported: it may never end
 
-# Waiting reasons that mean trouble, not progress.
+# Waiting reasons of containers that don't make progress.
 _TROUBLE = {
     "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
@@ -24,30 +24,30 @@ _TROUBLE = {
 class Blocked:
     reason: str
     message: str
-    capacity: bool = False  # no room, rather than something that its user must mend
+    capacity: bool = False  # a lack of capacity, which passes without a user's action
 
 
 def refusal(events: Iterable[Mapping[str, Any]]) -> str:
-    """Why a Job's controller could not create a pod, as the newest of its Events says; empty where none does."""
+    """Returns why a Job's controller could not create a pod, from its newest FailedCreate Event; empty without one."""
     failed = [event for event in events if event.get("reason") == "FailedCreate"]
     newest: Mapping[str, Any] = max(failed, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime")), default={})
     return str(newest.get("message", ""))
 
 
 def exceeds_quota(message: str) -> bool:
-    """Whether a pod can be created once others are gone. A quota that misses a limit is another matter."""
+    """Whether a pod exceeds a quota, so that it can be created once other pods are gone."""
     return "exceeded quota" in message
 
 
 def blocked(pods: Iterable[Pod], owner: Mapping[str, Any] | None, now: datetime) -> Blocked | None:
-    """The first thing that keeps a pod from starting; what a user must fix comes before a lack of room.
+    """Returns why a pod doesn't start. A reason that a user must fix precedes a lack of capacity.
 
-    Pods that were evicted stay listed for long, so they count only where nothing else does.
+    Evicted pods stay listed for long, so they count only if there is no other reason.
 
     Args:
         pods: pods of ``owner``.
-        owner: a Job or a Deployment; None where it is not there.
-        now: the time, to judge how long an init container has run.
+        owner: the Job or Deployment; None if it doesn't exist.
+        now: the current time, to compute how long an init container has run.
     """
     pods = list(pods)
     known = _declared((owner or {}).get("spec", {}).get("template", {}))
@@ -57,12 +57,12 @@ def blocked(pods: Iterable[Pod], owner: Mapping[str, Any] | None, now: datetime)
 
 
 def _declared(pod: Pod) -> dict[str, Mapping[str, Any]]:
-    """The init containers that a pod, or the template of one, asks for."""
+    """Returns the init containers of a pod or a pod template, by name."""
     return {container["name"]: container for container in pod.get("spec", {}).get("initContainers") or ()}
 
 
 def _endless(pod: Pod, known: Collection[str], now: datetime) -> Iterator[Blocked]:
-    """An init container that something injected, and that doesn't end: one that waits for a server, for instance."""
+    """Finds an injected init container that doesn't end, such as one that waits for a server."""
     declared = _declared(pod)
     for container in init_containers(pod):
         since = container.running_since
@@ -89,7 +89,7 @@ def _of_pod(pod: Pod) -> Iterator[Blocked]:
 
 
 def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:
-    """A ReplicaSet or a Deployment that can't even create its pods."""
+    """Finds out whether a Deployment can't create its pods."""
     for condition in owner.get("status", {}).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             message = condition.get("message", "")

@@ -1,4 +1,4 @@
-"""Serving pods whose engine crashed and has never been ready since the init container ended."""
+"""Finds serving pods whose engine crashed and has never been ready since the init container ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunecast_operator import pods, times
 from tunecast_operator.pods import Container, Pod, Termination
 from tunecast_operator.resources.quarantine import Failure
 
-KILLED = {137, 143}  # by SIGKILL and SIGTERM: memory, a probe, a drain
+KILLED = {137, 143}  # by SIGKILL and SIGTERM: out of memory, a failed probe or a drain
 NOT_ITS_OWN = {"OOMKilled", "ContainerStatusUnknown"}
 _EVER = "1970-01-01T00:00:00Z"
 _ERROR = re.compile(r"\b[\w.]*(?:error|exception)\b.*", re.IGNORECASE)
@@ -25,7 +25,7 @@ class Crash:
 
     pod: str
     uid: str
-    manifest: str  # digest of the bundle that it started from; if ``cold``, of the quarantined one that it didn't get
+    manifest: str  # digest of the bundle that it started from, or if ``cold``, of the quarantined bundle
     times: int
     failure: Failure
     cold: bool = False
@@ -35,7 +35,7 @@ class Crash:
 
 
 def crashes(found: Iterable[Pod]) -> list[Crash]:
-    """Crashes of replicas that started from a bundle, or that started cold because their bundle is quarantined."""
+    """Returns crashes of replicas that started from a bundle, or cold because their bundle is quarantined."""
     return [crash for pod in found if (crash := _crash(pod))]
 
 
@@ -43,20 +43,20 @@ def _crash(pod: Pod) -> Crash | None:
     run = next(iter(pods.init_runs([pod]).values()), None)
     if run is None or _ends(pod):
         return None
-    installed, said = run
-    cold = said.result == "Cold" and said.reason == report.QUARANTINED
+    installed, found = run
+    cold = found.result == "Cold" and found.reason == report.QUARANTINED
     engine = pods.engine(pod)
-    if not said.manifest or not (said.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
+    if not found.manifest or not (found.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
         return None
     ended = _terminations(engine, installed)
     if not ended or not _crashed(ended[0]):
         return None
     count = _count(pod, engine, ended)
-    return Crash(pods.name(pod), str(pod["metadata"]["uid"]), said.manifest, count, _failure(ended[0]), cold)
+    return Crash(pods.name(pod), str(pod["metadata"]["uid"]), found.manifest, count, _failure(ended[0]), cold)
 
 
 def _ends(pod: Pod) -> bool:
-    """The pod is being ended or was ended from outside, so its engine's exit says nothing about the bundle."""
+    """Whether the pod was or is being ended from outside, so that its exit is no evidence against the bundle."""
     disrupted = pods.condition(pod, "DisruptionTarget") is not None
     return disrupted or pods.over(pod) or bool(pods.reason(pod) or pod["metadata"].get("deletionTimestamp"))
 
@@ -76,7 +76,7 @@ def _never_ready(pod: Pod, engine: Container, installed: str) -> bool:
 
 
 def _terminations(engine: Container, installed: str) -> Sequence[Termination]:
-    """The engine's terminations that its status shows, newest first, without those of an earlier pod sandbox."""
+    """Returns the engine's terminations in its status, the newest first, without those of an earlier pod sandbox."""
     shown = [ended for ended in (engine.terminated, engine.terminated_before) if ended]
     return [ended for ended in shown if times.parse(ended.started_at or _EVER) >= times.parse(installed)]
 
@@ -87,7 +87,7 @@ def _crashed(ended: Termination) -> bool:
 
 
 def _count(pod: Pod, engine: Container, ended: Sequence[Termination]) -> int:
-    """How often the engine crashed: all its runs, unless some of them were killed or may be of an earlier sandbox."""
+    """Counts the engine's crashes: all its runs, unless some were killed or may belong to an earlier sandbox."""
     shown = sum(map(_crashed, ended))
     if shown < len(ended) or pods.installer(pod).restarts:
         return shown
@@ -96,7 +96,7 @@ def _count(pod: Pod, engine: Container, ended: Sequence[Termination]) -> int:
 
 
 def _failure(ended: Termination) -> Failure:
-    """The exit code, and the last error of the log's end, which FallbackToLogsOnError puts into the message."""
+    """Returns the exit code and a digest of the last error, which FallbackToLogsOnError puts into the message."""
     errors = _ERROR.findall(ended.message)
     error = hashlib.sha256(_VARYING.sub("#", errors[-1]).encode()).hexdigest()[:16] if errors else ""
     return Failure(ended.exit_code, error)

@@ -1,4 +1,4 @@
-"""Replicas that run something else than their bundle was made with: another image behind the tag, GPU or driver."""
+"""Finds replicas whose image, GPU or driver differs from what their bundle was made with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ What = Literal["Image", "GPU", "Driver"]
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """So many replicas run ``found``, and their bundle was made with ``expected``."""
+    """A number of replicas that run ``found``, although their bundle was made with ``expected``."""
 
     what: What
     expected: str
@@ -34,16 +34,16 @@ class Drift:
         return {"Image": c.IMAGE_DIFFERS, "GPU": c.GPU_DIFFERS, "Driver": c.DRIVER_DIFFERS}[self.what]
 
     def __str__(self) -> str:
-        return f"{self.replicas} replica(s): {self.what} {self.found}, and the bundle was made with {self.expected}"
+        return f"{self.replicas} replica(s): {self.what} is {self.found}, but the bundle was made with {self.expected}"
 
 
 def drift(made_with: Mapping[str, MadeWith], pods: Iterable[Pod], nodes: Mapping[str, Labels]) -> list[Drift]:
-    """What differs, most important first; what isn't known of a replica or of its bundle doesn't.
+    """Returns the differences, the most important first. Unknown properties are not compared.
 
     Args:
-        made_with: ``status.madeWith`` of StartupCaches that are Ready, by hardware. The first one is that of pods which
-            don't say yet where they run.
-        pods: serving pods of its key.
+        made_with: ``status.madeWith`` of StartupCaches that are Ready, by hardware. The first one is for pods
+            that have not reported their hardware yet.
+        pods: serving pods of the key.
         nodes: labels by node, as GPU feature discovery sets them.
     """
     compared = ((_bundle_of(pod, made_with), pod) for pod in pods)
@@ -76,7 +76,7 @@ def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Itera
 
 
 def _comparable(one: str, other: str) -> bool:
-    """A registry's digest is another one than that of an image which a node imported or built."""
+    """Whether both digests come from a registry, or neither: a node computes another one for an imported image."""
     return bool(one and other) and ("@" in one) == ("@" in other)
 
 

@@ -1,4 +1,4 @@
-"""Where a StartupCache comes to rest: ready, quarantined, given up, or wanted by nobody."""
+"""Plans for a StartupCache that needs no attempt: it is ready, quarantined, given up or unwanted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.results import bundle_status
 from tunecast_operator.plan.steps import accounted, delete_job, still_there, to_rest, unready, with_attempt
-from tunecast_operator.plan.tuning import DeleteCache, ObservedTuning, Published, TuningPlan
+from tunecast_operator.plan.tuning import DeleteStartupCache, ObservedTuning, Published, TuningPlan
 from tunecast_operator.resources.job import attempt_name
 
 FORGET_AFTER = timedelta(days=1)
@@ -20,8 +20,8 @@ GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
 
 
 def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
-    """A bundle of its key is in the store, whoever made it."""
-    running = seen.unresolved and still_there(seen)  # another cache of this key was faster
+    """Plans for a StartupCache whose bundle is in the store, whichever StartupCache made it."""
+    running = seen.unresolved and still_there(seen)  # another StartupCache of this key was faster
     status = accounted(seen) | bundle_status(published.manifest)
     status |= StartupCacheStatus(
         state="Ready",
@@ -36,7 +36,7 @@ def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
     reason = c.PUBLISHED
     if seen.quarantine.lifted(published.digest):
         reason = c.QUARANTINE_LIFTED
-        message += f". It was quarantined, and is no more: {seen.quarantine.message(published.digest)}"
+        message += f". The quarantine of this bundle was lifted: {seen.quarantine.message(published.digest)}"
     conditions = (
         Condition(c.READY, "True", reason, message),
         Condition(c.RECONCILING, "False", c.IDLE, ""),
@@ -49,7 +49,7 @@ def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
 
 
 def blamed(seen: ObservedTuning, digest: str) -> str:
-    """Why replicas must not start from the bundle of this digest; empty where they may."""
+    """Returns why replicas must not start from the bundle with this digest; empty if they may."""
     if digest not in seen.quarantine.digests:
         return ""
     why = seen.quarantine.message(digest) or "the bundle of this key is quarantined in the trust ConfigMap"
@@ -57,13 +57,13 @@ def blamed(seen: ObservedTuning, digest: str) -> str:
 
 
 def quarantined(ready: TuningPlan, why: str) -> TuningPlan:
-    """What a cache that is ready says, but that nobody starts from it any more."""
+    """Turns the plan of a ready StartupCache into that of a quarantined one."""
     status = ready.status | StartupCacheStatus(state="Quarantined")
     return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
 
 
 def still_ready(seen: ObservedTuning) -> TuningPlan:
-    """The store doesn't answer now; what was published is not in doubt."""
+    """Keeps a StartupCache Ready while the store doesn't answer."""
     old = seen.status.condition(c.READY)
     conditions = (
         Condition(c.READY, "True", old.reason if old else c.PUBLISHED, old.message if old else ""),
@@ -75,51 +75,53 @@ def still_ready(seen: ObservedTuning) -> TuningPlan:
 
 
 def unwanted(seen: ObservedTuning) -> TuningPlan:
-    """Its Job holds GPUs that nobody asks for any more, so it goes at once; what is known stays for a day."""
+    """Deletes the Job at once, since it holds GPUs that nobody needs. The status stays for a day."""
     age = times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now)
     if not seen.status.written and age < NEW_SECONDS:
-        return TuningPlan((), StartupCacheStatus(), (), NEW_SECONDS)  # whoever made it has yet to say so
+        return TuningPlan(
+            (), StartupCacheStatus(), (), NEW_SECONDS
+        )  # the InferenceDeployment that created it has yet to refer to it
+    message = "no InferenceDeployment refers to this StartupCache"
     if seen.unresolved and still_there(seen):
-        conditions = unready(seen, c.UNWANTED, "no InferenceDeployment refers to it")
+        conditions = unready(seen, c.UNWANTED, message)
         return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     status = accounted(seen) | StartupCacheStatus(referred_by=[], job=None, progress=None)
-    if status.state in GIVEN_UP:  # why it gave up is what the next one to want it must hear
+    if status.state in GIVEN_UP:  # the next InferenceDeployment that refers to it shows why tuning failed
         return _forgetting(seen, replace(steady(seen), status=status))
     status |= StartupCacheStatus(state="Pending", queued_since=None, started_at=None)
     actions = to_rest(seen) if seen.unresolved or seen.status.unwanted_since is None else ()
-    message = "no InferenceDeployment refers to it"
     return _forgetting(seen, TuningPlan(actions, status, unready(seen, c.UNWANTED, message)))
 
 
 def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
-    """Starts, keeps or ends the day after which an unwanted cache is deleted."""
+    """Starts, keeps or ends the day after which an unwanted StartupCache is deleted."""
     if seen.wanted_by:
         return replace(plan, status=plan.status | StartupCacheStatus(unwanted_since=None))
     since = plan.status.unwanted_since or times.text(seen.now)
     status = plan.status | StartupCacheStatus(unwanted_since=since)
     left = FORGET_AFTER.total_seconds() - times.seconds_since(since, seen.now)
     if left <= 0:
-        return replace(plan, actions=(*plan.actions, DeleteCache()), status=status)
+        return replace(plan, actions=(*plan.actions, DeleteStartupCache()), status=status)
     return replace(plan, status=status, requeue_seconds=left if plan.requeue_seconds is None else plan.requeue_seconds)
 
 
 def at_rest(status: StartupCacheStatus) -> bool:
-    """Nothing is begun, and what attempts left was removed once."""
+    """Whether no attempt is under way or due, and the last one was cleaned up."""
     return status.unwanted_since is not None or status.state in {"Ready", *GIVEN_UP}
 
 
 def steady(seen: ObservedTuning) -> TuningPlan:
-    """It gave up, and says the same as then."""
+    """Keeps the conditions of a StartupCache that has given up."""
     old = seen.status.condition(c.READY)
     conditions = _ended_conditions(old.reason if old else c.ATTEMPTS_EXHAUSTED, old.message if old else "")
-    actions = to_rest(seen) if seen.unresolved else ()  # the store failed before
+    actions = to_rest(seen) if seen.unresolved else ()  # an earlier clean-up failed
     return TuningPlan(actions, seen.status | StartupCacheStatus(job=None), conditions)
 
 
 def end(
     seen: ObservedTuning, state: State, reason: str, message: str, changes: StartupCacheStatus | None = None
 ) -> TuningPlan:
-    """It gives up now. ``changes`` are of the status, besides what every end changes."""
+    """Gives up. ``changes`` are further changes of the status."""
     ended = StartupCacheStatus(
         state=state, job=None, progress=None, next_attempt_at=None, finished_at=times.text(seen.now)
     )

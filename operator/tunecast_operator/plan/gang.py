@@ -10,7 +10,7 @@ from tunecast_operator.plan.tuning import ObservedTuning
 from tunecast_operator.pods import Pod
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
 
-JOIN_SECONDS = 300.0  # within which ranks that all run find each other: some seconds, but torch may load slowly
+JOIN_SECONDS = 300.0  # for ranks that all run to find each other: they need seconds, but torch may load slowly
 
 
 def all_started(seen: ObservedTuning) -> bool:
@@ -19,19 +19,19 @@ def all_started(seen: ObservedTuning) -> bool:
 
 
 def stuck(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
-    """Why the attempt should end now, since its ranks hold GPUs and don't get any further; None while it may go on.
+    """Returns why the attempt should end now, since its ranks hold GPUs without progress; None while it may go on.
 
     Args:
-        seen: with the attempt's Job, which is under way.
+        seen: the observed state, with the Job of an attempt that is under way.
         why: what keeps a pod from starting.
     """
     return _unjoined(seen) if all_started(seen) else _partial(seen, why)
 
 
 def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
-    """Some ranks hold a node for too long while others can't start.
+    """Finds ranks that hold a node for too long while others can't start.
 
-    Ranks that nothing is known to block may pull an image, so they have ``timeout`` in place of ``queueTimeout``.
+    Ranks without a known reason may be pulling an image, so they have ``timeout`` in place of ``queueTimeout``.
     """
     since = min((bound for pod in seen.pods if (bound := _bound_since(pod))), default="")
     limit, seconds = (
@@ -42,13 +42,13 @@ def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
     if not since or times.seconds_since(since, seen.now) <= seconds:
         return None
     started = sum(pods.engine(pod).has_run for pod in seen.pods)
-    cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod says what the others wait for"
+    cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod shows what the others wait for"
     text = f"only {started} of {seen.spec.ranks} ranks ran within {limit} of the first one's binding to a node"
     return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}")
 
 
 def _bound_since(pod: Pod) -> str:
-    """When a rank that may hold GPUs was bound to its node, in RFC 3339; empty where it wasn't."""
+    """Returns when a rank that may hold GPUs was bound to its node, in RFC 3339; empty if it wasn't."""
     if not pods.node(pod):
         return ""
     scheduled = pods.condition(pod, "PodScheduled")
@@ -57,7 +57,7 @@ def _bound_since(pod: Pod) -> str:
 
 
 def _unjoined(seen: ObservedTuning) -> Outcome | None:
-    """All ranks run, but rank 0 still waits for others."""
+    """Finds an attempt whose ranks all run while rank 0 still waits for others."""
     joining = seen.progress is not None and seen.progress.stage == "Joining"
     begun = [pods.engine(pod).running_since or "" for pod in seen.pods]
     if not joining or not all(begun) or times.seconds_since(max(begun), seen.now) <= JOIN_SECONDS:

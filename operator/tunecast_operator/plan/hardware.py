@@ -1,4 +1,4 @@
-"""Which kinds of hardware to tune for besides the one that the scheduler chose first: those that replicas run on."""
+"""Decides which further kinds of hardware to tune for: those on which replicas started cold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunecast_operator.pods import Pod, init_report, node
 from tunecast_operator.pods import key as pod_key
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
-# What tells nodes of one GPU product from others, most exact first.
+# Labels that distinguish nodes of one GPU product from others, the most exact first.
 GPU_LABELS = (
     "nvidia.com/gpu.product",
     "cloud.google.com/gke-accelerator",
@@ -29,12 +29,12 @@ GPU_LABELS = (
 )
 CPU_LABELS = (INSTANCE_TYPE,)
 _GIVEN_UP = {"Failed", "Ineffective", "Quarantined"}
-NODES_LIMIT = 16  # nodes that a node affinity names, where no label tells them from others
+NODES_LIMIT = 16  # nodes that a node affinity names, where no label distinguishes them
 
 
 @dataclass(frozen=True, slots=True)
 class ColdHardware:
-    """Replicas that started cold, since no bundle of their key was made on hardware like their nodes'."""
+    """Hardware on which replicas started cold, since no bundle of their key was made on it."""
 
     hardware: str
     replicas: int
@@ -46,7 +46,7 @@ class Target:
     """Hardware to tune for.
 
     Attributes:
-        hardware: its name.
+        hardware: name of the hardware.
         node_selector_terms: terms of a node affinity. Nodes with this hardware match one of them.
     """
 
@@ -57,7 +57,7 @@ class Target:
 def cold_hardware(pods: Iterable[Pod], key: str, caches: Sequence[StartupCache]) -> list[ColdHardware]:
     """Finds replicas of ``key`` that run on hardware without a bundle.
 
-    Before the first bundle of the key is published, replicas start cold whatever they run on, so none are found.
+    Before the first bundle of the key is published, replicas start cold on any hardware, so none is found.
 
     Args:
         pods: serving pods.
@@ -71,7 +71,7 @@ def cold_hardware(pods: Iterable[Pod], key: str, caches: Sequence[StartupCache])
         report = init_report(pod)
         if report is None or report.reason not in reasons or report.hardware in {UNKNOWN, *ready}:
             continue
-        if not is_name(report.hardware):  # an init container that names none, or somebody else's words
+        if not is_name(report.hardware):  # an older init container names none, and anybody can write a report
             continue
         if pod_key(pod) == key:
             found[report.hardware].append(node(pod))
@@ -83,13 +83,13 @@ def cold_hardware(pods: Iterable[Pod], key: str, caches: Sequence[StartupCache])
 def targets(
     cold: Iterable[ColdHardware], caches: Sequence[StartupCache], labels: Mapping[str, Mapping[str, str]], limit: int
 ) -> list[Target]:
-    """Decides what to begin to tune for.
+    """Returns the hardware to begin to tune for.
 
     Args:
-        cold: where replicas started cold.
+        cold: hardware on which replicas started cold.
         caches: StartupCaches of the same key.
-        labels: of nodes, by name; empty where the operator may not read nodes.
-        limit: how many kinds of hardware may be tuned for in all; those that were given up don't count.
+        labels: labels of nodes, by node; empty where the operator may not read nodes.
+        limit: maximum number of kinds of hardware to tune for; those that were given up don't count.
     """
     known = {cache.hardware for cache in caches} - {""}
     tuned = {cache.hardware for cache in caches if cache.state not in _GIVEN_UP} - {""}
@@ -98,9 +98,9 @@ def targets(
 
 
 def _terms(one: ColdHardware, labels: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Any], ...]:
-    """By the first label that all of these nodes have; else by their names, of which a term takes one.
+    """Selects the nodes by the first label that all of them have, else by their names, with one term for each name.
 
-    Nodes of which nothing is known don't count: they are gone, and names alone would lead to others that go too.
+    Nodes without known labels are gone. They are ignored, since a name would only select a node that may go as well.
     """
     known = [labels[name] for name in one.nodes if labels.get(name)]
     for label in CPU_LABELS if is_cpu(one.hardware) else GPU_LABELS:
@@ -114,25 +114,25 @@ def _terms(one: ColdHardware, labels: Mapping[str, Mapping[str, str]]) -> tuple[
 
 
 def missing_condition(cold: Sequence[ColdHardware], caches: Sequence[CacheReference]) -> Condition | None:
-    """What is done about replicas that run on hardware without a bundle; None where there are none.
+    """Returns the condition BundleMissing; None if no replica runs on hardware without a bundle.
 
     Args:
-        cold: where replicas started cold.
+        cold: hardware on which replicas started cold.
         caches: StartupCaches of the key, also those that are about to be created.
     """
     if not cold:
         return None
     by_hardware = {cache.hardware: cache for cache in caches}
-    said = [_said(one, by_hardware.get(one.hardware)) for one in cold]
-    reason = max((reason for reason, _ in said), key=_WORST.index)
-    text = "; ".join(message for _, message in said)
+    missing = [_missing(one, by_hardware.get(one.hardware)) for one in cold]
+    reason = max((reason for reason, _ in missing), key=_WORST.index)
+    text = "; ".join(message for _, message in missing)
     return Condition(c.BUNDLE_MISSING, "True", reason, text, warning=reason != c.TUNING_FOR_HARDWARE)
 
 
 _WORST = (c.TUNING_FOR_HARDWARE, c.HARDWARE_NOT_TUNED, c.HARDWARE_LIMIT)
 
 
-def _said(one: ColdHardware, cache: CacheReference | None) -> tuple[str, str]:
+def _missing(one: ColdHardware, cache: CacheReference | None) -> tuple[str, str]:
     what = f"{one.replicas} replica(s) on {one.hardware} started cold"
     if cache is None:
         return c.HARDWARE_LIMIT, f"{what}: raise spec.tuning.hardwareLimit to tune for it"

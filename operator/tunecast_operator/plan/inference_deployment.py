@@ -1,4 +1,4 @@
-"""What to do about an InferenceDeployment: which cache, may replicas start, what rolls out, what to say."""
+"""Plans an InferenceDeployment: its StartupCaches, its Deployment, its Service and its status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunecast_operator.resources.init_container import InitContainer
 
 
 def decide(seen: ObservedServing, init: InitContainer, key_version: int) -> ServingPlan:
-    """``init`` and ``key_version`` are the operator's own; revisions that exist keep theirs."""
+    """Returns the plan. Revisions that exist keep theirs in place of ``init`` and ``key_version``."""
     wants = wanted(seen, init, key_version)
     may_start = release(seen, wants)
     rolled = rollout(seen, wants, may_start)

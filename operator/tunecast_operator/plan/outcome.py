@@ -1,4 +1,4 @@
-"""How one attempt of a tuning Job ended, judged over all its pods and what its ranks staged."""
+"""Classifies how an attempt ended, from all its pods and the results that its ranks staged."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tunecast_operator.pods import (
     reason,
 )
 
-# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a crash.
-# Unscheduled: not all ranks ever ran, so the attempt is queued again, and isn't counted at all.
+# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a failure.
+# Unscheduled: not all ranks ever ran, so the attempt is requeued, and isn't counted at all.
 Kind = Literal["Succeeded", "Rejected", "Crashed", "Disrupted", "Unscheduled"]
 
 DISRUPTED = "Disrupted"
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def finished(job: Mapping[str, Any]) -> bool:
-    """Its end is decided: no pod of it will start again."""
+    """Whether the Job has finished, so that no pod of it will start again."""
     ends = {"Complete", "Failed"}
     return any(c["type"] in ends and c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
 
@@ -69,13 +69,13 @@ def engines_ended(job: Mapping[str, Any], pods: Iterable[Pod]) -> bool:
 def held_by_sidecars(pods: Iterable[Pod]) -> bool:
     """Whether another container keeps some pod running although its engine container has terminated.
 
-    The phase alone doesn't tell: a kubelet reports terminated containers some seconds before the pod's last phase.
+    The phase alone doesn't show it: a kubelet reports terminated containers some seconds before the pod's last phase.
     """
     return any(engine(pod).terminated and not over(pod) and _others_go_on(pod) for pod in pods)
 
 
 def _others_go_on(pod: Pod) -> bool:
-    """A native sidecar, which is an init container, doesn't count: the kubelet ends it after the engine."""
+    """Whether another ordinary container still runs. The kubelet ends native sidecars after the engine."""
     return any(container.name != engine_name(pod) and not container.terminated for container in containers(pod))
 
 
@@ -85,10 +85,10 @@ def rank_ended(pod: Pod) -> bool:
 
 
 def attempt_ended(job: Mapping[str, Any], pods: Iterable[Pod]) -> bool:
-    """Whether the attempt's end is decided, which a sidecar that never ends keeps its Job from seeing.
+    """Whether the attempt has ended, even if a sidecar that never ends keeps its Job running.
 
-    A Job fails with its first pod. So does an attempt whose engine failed beside a sidecar, once no engine runs: a rank
-    that never started would otherwise be waited for without end.
+    A Job fails with its first pod. An attempt whose engine failed beside a sidecar fails once no engine runs: otherwise
+    a rank that never started would be awaited forever.
     """
     pods = list(pods)
     failed = any(map(_exit_code, pods)) and all(engine(pod).running_since is None for pod in pods)
@@ -106,27 +106,27 @@ def rank_of(pod: Pod) -> int:
 
 
 def of_job(pod: Pod, name: str) -> bool:
-    """Whether it is a pod of the Job ``name``; anybody can give one its labels."""
+    """Whether the Job ``name`` owns the pod. Labels don't prove it, since anybody can set them."""
     owners = pod["metadata"].get("ownerReferences", ())
     return ("Job", name) in {(owner.get("kind"), owner.get("name")) for owner in owners}
 
 
 def results_of(pods: Iterable[Pod], staged: Mapping[int, RankResult]) -> dict[int, RankResult]:
-    """What each rank said last: as staged, else as its termination message."""
+    """Returns the last result of each rank: the staged one, else the one in the termination message."""
     results = dict(staged)
     for pod in pods:
-        rank, said = rank_of(pod), _last_words(pod)
-        if rank in results or not said.startswith("{"):
+        rank, text = rank_of(pod), _termination_message(pod)
+        if rank in results or not text.startswith("{"):
             continue
         try:
-            results[rank] = decode(RankResult, said.encode(), f"the termination message of rank {rank}")
+            results[rank] = decode(RankResult, text.encode(), f"the termination message of rank {rank}")
         except MalformedError:
-            continue  # an engine's own last words: classified by the exit code below
+            continue  # the engine's own message: the exit code is classified instead
     return results
 
 
 def classify(job: Mapping[str, Any], pods: Iterable[Pod], staged: Mapping[int, RankResult]) -> Outcome:
-    """The one end of an attempt; what a rank did itself counts before what others saw of it.
+    """Returns the outcome of an attempt. A rank's own failure precedes what other ranks observed of it.
 
     Args:
         job: finished, or with engine containers that have all terminated.
@@ -151,7 +151,7 @@ def classify(job: Mapping[str, Any], pods: Iterable[Pod], staged: Mapping[int, R
 
 
 def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Pod]) -> Outcome:
-    """The network is to blame only where every rank ran."""
+    """Blames the network only if every rank ran."""
     started = len({rank_of(pod) for pod in pods if engine(pod).has_run})
     ranks = int(job.get("spec", {}).get("completions", 0))
     kind: Kind = "Crashed" if started >= ranks else "Unscheduled"
@@ -160,14 +160,14 @@ def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Pod
 
 
 def _word(reason: str) -> str:
-    """A rank's reason becomes a condition's, which the API server takes only where it is one short word."""
+    """Returns the reason if a condition can have it, which takes one short CamelCase word; otherwise a general one."""
     return reason if re.fullmatch(r"[A-Z][A-Za-z0-9]{0,63}", reason) else reasons.INTERNAL
 
 
 def _success(results: Mapping[int, RankResult]) -> Outcome:
     leader = results.get(0)
     if leader is None or not leader.succeeded or leader.proof is None or not leader.proof.ranks:
-        return Outcome("Crashed", RESULT_MISSING, "all ranks ended well, but rank 0 staged no result: see its log", 0)
+        return Outcome("Crashed", RESULT_MISSING, "all ranks succeeded, but rank 0 staged no result: see its log", 0)
     return Outcome("Succeeded", leader.reason, leader.message)
 
 
@@ -183,7 +183,7 @@ def _disruption(pods: Iterable[Pod]) -> Outcome | None:
 
 
 def _out_of_storage(why: str, rank: int) -> Outcome | None:
-    """An eviction for ephemeral storage, in the kubelet's words: another attempt on such a node would end alike."""
+    """Recognises an eviction for ephemeral storage by the kubelet's message."""
     if "exceed" in why and ("ephemeral" in why or "EmptyDir" in why):
         hint = "raise limits.ephemeral-storage of its container, or the limit that a LimitRange or a policy sets"
         return Outcome("Rejected", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
@@ -194,7 +194,7 @@ def _out_of_storage(why: str, rank: int) -> Outcome | None:
 
 
 def _tools_failed(pods: Iterable[Pod]) -> Outcome | None:
-    """The init container, which brings the tools, ended before the engine's container began."""
+    """Finds a rank whose init container failed, so that the engine's container never started."""
     for pod in pods:
         for container in init_containers(pod):
             ended = container.terminated
@@ -207,7 +207,7 @@ def _tools_failed(pods: Iterable[Pod]) -> Outcome | None:
 
 
 def _killed(pods: Iterable[Pod]) -> Outcome | None:
-    """A rank that died without a word: by memory, or by somebody's SIGKILL."""
+    """Finds a rank that was killed before it staged a result: it ran out of memory, or got a signal."""
     for pod in sorted(pods, key=rank_of):
         ended, rank = engine(pod).terminated, rank_of(pod)
         if ended is None:
@@ -236,12 +236,12 @@ def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
 
 
 def _exit_code(pod: Pod) -> int:
-    """The engine's; 0 while it has not ended."""
+    """Returns the engine's exit code; 0 while it has not ended."""
     ended = engine(pod).terminated
     return ended.exit_code if ended else 0
 
 
-def _last_words(pod: Pod) -> str:
-    """The engine's termination message."""
+def _termination_message(pod: Pod) -> str:
+    """Returns the engine's termination message; empty while it has not ended."""
     ended = engine(pod).terminated
     return ended.message if ended else ""

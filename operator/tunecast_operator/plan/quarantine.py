@@ -1,4 +1,4 @@
-"""Which bundles no replica of a namespace starts from: two crashes blame one, the same crash without it clears it."""
+"""Decides which bundles are quarantined: two crashes blame a bundle, and the same crash without it clears it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.resources.quarantine import Case, Quarantine
 
 LIMIT = 2  # crashes, of one replica or of several
-LIFTS = 3  # a bundle that was cleared so often isn't quarantined again
+LIFTS = 3  # a bundle that was cleared this many times isn't quarantined again
 
 
 def judge(known: Quarantine, crashes: Sequence[Crash]) -> Quarantine:
-    """The quarantine after ``crashes``, which are of all pods that share a key. The same crashes change it once."""
+    """Returns the quarantine after ``crashes`` of all pods that share a key. Judging the same ones again is safe."""
     for crash in crashes:
         if crash.cold:
             known = _lift(known, crash)
@@ -23,7 +23,7 @@ def judge(known: Quarantine, crashes: Sequence[Crash]) -> Quarantine:
 
 
 def _lift(known: Quarantine, crash: Crash) -> Quarantine:
-    """A replica that started without the bundle ended as those did that started from it."""
+    """Lifts a quarantine if a replica crashed in the same way without the bundle."""
     case = known.cases.get(crash.manifest)
     if case is None or crash.failure not in case.blamed:
         return known
@@ -49,7 +49,7 @@ def restored(known: Quarantine, caches: Sequence[StartupCache]) -> Quarantine:
 
 
 def outdated(quarantine: Quarantine, caches: Sequence[StartupCache]) -> tuple[str, ...]:
-    """Names of the StartupCaches whose state differs from what the quarantine says of their bundle."""
+    """Returns names of StartupCaches whose state contradicts the quarantine."""
     return tuple(cache.name for cache in caches if _differs(quarantine, cache))
 
 

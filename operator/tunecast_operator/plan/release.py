@@ -1,4 +1,4 @@
-"""Whether replicas of the wanted revision may start, or wait for its StartupCache."""
+"""Decides whether replicas of the wanted revision may start or wait for its StartupCache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.pods import engine
 
-# An old revision without a ready replica for so long serves nobody: it no longer keeps a new one waiting for its cache.
+# An old revision that has had no ready replica for this long serves nobody, and no longer keeps a new one waiting.
 FAILING_SECONDS = 120.0  # where its engines crash, or its pods can't start
 STARTING_SECONDS = 600.0  # where its replicas only take long to start: a Deployment's default progressDeadlineSeconds
 _SERVES = float("inf")
@@ -24,7 +24,7 @@ class Release:
     Attributes:
         held: the Deployment has the wanted revision and no replicas.
         keeps_old: the Deployment keeps its revision, which serves.
-        requeue_seconds: after so long the old revision isn't kept any longer, although no event says so.
+        requeue_seconds: time after which the old revision is no longer kept; no event announces it.
     """
 
     held: bool
@@ -33,7 +33,7 @@ class Release:
 
 
 def release(seen: ObservedServing, wanted: Wanted) -> Release:
-    """Only with the policy TuneFirst do replicas wait, until the StartupCache is decided."""
+    """Holds replicas only with the policy TuneFirst, until the StartupCache is decided."""
     waiting = seen.spec.tuning.policy == "TuneFirst" and not wanted.decided
     live, patience = seen.live, _patience(seen)
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key and patience > 0
@@ -42,7 +42,7 @@ def release(seen: ObservedServing, wanted: Wanted) -> Release:
 
 
 def _patience(seen: ObservedServing) -> float:
-    """Seconds for which the old revision, which has no ready replica, still keeps a new one waiting."""
+    """Returns for how many seconds an old revision without a ready replica still keeps a new one waiting."""
     live = seen.deployment or {}
     status = live.get("status") or {}
     if status.get("readyReplicas") or not seen.live_replicas:

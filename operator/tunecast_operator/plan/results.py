@@ -1,4 +1,4 @@
-"""How a manifest and a proof are told in status: for people, in the units they think in."""
+"""Converts a manifest and a proof into status, in human-readable units."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tunecast_operator.api.status import LayerNoteStatus, MadeWith, StartupCache
 
 
 def seconds_text(seconds: float) -> str:
-    """63.42 -> "63.4s"."""
+    """Formats seconds: 63.42 becomes "63.4s"."""
     return f"{seconds:.1f}s"
 
 
 def size_text(size: int) -> str:
-    """51170509 -> "48.8 MiB"."""
+    """Formats bytes: 51170509 becomes "48.8 MiB"."""
     amount, unit = float(size), "B"
     for bigger in ("KiB", "MiB", "GiB"):
         if amount < 1024:  # noqa: PLR2004
@@ -25,7 +25,7 @@ def size_text(size: int) -> str:
 
 
 def proof_status(proof: Proof) -> StartupCacheStatus:
-    """The proof, and what of it is printed in columns."""
+    """Returns the proof, and the fields of it that ``kubectl get`` prints."""
     saved = least(proof)
     speedup = saved and saved.speedup
     return StartupCacheStatus(
@@ -39,7 +39,7 @@ def proof_status(proof: Proof) -> StartupCacheStatus:
 
 
 def bundle_status(manifest: Manifest) -> StartupCacheStatus:
-    """What a published bundle is and was proved to do."""
+    """Returns the status of a published bundle."""
     return proof_status(manifest.proof) | StartupCacheStatus(
         size=size_text(manifest.size),
         size_bytes=manifest.size,
@@ -51,7 +51,7 @@ def bundle_status(manifest: Manifest) -> StartupCacheStatus:
 
 
 def made_with(manifest: Manifest) -> MadeWith:
-    """What replicas are compared with."""
+    """Returns what the bundle was made with, which replicas are compared with."""
     made = manifest.provenance
     found = {
         "image": manifest.engine_image,
@@ -66,7 +66,7 @@ def made_with(manifest: Manifest) -> MadeWith:
 
 
 def ineffective_because(proof: Proof) -> str:
-    """Why a bundle that works isn't worth shipping."""
+    """Returns why a bundle that works isn't worth publishing."""
     if not any(rank.layers for rank in proof.ranks):
         return f"{proof.reason or 'the engine left no files'}: replicas start cold"
     saved = least(proof)
@@ -79,7 +79,7 @@ def ineffective_because(proof: Proof) -> str:
 
 
 def too_little(saved: Saved) -> str:
-    """That a bundle saved nothing, and where it was looked for."""
+    """Describes how little a bundle saved, and in which phases."""
     if saved.basis == "EngineInit":
         return f"the warm start's engine init was {seconds_text(saved.seconds or 0.0)} shorter than the cold one's"
     phases = ", ".join(f"{p.phase} {seconds_text(p.cold)} cold and {seconds_text(p.warm)} warm" for p in saved.phases)

@@ -1,4 +1,4 @@
-"""StartupCaches of one key and hardware: one of them tunes at a time, since its bundle does for all."""
+"""Lets one StartupCache of a key and hardware tune at a time, since its bundle fits all of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _UNDECIDED = {"Pending", "Tuning", "Publishing"}
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another StartupCache that tunes the same key for the same hardware now, or comes first."""
+    """Another StartupCache of the same key and hardware, which tunes now or goes first."""
 
     name: str
     runs: bool  # its ranks run, or its bundle is being published: its end is bounded by its ``timeout``
 
 
 def rival(cache: StartupCache, same_key: Iterable[StartupCache]) -> Rival | None:
-    """The StartupCache that ``cache`` waits for; None where ``cache`` itself may tune.
+    """Returns the StartupCache that ``cache`` waits for; None if ``cache`` itself may tune.
 
-    One that waits for capacity longer than its users wanted holds nobody up. An older one that no reconciler has looked
-    at yet does: both may have been created a moment ago, and be looked at by two workers at the same time.
+    A StartupCache whose ``queueTimeout`` has passed blocks no other. An older one without a status does: two workers
+    may reconcile both at the same time, right after they were created.
     """
     asked = cache.asked_hardware
     others = [other for other in same_key if other.name != cache.name and other.asked_hardware == asked]

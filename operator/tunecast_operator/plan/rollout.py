@@ -1,4 +1,4 @@
-"""What rolls out: the Deployment with its replicas, and the Service in front of the revision that serves."""
+"""Decides what rolls out: the Deployment with its replicas, and the Service of the revision that serves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tunecast_operator.resources.service import serving_service
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What rolls out.
+    """The Deployment and the Service to apply.
 
     Attributes:
-        revision: the one that serves, or is about to.
-        deployment: to be applied where it differs; None where the live one stays.
-        scale: the size of the live one where it stays; None where it has that size.
-        service: in front of ``revision``.
-        applied: whether the Deployment is already what it should be.
+        revision: the revision that serves, or is about to serve.
+        deployment: Deployment to apply if it differs; None if the live one stays.
+        scale: number of replicas to set if the live Deployment stays; None if it has that number.
+        service: Service of ``revision``.
+        applied: whether the live Deployment already has ``revision``.
     """
 
     revision: Revision
@@ -35,7 +35,7 @@ class Rollout:
 
 
 def rollout(seen: ObservedServing, wanted: Wanted, release: Release) -> Rollout:
-    """The old revision where it is kept, else the wanted one."""
+    """Keeps the old revision if replicas wait, else rolls out the wanted one."""
     live = seen.live
     if release.keeps_old and live:
         return Rollout(live, None, _old_size(seen), _live_service(seen, live), applied=True)
@@ -47,7 +47,7 @@ def rollout(seen: ObservedServing, wanted: Wanted, release: Release) -> Rollout:
 
 
 def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[str, str]:
-    """A revision that has, or had, replicas keeps what it was rendered with; a new one takes what the proof says."""
+    """Returns variables that the bundle needs. A revision that has had replicas keeps what it was rendered with."""
     if live and not live.held and live.spec == wanted.revision.spec:
         return live.environment
     if held or wanted.cache is None or wanted.state != "Ready":
@@ -56,7 +56,7 @@ def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[s
 
 
 def _deployment(seen: ObservedServing, revision: Revision, live: Revision | None) -> dict[str, Any] | None:
-    """None where a live revision of the same spec was rendered by another version of this operator: it stays."""
+    """Returns the Deployment to apply; None if another version of the operator rendered the same spec, which stays."""
     same = live is not None and live.spec == revision.spec and live.held == revision.held
     replicas = 0 if revision.held else _replicas(seen, live)
     if same and live is not None and live.renderer != RENDERER:
@@ -65,7 +65,10 @@ def _deployment(seen: ObservedServing, revision: Revision, live: Revision | None
 
 
 def _replicas(seen: ObservedServing, live: Revision | None) -> int | None:
-    """The spec's; else the live value while it is ours, 1 when held ones are let go; None where another owns it."""
+    """Returns the number of replicas to apply; None if another field manager owns it.
+
+    Without a number in the spec, it is the live one, or 1 when a held revision is released.
+    """
     if seen.spec.replicas is not None:
         return seen.spec.replicas
     if seen.deployment is None or (live is not None and live.held):
@@ -75,7 +78,7 @@ def _replicas(seen: ObservedServing, live: Revision | None) -> int | None:
 
 
 def _replicas_owner(live: Mapping[str, Any]) -> str:
-    """Who set ``spec.replicas`` last, as the API server keeps it."""
+    """Returns the field manager that set ``spec.replicas`` last."""
     for entry in live.get("metadata", {}).get("managedFields", ()):
         if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {}):
             return str(entry.get("manager"))
@@ -93,7 +96,7 @@ def _service(seen: ObservedServing) -> dict[str, Any]:
 
 
 def _live_service(seen: ObservedServing, live: Revision) -> dict[str, Any]:
-    """In front of the old revision, which goes on serving."""
+    """Returns the Service of the old revision, which goes on serving."""
     template = (seen.deployment or {})["spec"]["template"]
     containers = [c for c in template["spec"]["containers"] if c["name"] == engine_name(template)]
     return serving_service(dict(seen.owner), containers[0] if containers else {}, live.port, tls=live.tls)

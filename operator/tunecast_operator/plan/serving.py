@@ -1,4 +1,4 @@
-"""What is known of an InferenceDeployment, and what is to be done about it."""
+"""Observed state of an InferenceDeployment, and the plan for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ObservedServing:
     spec: InferenceDeploymentSpec
     engine: Engine
     deployment: Mapping[str, Any] | None
-    caches: Sequence[StartupCache]  # of its namespace
+    caches: Sequence[StartupCache]  # all of the namespace
     pods: Sequence[Pod]  # its serving pods
     reports: Sequence[tuple[str, InitReport]]  # (the key a pod was made for, what its init container reported)
     now: datetime
@@ -46,7 +46,7 @@ class ObservedServing:
     def live(self) -> Revision | None:
         """The revision that the Deployment was rendered with. It is held only while it has no replicas.
 
-        An administrator scales a Deployment that is held, where no operator runs to release it.
+        While no operator runs, an administrator can release a held Deployment by scaling it.
         """
         revision = revision_of(dict(self.deployment)) if self.deployment else None
         return revision and replace(revision, held=revision.held and not self.live_replicas)
@@ -57,7 +57,7 @@ class ObservedServing:
 
     @property
     def desired_replicas(self) -> int:
-        """The spec's, else the live value; a Deployment that is held waits to become one replica."""
+        """The number in the spec, else the live one; without either, a held Deployment will get one replica."""
         if self.spec.replicas is not None:
             return self.spec.replicas
         return 1 if self.live is None or self.live.held else self.live_replicas
@@ -66,12 +66,12 @@ class ObservedServing:
 @dataclass(frozen=True, slots=True)
 class ServingPlan:
     create_caches: Sequence[tuple[str, dict[str, Any]]]  # name and spec
-    apply_deployment: dict[str, Any] | None  # to be applied where it differs
-    scale: int | None  # the old revision goes on serving, at this size
+    apply_deployment: dict[str, Any] | None  # to be applied if it differs
+    scale: int | None  # number of replicas of the old revision, which goes on serving
     service: dict[str, Any]
     status: InferenceDeploymentStatus  # without conditions
     conditions: tuple[Condition, ...]
     quarantine: Quarantine
-    outdated_caches: tuple[str, ...]  # StartupCaches whose state differs from what ``quarantine`` says
-    replace: tuple[Crash, ...]  # replicas to delete: they would crash from a quarantined bundle for ever
-    requeue_seconds: float | None = None  # when to look again, where no event would say so
+    outdated_caches: tuple[str, ...]  # StartupCaches whose state contradicts ``quarantine``
+    replace: tuple[Crash, ...]  # replicas to delete: they would keep crashing with a quarantined bundle
+    requeue_seconds: float | None = None  # time until a reconciliation that no event triggers

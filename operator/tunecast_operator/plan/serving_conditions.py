@@ -25,7 +25,7 @@ def conditions(
     drift: Sequence[Drift],
     quarantine: Quarantine,
 ) -> tuple[Condition, ...]:
-    """All of them; Drifted and BundleMissing are there only while they last."""
+    """Returns all conditions. Drifted and BundleMissing are present only while they are True."""
     ready = _ready(seen, release, rollout)
     cache = _cache_ready(wanted) if seen.tunes else _untuned(seen, wanted, quarantine)
     reconciling = _reconciling(seen, wanted, release, ready, cache)
@@ -35,9 +35,9 @@ def conditions(
 
 
 def _ready(seen: ObservedServing, release: Release, rollout: Rollout) -> Condition:
-    """Ready says nothing of a revision that is only about to be applied: whoever waits for it waits on."""
+    """Returns Ready, which stays False until the wanted revision is applied and observed."""
     if release.held:
-        text = "replicas start when the cache is ready, or tuning gives up"
+        text = "replicas start when the StartupCache is ready or tuning gives up"
         return Condition(c.READY, "False", c.HELD, text)
     live = seen.deployment or {}
     status, spec = live.get("status") or {}, live.get("spec") or {}
@@ -47,13 +47,13 @@ def _ready(seen: ObservedServing, release: Release, rollout: Rollout) -> Conditi
     why = blocked(seen.pods, live, seen.now)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
         return Condition(
-            c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_warm_words(seen)}"
+            c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_start_counts(seen)}"
         )
     detail = f": {why.reason}: {why.message}" if why else ""
     return Condition(c.READY, "False", c.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}")
 
 
-def _warm_words(seen: ObservedServing) -> str:
+def _start_counts(seen: ObservedServing) -> str:
     if not seen.reports:
         return ""
     hits = sum(report.result == "Hit" for _, report in seen.reports)
@@ -73,12 +73,12 @@ def _cache_ready(wanted: Wanted) -> Condition:
 
 
 def _untuned(seen: ObservedServing, wanted: Wanted, quarantine: Quarantine) -> Condition:
-    """Nothing is tuned, but replicas may start from a bundle of this key, and crash from it."""
+    """Returns CacheReady for the policy Never, under which replicas may still use a bundle that crashes them."""
     why = "spec.tuning.policy is Never"
     manifests = {report.manifest for key, report in seen.reports if key == wanted.revision.key}
     if banned := sorted(manifests & {*quarantine.digests}):
-        said = quarantine.message(banned[0]) or "its manifest is quarantined in the trust ConfigMap"
-        text = f"{why}, and the bundle of this key is not used: {said}"
+        cause = quarantine.message(banned[0]) or "its manifest is quarantined in the trust ConfigMap"
+        text = f"{why}, and the bundle of this key is not used: {cause}"
         return Condition(c.CACHE_READY, "False", c.QUARANTINED, text, warning=True)
     return Condition(c.CACHE_READY, "False", c.DISABLED, why)
 
@@ -89,7 +89,7 @@ def _reconciling(
     if not (ready.status == "False" or release.keeps_old or (seen.tunes and not wanted.decided)):
         return Condition(c.RECONCILING, "False", c.IDLE, "")
     if release.keeps_old:
-        message = f"the old revision serves until the new one's cache is ready: {cache.message}"
+        message = f"the old revision serves until the new one's StartupCache is ready: {cache.message}"
         return Condition(c.RECONCILING, "True", cache.reason, message)
     if release.held:
         return Condition(c.RECONCILING, "True", cache.reason, cache.message)

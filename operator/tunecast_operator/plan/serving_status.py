@@ -1,4 +1,4 @@
-"""What the status of an InferenceDeployment says, apart from its conditions."""
+"""Builds the status of an InferenceDeployment, apart from its conditions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_operator.resources.revision import Revision
 
 
 def status(seen: ObservedServing, wanted: Wanted, shown: Revision, drift: Sequence[Drift]) -> InferenceDeploymentStatus:
-    """Describes the InferenceDeployment, whose Deployment has the revision ``shown`` or is about to have it."""
+    """Returns the status. The Deployment has the revision ``shown``, or is about to have it."""
     live = (seen.deployment or {}).get("status") or {}
     return InferenceDeploymentStatus(
         replicas=live.get("replicas", 0),
@@ -44,7 +44,7 @@ def status(seen: ObservedServing, wanted: Wanted, shown: Revision, drift: Sequen
 
 
 def _column(seen: ObservedServing, wanted: Wanted) -> Literal["Hit", "Tuning", "Cold", "Failed"]:
-    """What replicas get that start now, or got if all of them say so."""
+    """Returns the start that a new replica gets, which is Cold if every replica started cold."""
     if wanted.state == "Ready":
         results = [report.result for key, report in seen.reports if key == wanted.revision.key]
         return "Cold" if results and "Hit" not in results else "Hit"

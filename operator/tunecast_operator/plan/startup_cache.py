@@ -1,4 +1,4 @@
-"""What to do about a StartupCache: look it up, tune it, publish it, or leave it."""
+"""Plans a StartupCache: use a published bundle, tune, publish, or give up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tunecast_operator.resources.job import attempt_name
 
 
 def decide(seen: ObservedTuning) -> TuningPlan:
-    """First what is known to be so, then what is under way, then what to begin."""
+    """Considers a published bundle first, then an attempt that is under way, then a new attempt."""
     if seen.published and (why := ends.blamed(seen, seen.published.digest)):
         return ends.quarantined(ends.ready(seen, seen.published), why)
     if seen.published:
@@ -37,18 +37,18 @@ def decide(seen: ObservedTuning) -> TuningPlan:
     if wanted.status.state in ends.GIVEN_UP:
         return ends.steady(wanted)
     ended = wanted.unresolved and wanted.job is not None and attempt_ended(wanted.job, wanted.pods)
-    if timed_out(wanted) and not ended:  # what an attempt made that has ended is not thrown away
+    if timed_out(wanted) and not ended:  # the result of an attempt that has ended is not discarded
         return _stop(wanted, timeout_message(wanted))
     if wanted.unresolved:
         return attempts.under_way(wanted)
     if ends.at_rest(seen.status) and not seen.store_error:
-        # Status says so before anything is made, so that what is left without a Job goes as the cache rests again.
+        # Status shows it before anything is created, so that a later clean-up also finds what has no Job.
         return TuningPlan((), wanted.status, unready(wanted, c.QUEUED, "an attempt begins next"), 0.0)
     return attempts.next_attempt(wanted)
 
 
 def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> TuningPlan:
-    """A step of ``plan`` failed, and is tried again: an end that is known stands, else only the reason moves."""
+    """Plans a retry after a step of ``plan`` failed. A final state is kept; otherwise only the reason changes."""
     if plan.status.state in {"Ready", *ends.GIVEN_UP}:
         status = plan.status
         if seen.unresolved:
@@ -62,7 +62,7 @@ def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> Tu
 def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
     status = seen.status
     if status.state == "Ready" or (seen.lifted and not seen.store_error):
-        # Its bundle is gone from the store, so all but the attempts' number begins anew.
+        # The bundle is gone from the store, so everything but the number of attempts is reset.
         status = StartupCacheStatus(attempt=status.attempt, job=status.job, conditions=status.conditions)
     return status | StartupCacheStatus(
         state=status.state or "Pending",
@@ -74,7 +74,7 @@ def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
 
 
 def _stop(seen: ObservedTuning, message: str) -> TuningPlan:
-    """The time is over: end what runs, then say so."""
+    """Ends the attempt that runs, then fails with TimedOut."""
     if seen.unresolved and still_there(seen):
         conditions = unready(seen, c.TIMED_OUT, message, warning=True)
         return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)

@@ -1,4 +1,4 @@
-"""What is known of a StartupCache, and what can be done about it."""
+"""Observed state of a StartupCache, and the actions of a plan for it."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class CleanUpAttempt:
-    """Removes the Secret and all that was staged; the finished Job stays a while for its logs."""
+    """Removes the Secret and all staged objects. The finished Job stays for a day, for its logs."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteService:
-    """No rank will look for another one any more."""
+    """Deletes the Service by which ranks find each other."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteCache:
-    """Nothing has referred to it for a day."""
+class DeleteStartupCache:
+    """Deletes the StartupCache, to which nothing has referred for a day."""
 
 
-Action = CreateAttempt | RenewSettings | DeleteJob | Publish | CleanUpAttempt | DeleteService | DeleteCache
+Action = CreateAttempt | RenewSettings | DeleteJob | Publish | CleanUpAttempt | DeleteService | DeleteStartupCache
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A bundle of this key in the store, with a signature that counts."""
+    """A bundle of this key in the store, with a trusted signature."""
 
     manifest: Manifest
     digest: str
@@ -73,7 +73,7 @@ class ObservedTuning:
     cache: Mapping[str, Any]  # the StartupCache as the API server returned it
     spec: StartupCacheSpec
     status: StartupCacheStatus
-    wanted_by: Sequence[str]  # InferenceDeployments whose status names this cache
+    wanted_by: Sequence[str]  # InferenceDeployments whose status names this StartupCache
     now: datetime
     rival: Rival | None = None  # another StartupCache that tunes this key now
     published: Published | None = None
@@ -88,23 +88,23 @@ class ObservedTuning:
 
     @property
     def attempt(self) -> int:
-        """The newest attempt that was ever begun; 0 before the first."""
+        """Number of the newest attempt; 0 before the first."""
         return max(attempt_of(self.job) if self.job else 0, self.status.attempt or 0)
 
     @property
     def unresolved(self) -> bool:
-        """The newest attempt's end was not taken into account yet."""
+        """Whether the end of the newest attempt has not been accounted for."""
         ours = self.job is not None and (self.status.attempt or 0) < self.attempt
         return ours or bool(self.status.job)
 
     @property
     def lifted(self) -> bool:
-        """Status still says Quarantined, and replicas start from the bundle again."""
+        """Whether status still shows Quarantined although replicas may start from the bundle again."""
         return self.status.state == "Quarantined" and self.quarantine.lifted(self.status.manifest or "")
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
-    """By its name, which nobody can change."""
+    """Returns the number of a Job's attempt, read from its immutable name."""
     number = str(job["metadata"]["name"]).rpartition("-")[2]
     return int(number) if number.isdecimal() else 0
 

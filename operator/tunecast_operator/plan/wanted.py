@@ -1,4 +1,4 @@
-"""Which StartupCaches an InferenceDeployment wants: the one of its key, and those of its key for other hardware."""
+"""Decides which StartupCaches an InferenceDeployment refers to: one for its key, others for further hardware."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.revision import Revision
 from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
 
-# StartupCaches in these states, and those whose waiting is overdue, hold no replica back any longer.
+# Replicas no longer wait for StartupCaches in these states, or for those that are overdue.
 _DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
 
 
@@ -25,12 +25,12 @@ class Wanted:
     """The revision that the spec asks for, and the StartupCaches that go with it.
 
     Attributes:
-        revision: not held, and without the variables that a bundle needs.
-        name: of the StartupCache that decides when replicas start.
+        revision: the revision, not held and without the variables that a bundle needs.
+        name: name of the StartupCache that decides when replicas start.
         cache: that StartupCache; None before it is created.
-        elsewhere: those of the same key for other hardware.
-        create: name and spec of those to create.
-        cold: hardware that replicas started cold on.
+        elsewhere: StartupCaches of the same key for other hardware.
+        create: names and specs of StartupCaches to create.
+        cold: hardware on which replicas started cold.
     """
 
     revision: Revision
@@ -42,7 +42,7 @@ class Wanted:
 
     @property
     def caches(self) -> list[StartupCache]:
-        """Those that are there."""
+        """StartupCaches that exist."""
         return [*([self.cache] if self.cache else []), *self.elsewhere]
 
     @property
@@ -52,7 +52,7 @@ class Wanted:
 
     @property
     def decided(self) -> bool:
-        """Whether replicas need not wait for it any longer."""
+        """Whether replicas no longer wait for the StartupCache."""
         if self.cache is None:
             return False
         return self.state in _DECIDED or self.cache.status.reason(c.READY) in c.OVERDUE
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def wanted(seen: ObservedServing, init: InitContainer, key_version: int) -> Wanted:
-    """``init`` and ``key_version`` are the operator's own; a revision of the same spec keeps those that it has."""
+    """Returns what the spec asks for. A live revision of the same spec keeps its own ``init`` and ``key_version``."""
     spec_digest, live, line = template_digest(seen.spec), seen.live, seen.engine.line
     if live and live.spec == spec_digest:
         init, key_version = live.init, live.key_version
@@ -91,7 +91,7 @@ def wanted(seen: ObservedServing, init: InitContainer, key_version: int) -> Want
 
 
 def _choose(same_key: Sequence[StartupCache], own_name: str) -> StartupCache | None:
-    """One that is ready with this key serves whatever it was tuned on; else the one shaped like this spec."""
+    """Chooses a StartupCache that is Ready, whatever its other settings; else the one that this spec names."""
     ready = [cache for cache in same_key if cache.state == "Ready"]
     own = [cache for cache in same_key if cache.name == own_name]
     return next(iter([*ready, *own]), None)

@@ -106,7 +106,7 @@ class StartupCacheReconciler:
         return replace(plan, status=plan.status | done)
 
     def _write(self, cache: dict[str, Any], plan: tuning.TuningPlan) -> None:
-        if not plan.conditions or any(isinstance(action, tuning.DeleteCache) for action in plan.actions):
+        if not plan.conditions or any(isinstance(action, tuning.DeleteStartupCache) for action in plan.actions):
             return
         self._status.write(cache, plan.status, plan.conditions)
 
@@ -192,7 +192,7 @@ class StartupCacheReconciler:
                 self._cluster.delete(SECRET, namespace, settings_name(cache, attempt))
             case tuning.DeleteService():
                 self._delete_service(cache)
-            case tuning.DeleteCache():
+            case tuning.DeleteStartupCache():
                 self._cluster.delete(STARTUP_CACHE, namespace, name, cache["metadata"]["uid"])
         return None
 

@@ -53,7 +53,7 @@ def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
     labels = {"nvidia.com/gpu.product": "NVIDIA-H200", "nvidia.com/cuda.driver-version.full": "590.1"}
     seen = drift({"": MADE}, [pod(OTHER)], {"n": labels})
     assert [one.reason for one in seen] == ["ImageDiffers", "GpuDiffers", "DriverDiffers"]
-    words = "3 replica(s): GPU NVIDIA-H200, and the bundle was made with NVIDIA-H100"
+    words = "3 replica(s): GPU is NVIDIA-H200, but the bundle was made with NVIDIA-H100"
     assert str(Drift("GPU", "NVIDIA-H100", "NVIDIA-H200", 3)) == words
 
 

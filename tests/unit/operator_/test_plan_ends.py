@@ -15,9 +15,9 @@ from tunecast_operator.plan.startup_cache import decide, not_done
 from tunecast_operator.plan.tuning import (  # fmt: skip
     CleanUpAttempt,
     CreateAttempt,
-    DeleteCache,
     DeleteJob,
     DeleteService,
+    DeleteStartupCache,
     Published,
 )
 from tunecast_operator.resources.quarantine import Case, Failure, Quarantine
@@ -60,7 +60,7 @@ def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_p
 
 def test_an_unwanted_cache_goes_after_a_day() -> None:
     since = times.text(NOW - timedelta(days=1, seconds=1))
-    assert DeleteCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
+    assert DeleteStartupCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
 
 
 def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:

@@ -24,12 +24,12 @@ from tunecast_operator.runtime.listening import health
 from tunecast_operator.runtime.metrics import Metrics, serve
 from tunecast_operator.runtime.store_check import check_until_passed
 
-STORE_SECONDS = 15.0  # of one operation with all its retries: a worker waits no longer, but for gigabytes
+STORE_SECONDS = 15.0  # limit of one store operation with all its retries, apart from transfers of archives
 LIVENESS_PORT = 8080
 
 
 def run(installation: Installation, cluster: Cluster, bucket: Store, port: int = LIVENESS_PORT) -> None:
-    """Watches and reconciles until SIGTERM; ``port`` is where liveness is told."""
+    """Watches and reconciles until SIGTERM. Liveness and readiness are served on ``port``."""
     metrics = Metrics(times.utc_now())
     controllers = Controllers(installation, cluster, bucket, metrics)
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
@@ -56,14 +56,14 @@ async def _watch(
     namespaces: tuple[str, ...],
     port: int,
 ) -> None:
-    async with health(port) as told:
+    async with health(port) as probes:
         await watching.until_served(lambda: watching.missing_kinds(cluster))
-        told.ready = True
+        probes.ready = True
         operator = kopf.operator(
             registry=registry,
             settings=settings,
             standalone=True,
-            identity=cast("Any", COMPONENT),  # else kopf looks up its user, who may have no name
+            identity=cast("Any", COMPONENT),  # otherwise kopf looks up the user's name, which may not exist
             clusterwide=not namespaces,
             namespaces=namespaces,
         )
@@ -71,12 +71,12 @@ async def _watch(
 
 
 def store(installation: Installation) -> Store:
-    """The installation's, with deadlines and a breaker that suit workers."""
+    """Returns the store of the installation. It has deadlines and a circuit breaker, so that no worker blocks."""
     return Store(installation.store, seconds=STORE_SECONDS, breaker=Breaker())
 
 
 def log_at(level: str) -> None:
-    """Botocore's own would show signatures, and so what it takes to stage an object."""
+    """Configures logging. Botocore's debug log is off, since it shows signatures that would let others upload."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

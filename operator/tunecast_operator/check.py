@@ -1,4 +1,4 @@
-"""What ``helm test`` runs: are the kinds served, and does the store do what tunings and replicas need?"""
+"""Checks for ``helm test`` that the API server serves the kinds and that the store can be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunecast_operator.runtime.watching import missing_kinds
 
 
 def main() -> int:
-    """Prints a line a check; returns 1 where one fails."""
+    """Prints one line for each check. Returns 1 if one fails."""
     try:
         installation = from_environment(os.environ)
         cluster = connect(workers=1)
@@ -24,7 +24,7 @@ def main() -> int:
             found = cluster.list(kind, namespace)
             sys.stdout.write(f"ok: {kind.plural} are served, {len(found)} in namespace {namespace}\n")
         Store(installation.store).check()
-        sys.stdout.write(f"ok: bucket {installation.store.bucket} takes uploads, and does what else is needed\n")
+        sys.stdout.write(f"ok: bucket {installation.store.bucket} supports all operations that Tunecast needs\n")
     except TunecastError as error:
         sys.stderr.write(f"failed: {error}\n")
         return 1

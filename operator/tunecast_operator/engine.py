@@ -1,4 +1,4 @@
-"""The engine in a pod template: which container runs it, and what its command line says. Pure."""
+"""Finds the engine's container in a pod template and reads its command line. Pure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
 
 Object = Mapping[str, Any]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"  # how a pod gets GPUs where no device plugin counts them
+VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"  # how a pod gets GPUs without a device plugin
 NO_DEVICES = {"", "none", "void"}
 _REFERENCE = re.compile(r"\$\(([^()]+)\)|`")
 HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
-# vLLM names its compiled files by these too.
+# Variables that are part of the names of vLLM's compiled files.
 HASHED_VARIABLES = frozenset({
     "MOONCAKE_REQUESTER_LOCAL_HOSTNAME", "VLLM_DP_RANK", "VLLM_DP_RANK_LOCAL", "VLLM_EC_SIDE_CHANNEL_HOST",
     "VLLM_LOOPBACK_IP", "VLLM_P2P_SIDE_CHANNEL_HOST", "VLLM_PROCESS_NAME_PREFIX",
 })  # fmt: skip
-_WHOLE_GPUS = frozenset({"nvidia.com/gpu", "amd.com/gpu"})  # one rank of an engine on each
-# Flags of replicas that span pods.
+_WHOLE_GPUS = frozenset(
+    {"nvidia.com/gpu", "amd.com/gpu"}
+)  # resources whose units are whole GPUs, one for each process of an engine
+# Flags of replicas that span pods or ports.
 _UNSUPPORTED = {
     "--node-rank": "replicas that span nodes are not in this release",
     "--data-parallel-rank": "replicas that span pods are not in this release",
@@ -40,20 +42,20 @@ _UNSUPPORTED = {
 
 
 class SpecError(TunecastError):
-    """The message says which field can't work, and what to write instead."""
+    """A spec can't work. The message names the field and what to write instead."""
 
     reason = c.INVALID_SPEC
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine's container as its template has it, and what it says."""
+    """The engine's container in a pod template, and its command line."""
 
     container: Object
-    words: tuple[str, ...]  # the whole serving command line, as the kubelet gets it: with $(VARIABLES)
-    entrypoint: tuple[str, ...]  # the image's, where the container has no command
+    words: tuple[str, ...]  # the whole command line with unexpanded $(VARIABLES)
+    entrypoint: tuple[str, ...]  # the image's ENTRYPOINT, if the container has no command
     line: CommandLine
-    notes: tuple[str, ...]  # what its user should know
+    notes: tuple[str, ...]  # what the author of the template should know
 
     @property
     def name(self) -> str:
@@ -65,13 +67,13 @@ class Engine:
 
     @property
     def wants_gpu(self) -> bool:
-        """Whether the container asks for an accelerator. Where it doesn't, its hardware is the CPU alone."""
+        """Whether the container asks for an accelerator. If it doesn't, its hardware is the CPU alone."""
         visible = next((str(v.get("value", "")) for v in self.env if v["name"] == VISIBLE_DEVICES), "")
         return bool(accelerators(self.container) or claims(self.container) or visible not in NO_DEVICES)
 
     @property
     def health(self) -> dict[str, Any]:
-        """How the kubelet asks whether the engine has started: by /health, or as another probe of the pod does.
+        """Handler of a startup probe: /health, or the handler of another probe of the container.
 
         An engine that listens on a loopback address alone can't be reached by the kubelet.
         """
@@ -83,10 +85,10 @@ class Engine:
 
 
 def engine_of(template: Object, settings: EngineSettings) -> Engine:
-    """Finds the engine in a pod template, and reads its command line.
+    """Finds the engine in a pod template and reads its command line.
 
     Raises:
-        SpecError: there is no such container, its command line can't be read, or it asks for what can't work.
+        SpecError: the container is missing or ambiguous, or its command line can't be read or can't work.
     """
     container = _container(template, settings.container)
     command, args = list(container.get("command") or ()), list(container.get("args") or ())
@@ -116,19 +118,21 @@ def _container(template: Object, name: str | None) -> Object:
         chosen = containers if len(containers) == 1 else [c for c in containers if accelerators(c) or claims(c)]
     if len(chosen) != 1:
         names = ", ".join(container["name"] for container in containers)
-        raise SpecError(f"which container of {names or 'none'} runs vLLM? name it in spec.engine.container")
+        raise SpecError(
+            f"it is unclear which container runs vLLM ({names or 'none'}): set spec.engine.container to its name"
+        )
     return chosen[0]
 
 
 def accelerators(container: Object) -> dict[str, str]:
-    """Extended resources that a container asks for, such as nvidia.com/gpu, and how many."""
+    """Returns the extended resources that a container asks for, such as nvidia.com/gpu, with their quantities."""
     resources = container.get("resources") or {}
     asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
     return {n: str(v) for n, v in asked.items() if n not in ORDINARY_RESOURCES and not n.startswith("hugepages-")}
 
 
 def claims(container: Object) -> list[Object]:
-    """The resource claims of a pod that a container uses."""
+    """Returns the resource claims of the pod that a container uses."""
     return list((container.get("resources") or {}).get("claims") or ())
 
 
@@ -153,17 +157,17 @@ def _check(engine: Engine) -> None:
     directory = line.compile_cache_directory
     if directory and not f"{directory}/".startswith(f"{MOUNT_PATH}/"):
         raise SpecError(
-            f"--compilation-config puts cache_dir at {directory}, which no bundle holds: leave cache_dir out"
+            f"--compilation-config puts cache_dir at {directory}, which no bundle contains: leave cache_dir out"
         )
     if own := sorted(RESERVED_VARIABLES & line.assigned.keys()):
-        raise SpecError(f"the command line sets {own[0]}, which places Tunecast's caches: leave it out")
+        raise SpecError(f"the command line sets {own[0]}, which Tunecast sets to its own cache directory: leave it out")
 
 
 def check_probes(engine: Engine) -> None:
-    """Raises SpecError where the kubelet has no way to learn that a replica's engine has started."""
+    """Raises SpecError if the kubelet has no way to detect that a replica's engine has started."""
     if not engine.container.get("startupProbe") and not engine.health:
         why = listen(engine.line).refusal()
-        raise SpecError(f"container {engine.name}: {why}; or add a startupProbe with exec, where a proxy is before it")
+        raise SpecError(f"container {engine.name}: {why}; or add a startupProbe with exec, if a proxy forwards to it")
 
 
 def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) -> Iterator[str]:
@@ -182,14 +186,14 @@ def _notes(engine: Engine, settings: EngineSettings, *, runs_arguments: bool) ->
     if runs_arguments:
         yield (
             f"the ENTRYPOINT of {engine.container.get('image')} isn't known, so ranks start the args of container"
-            f" {engine.name} without it: set spec.engine.entrypoint if it does more than to run them"
+            f" {engine.name} without it: set spec.engine.entrypoint if the ENTRYPOINT does more than run them"
         )
     if settings.entrypoint and not engine.entrypoint:
         yield f"spec.engine.entrypoint has no effect, since container {engine.name} has a command"
 
 
 def _left_out(pod: Object, engine: Engine) -> Iterator[str]:
-    """What the engine may need to start, and ranks do without."""
+    """Yields notes on parts of the pod that the engine may need to start, but that ranks don't have."""
     if (engine.container.get("lifecycle") or {}).get("postStart"):
         yield f"ranks don't run the postStart hook of container {engine.name}: let an init container prepare the start"
     mounted = {mount["name"] for mount in engine.container.get("volumeMounts") or ()}
@@ -204,7 +208,7 @@ def _left_out(pod: Object, engine: Engine) -> Iterator[str]:
 
 
 def _per_pod(engine: Engine) -> set[str]:
-    """Variables that are facts of one pod, or made of such variables, or of what a script's command prints."""
+    """Returns variables that differ between pods: field references, and values that depend on them or on a command."""
     found: set[str] = set()
     for variable in engine.env:
         references = set(_REFERENCE.findall(str(variable.get("value", ""))))

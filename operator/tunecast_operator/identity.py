@@ -1,4 +1,4 @@
-"""Labels, annotations and digests: how Tunecast's objects are told apart."""
+"""Labels, annotations and digests by which Tunecast identifies its objects."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.key_inputs import key_inputs
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "tunecast"}  # of objects that are ours; pods keep their users' own
-DEPLOYMENT_LABEL = "tunecast.io/inference-deployment"  # serving pods and what belongs to them
-CACHE_LABEL = "tunecast.io/startup-cache"  # ranks and what belongs to them
-KEY_LABEL = "tunecast.io/key"  # of replicas and ranks: the operator watches pods by it
+MANAGED_BY = {"app.kubernetes.io/managed-by": "tunecast"}  # on every object that Tunecast creates except pods
+DEPLOYMENT_LABEL = "tunecast.io/inference-deployment"  # on serving pods and their Deployment and Service
+CACHE_LABEL = "tunecast.io/startup-cache"  # on ranks and their Job, Secret and Service
+KEY_LABEL = "tunecast.io/key"  # on replicas and ranks; the operator watches pods with it
 ATTEMPT_LABEL = "tunecast.io/attempt"
 REVISION_ANNOTATION = "tunecast.io/revision"
-CONTAINER_ANNOTATION = "tunecast.io/container"  # of replicas and ranks: which container runs the engine
+CONTAINER_ANNOTATION = "tunecast.io/container"  # on replicas and ranks: name of the engine's container
 
 
 def digest(value: Any) -> str:
@@ -25,11 +25,11 @@ def digest(value: Any) -> str:
 
 
 def key_of(spec: InferenceDeploymentSpec, engine: Engine, version: int) -> str:
-    """The key of a spec, as key version ``version`` computes it."""
+    """Returns the key of a spec, computed by the rules of key version ``version``."""
     return compute_key(key_inputs(spec, engine), version)
 
 
 def template_digest(spec: InferenceDeploymentSpec) -> str:
-    """Of all that a pod template is rendered from; without defaults, so that a new field changes no digest."""
+    """Returns a digest of all inputs of the pod template. Defaults are left out, so that new fields don't change it."""
     value = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"replicas", "tuning"})
     return digest({**value, "workload": spec.tuning.workload, "generation": spec.tuning.generation})

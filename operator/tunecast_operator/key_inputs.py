@@ -1,7 +1,7 @@
-"""Everything in a spec that decides whether a bundle fits a replica, and nothing else. Pure.
+"""Extracts everything from a spec that decides whether a bundle fits a replica, and nothing else. Pure.
 
-A difference that no compiled file depends on would tune for nothing; one that is left out would share a bundle between
-engines that need different ones. Each entry of the lists has a test that says why it is there.
+An input that no compiled file depends on would start needless tunings. A missing input would share a bundle between
+engines that need different ones. Each entry of the lists has a test that shows why it is there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COSMETIC_FLAGS = frozenset({
     "--ssl-ciphers", "--ssl-keyfile", "--tool-call-parser", "--tool-server", "--trust-request-chat-template",
     "--uvicorn-log-level",
 })  # fmt: skip
-# Patterns of names. vLLM hashes none of them: it names its compiled files by all other variables that it knows.
+# Patterns of names. vLLM's compiled files depend on none of these variables, but on all others that vLLM knows.
 COSMETIC_VARIABLES = (
     "DO_NOT_TRACK", "FORCE_COLOR", "HF_HUB_DISABLE_*", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ENABLE_HF_TRANSFER",
     "HF_HUB_ETAG_TIMEOUT", "HF_TOKEN", "HF_XET_*", "HUGGING_FACE_HUB_TOKEN", "LANG", "LC_*", "MAX_JOBS", "NCCL_DEBUG*",
@@ -48,11 +48,11 @@ COSMETIC_VARIABLES = (
     "VLLM_SERVER_DEV_MODE", "VLLM_USAGE_STATS_SERVER", "VLLM_VIDEO_FETCH_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY",
     "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
-# Where one pod is found by others.
+# Addresses and ports of one pod.
 PER_POD_VARIABLES = (
     "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT", "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
 )  # fmt: skip
-# Volumes with nothing that an engine compiles from: scratch space, what the pod is told of itself, secrets.
+# Volumes without files that compilation depends on: scratch space, facts of the pod, secrets.
 _IGNORED_VOLUMES = ("emptyDir", "secret", "downwardAPI", "ephemeral")
 _IGNORED_SOURCES = ("secret", "downwardAPI", "serviceAccountToken", "podCertificate", "clusterTrustBundle")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])")
@@ -61,7 +61,7 @@ _GPU_LABEL = re.compile(r"gpu|accelerator", re.IGNORECASE)
 
 
 def key_inputs(spec: InferenceDeploymentSpec, engine: Engine) -> dict[str, Any]:
-    """What the key is a digest of, by name."""
+    """Returns the inputs of the key by name."""
     pod = spec.template["spec"]
     return {
         "image": engine.container.get("image"),
@@ -84,7 +84,7 @@ def key_inputs(spec: InferenceDeploymentSpec, engine: Engine) -> dict[str, Any]:
 
 
 def options(engine: Engine) -> dict[str, list[str]]:
-    """Flags in one spelling: order, spaces, prefixes and how a number or JSON is written make no difference."""
+    """Returns flags in a canonical spelling, whatever their order, prefixes and notation of numbers and JSON."""
     found = engine.line.options
     return {f: [_canonical(v) for v in found[f]] for f in sorted(found) if f not in COSMETIC_FLAGS and f != "--model"}
 
@@ -101,7 +101,7 @@ def _canonical(value: str) -> str:
 
 
 def environment(engine: Engine) -> dict[str, Any]:
-    """Variables by name: a literal value, a reference to a ConfigMap, or null for a secret, whose value is left out."""
+    """Returns variables by name: a literal value, a reference to a ConfigMap, or null for a secret."""
     assigned = [{"name": name, "value": value} for name, value in engine.line.assigned.items()]
     found = {v["name"]: v for v in [*engine.env, *assigned] if counts(v)}
     return {name: _value(variable) for name, variable in sorted(found.items())}
@@ -124,7 +124,7 @@ def _value(variable: Object) -> Any:
 
 
 def _environment_from(container: Object) -> Iterator[Object]:
-    """ConfigMaps by name, as the operator reads none; a Secret's name says nothing of its values."""
+    """Yields ConfigMaps by name, since the operator doesn't read them. Names of Secrets don't matter."""
     for source in container.get("envFrom") or ():
         prefix = {"prefix": source["prefix"]} if source.get("prefix") else {}
         if "configMapRef" in source:
@@ -134,7 +134,7 @@ def _environment_from(container: Object) -> Iterator[Object]:
 
 
 def _claims(pod: Object, container: Object) -> list[Object]:
-    """What the claims of the container stand for, whatever the pod calls them."""
+    """Returns the sources of the container's resource claims, without the names that the pod gives them."""
     names = {claim["name"]: claim for claim in pod.get("resourceClaims") or ()}
     found = []
     for claim in claims(container):
@@ -144,7 +144,7 @@ def _claims(pod: Object, container: Object) -> list[Object]:
 
 
 def _gpu_selectors(pod: Object) -> dict[str, list[str]]:
-    """Which GPU the pod asks for by labels of nodes."""
+    """Returns the node labels by which the pod selects a GPU."""
     found: dict[str, set[str]] = {n: {v} for n, v in (pod.get("nodeSelector") or {}).items() if _GPU_LABEL.search(n)}
     required = ((pod.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
@@ -158,7 +158,7 @@ def _gpu_selectors(pod: Object) -> dict[str, list[str]]:
 
 
 def _volumes(pod: Object, container: Object) -> list[Object]:
-    """Volumes with files that the engine may read, such as a model or a configuration, by where they are mounted."""
+    """Returns volumes whose files the engine may read, such as a model, with their mount paths."""
     volumes = {volume["name"]: volume for volume in pod.get("volumes") or ()}
     found = []
     for mount in container.get("volumeMounts") or ():
@@ -178,7 +178,7 @@ def _source(volume: Object) -> Object:
 
 
 def _init_containers(pod: Object, container: Object) -> list[Object]:
-    """Ordinary init containers that write to a volume of the engine's: they may bring its model."""
+    """Returns ordinary init containers that can write to a volume of the engine, since they may fetch its model."""
     mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
     return [
         {

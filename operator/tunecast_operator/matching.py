@@ -1,4 +1,4 @@
-"""Is a live object already what we would apply? Asked before every write, so that a quiet cluster sees none."""
+"""Compares live objects with desired ones, so that nothing is written when nothing changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _same(desired: Any, live: Any) -> bool:
 
 
 def _same_quantity(desired: Any, live: Any) -> bool:
-    """The API server keeps "1000m" as "1"."""
+    """Whether two quantities are equal: the API server rewrites "1000m" as "1"."""
     first, second = _quantity(desired), _quantity(live)
     return first is not None and first == second
 

@@ -1,4 +1,4 @@
-"""What pods report: their containers, conditions and phase, and what their init containers found."""
+"""Reads pods: their containers, conditions and phase, and the reports of their init containers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Termination:
-    """How a container ended. Times are in RFC 3339, and empty where the container runtime lost them."""
+    """How a container ended. Times are in RFC 3339, and empty if the container runtime lost them."""
 
     exit_code: int
     reason: str
@@ -39,15 +39,15 @@ class Container:
     """A container as its kubelet reports it.
 
     Attributes:
-        name: its name.
+        name: name of the container.
         image_id: the image by digest; empty before it was pulled.
-        ready: whether it is ready.
+        ready: whether the container is ready.
         started: whether it passed its startup probe.
-        restarts: how often it was started again.
-        waiting: why it waits, if it does.
-        running_since: when it started, in RFC 3339, if it runs.
-        terminated: how it ended, if it did.
-        terminated_before: how its last run but this one ended.
+        restarts: number of restarts.
+        waiting: why it waits; None if it doesn't.
+        running_since: when it started, in RFC 3339; None if it doesn't run.
+        terminated: how it ended; None if it hasn't.
+        terminated_before: how the run before the current one ended.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Container:
 
     @property
     def has_run(self) -> bool:
-        """Whether it runs, or has run."""
+        """Whether the container runs or has run."""
         return self.running_since is not None or self.terminated is not None
 
 
@@ -74,7 +74,7 @@ class PodCondition:
     status: str
     reason: str
     message: str
-    changed_at: str  # when its status changed last, in RFC 3339; may be empty
+    changed_at: str  # when the status last changed, in RFC 3339; may be empty
 
 
 def name(pod: Pod) -> str:
@@ -82,32 +82,32 @@ def name(pod: Pod) -> str:
 
 
 def node(pod: Pod) -> str:
-    """The node that the pod is bound to; empty before it is."""
+    """Returns the node that the pod is bound to; empty before it is bound."""
     return str(pod.get("spec", {}).get("nodeName", ""))
 
 
 def key(pod: Pod) -> str:
-    """The key that a serving pod was made for; empty where it names none."""
+    """Returns the key of a serving pod; empty if it has none."""
     return str((pod["metadata"].get("labels") or {}).get(KEY_LABEL, ""))
 
 
 def over(pod: Pod) -> bool:
-    """Whether all containers of the pod have ended for good; an evicted pod stays for others to see."""
+    """Whether the pod has ended and won't restart. An evicted pod stays listed in this phase."""
     return _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
 def reason(pod: Pod) -> str:
-    """Why the pod is in its phase, such as Evicted; empty for most pods."""
+    """Returns why the pod is in its phase, such as Evicted; empty for most pods."""
     return str(_status(pod).get("reason") or "")
 
 
 def message(pod: Pod) -> str:
-    """The same in words."""
+    """Returns the message for that reason."""
     return str(_status(pod).get("message") or "")
 
 
 def conditions(pod: Pod) -> list[PodCondition]:
-    """The conditions that the scheduler, the kubelet and others have set."""
+    """Returns the conditions that the scheduler, the kubelet and others have set."""
     return [
         PodCondition(
             type=str(found["type"]),
@@ -121,44 +121,44 @@ def conditions(pod: Pod) -> list[PodCondition]:
 
 
 def condition(pod: Pod, kind: str) -> PodCondition | None:
-    """The condition of this type."""
+    """Returns the condition of this type, or None."""
     return next((found for found in conditions(pod) if found.type == kind), None)
 
 
 def containers(pod: Pod) -> list[Container]:
-    """The ordinary containers that the kubelet reports."""
+    """Returns the ordinary containers that the kubelet reports."""
     return [_container(found) for found in _status(pod).get("containerStatuses") or ()]
 
 
 def init_containers(pod: Pod) -> list[Container]:
-    """The init containers that the kubelet reports, native sidecars among them."""
+    """Returns the init containers that the kubelet reports, including native sidecars."""
     return [_container(found) for found in _status(pod).get("initContainerStatuses") or ()]
 
 
 def engine_name(pod: Pod) -> str:
-    """The container that runs the engine, as the operator noted it in the pod's template."""
+    """Returns the name of the engine's container from the annotation that the operator set in the template."""
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
     return str(annotations.get(CONTAINER_ANNOTATION, ""))
 
 
 def engine(pod: Pod) -> Container:
-    """The engine's container; one that never ran before the kubelet reports it."""
+    """Returns the engine's container. Before the kubelet reports it, it is one that never ran."""
     wanted = engine_name(pod)
     return next((found for found in containers(pod) if found.name == wanted), Container(wanted))
 
 
 def installer(pod: Pod) -> Container:
-    """Tunecast's init container of a serving pod; one that never ran before the kubelet reports it."""
+    """Returns Tunecast's init container. Before the kubelet reports it, it is one that never ran."""
     return next((found for found in init_containers(pod) if found.name == INIT), Container(INIT))
 
 
 def init_report(pod: Pod) -> InitReport | None:
-    """The last report of a serving pod's init container; None if there is none yet, or if the pod is over."""
+    """Returns the last report of a serving pod's init container; None before there is one, or if the pod is over."""
     return None if over(pod) else next((report for _, _, report in _reports(pod)), None)
 
 
 def init_runs(pods: Iterable[Pod]) -> dict[str, tuple[str, InitReport]]:
-    """Every report that pods still show, by pod and run, with the time of its end."""
+    """Returns every report that pods still show, by pod and run, with the time when the run ended."""
     return {run: (finished, report) for pod in pods for run, finished, report in _reports(pod)}
 
 
@@ -170,7 +170,7 @@ def _reports(pod: Pod) -> Iterator[tuple[str, str, InitReport]]:
         try:
             report = decode(InitReport, ended.message.encode(), f"the report of {name(pod)}")
         except MalformedError:
-            continue  # cut short, or no report: the pod's log has more
+            continue  # truncated, or not a report
         yield f"{pod['metadata'].get('uid')} {ended.finished_at}", ended.finished_at, report
 
 

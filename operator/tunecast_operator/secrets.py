@@ -1,4 +1,4 @@
-"""Which of a container's variables and files are secret: their values are never staged."""
+"""Finds variables and files of a container that are secret, so that their values are never staged."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Object = Mapping[str, Any]
 
 
 def secret_variables(env: Sequence[Object]) -> list[str]:
-    """Variables that come from Secrets. Ranks add those that are named like one: an image may set them too."""
+    """Returns variables that come from Secrets. Ranks add those with the name of a secret, which an image may set."""
     return sorted(v["name"] for v in env if "secretKeyRef" in (v.get("valueFrom") or {}))
 
 
 def secret_paths(volumes: Sequence[Object], mounts: Sequence[Object]) -> list[str]:
-    """Where the engine's container has files of Secrets, or of what stands for one."""
+    """Returns the mount paths of volumes that hold secrets in the engine's container."""
     sources = {v["name"]: [v, *((v.get("projected") or {}).get("sources") or ())] for v in volumes}
     secret = {name for name, parts in sources.items() if any(map(_is_secret, parts))}
     return sorted(mount["mountPath"] for mount in mounts if mount["name"] in secret)

@@ -1,4 +1,4 @@
-"""The spec of a StartupCache: what shapes its Job, taken from an InferenceDeployment. Pure."""
+"""Builds the spec of a StartupCache from an InferenceDeployment: everything that shapes its Job. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunecast_operator.resources.rank import on_nodes, rank_template
 
 
 def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_version: int) -> dict[str, Any]:
-    """The snapshot that a StartupCache is made with."""
+    """Returns the spec of a new StartupCache."""
     tuning = spec.model_dump(mode="json", by_alias=True, exclude_none=True)["tuning"]
     snapshot = {
         "key": key,
@@ -32,9 +32,9 @@ def cache_spec(spec: InferenceDeploymentSpec, engine: Engine, key: str, key_vers
 
 
 def for_hardware(snapshot: Mapping[str, Any], target: Target) -> tuple[str, dict[str, Any]]:
-    """The name and the snapshot of a StartupCache whose ranks run on ``target``.
+    """Returns the name and the spec of a StartupCache whose ranks run on ``target``.
 
-    The nodes that were seen with that hardware don't count for its name, so that two that ask at once share one.
+    The name doesn't depend on the nodes that have the hardware, so that InferenceDeployments share the StartupCache.
     """
     named = {**snapshot, "hardware": target.hardware}
     template = on_nodes(snapshot["template"], target.node_selector_terms)
@@ -42,10 +42,9 @@ def for_hardware(snapshot: Mapping[str, Any], target: Target) -> tuple[str, dict
 
 
 def cache_name(snapshot: Mapping[str, Any]) -> str:
-    """Names a StartupCache after all that shapes its Job: "qwen3-30b-a3b-" and ten hex digits.
+    """Returns a name for everything that shapes the Job: "qwen3-30b-a3b-" and ten hex digits.
 
-    How long and how often it may try shapes nothing, and neither do annotations, so IDs that differ only there share
-    one.
+    Time limits, the number of attempts and annotations don't shape the Job, so they aren't part of the name.
     """
     shape = {name: value for name, value in snapshot.items() if name not in {"timeout", "queueTimeout", "attempts"}}
     metadata = {name: value for name, value in shape["template"]["metadata"].items() if name != "annotations"}

@@ -1,4 +1,4 @@
-"""RFC 3339 in UTC, to the second, as Kubernetes writes it."""
+"""Formats and parses times as Kubernetes does: RFC 3339 in UTC, to the second."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def utc_now() -> datetime:
 
 
 def seconds_since(value: str | None, now: datetime) -> float:
-    """Seconds from ``value`` to ``now``; 0 where ``value`` is absent."""
+    """Returns the seconds from ``value`` to ``now``; 0 if ``value`` is absent."""
     return (now - parse(value)).total_seconds() if value else 0.0

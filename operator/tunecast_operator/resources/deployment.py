@@ -1,4 +1,4 @@
-"""The Deployment of an InferenceDeployment."""
+"""Builds the Deployment of an InferenceDeployment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_operator.resources.revision import Revision
 def deployment(
     owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine, revision: Revision, replicas: int | None
 ) -> dict[str, Any]:
-    """The Deployment to apply; without ``replicas`` that field stays its other owner's."""
+    """Returns the Deployment to apply. Without ``replicas``, another field manager keeps that field."""
     metadata = owner["metadata"]
     strategy = {"strategy": spec.strategy} if spec.strategy else {}
     return {
@@ -39,7 +39,7 @@ def deployment(
 
 
 def strategy_patch(desired: dict[str, Any], live: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What has to be merged before ``desired`` can be applied: beside Recreate, a rolling update's defaults must go.
+    """Returns a merge patch that is needed before ``desired`` is applied: Recreate allows no rollingUpdate.
 
     Server-side apply can't remove what it doesn't own, and ignores an explicit null.
     """

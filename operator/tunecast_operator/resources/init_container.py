@@ -1,4 +1,4 @@
-"""The containers that Tunecast adds to pods, and what an administrator chose for them."""
+"""Builds the init containers that Tunecast adds to pods, with the administrator's settings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from tunecast_core.store.mesh import MESHES
 
-OWN_UID = 65532  # of the image's user
-VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds: a user's volumes can't have it
+OWN_UID = 65532  # the user of Tunecast's image
+VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds; a CEL rule keeps users from using it
 
 
 def _restricted() -> dict[str, Any]:
-    """The restricted Pod Security profile without a user: OpenShift assigns one, elsewhere the image names it."""
+    """Returns a context for the restricted Pod Security standard. OpenShift or the image chooses the user."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -29,7 +29,7 @@ def _resources() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSettings:
-    """The chart's value ``initContainer``, in Kubernetes' own types; its defaults are those of values.yaml."""
+    """The chart's value ``initContainer`` in Kubernetes' own types. The defaults are those of values.yaml."""
 
     resources: dict[str, Any] = field(default_factory=_resources)
     security_context: dict[str, Any] = field(default_factory=_restricted)
@@ -41,7 +41,7 @@ class ContainerSettings:
 
 @dataclass(frozen=True, slots=True)
 class InitContainer:
-    """Which image runs as an init container of replicas and ranks, and how."""
+    """Image and settings of the init containers of replicas and ranks."""
 
     image: str
     pull_policy: str = "IfNotPresent"
@@ -49,12 +49,12 @@ class InitContainer:
 
 
 def init_container(name: str, init: InitContainer, pod_context: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The container without what it does.
+    """Returns an init container without arguments, variables and mounts.
 
     Args:
         name: the container's name.
         init: the image and the administrator's settings.
-        pod_context: the pod's security context, from which the container inherits what its own doesn't say.
+        pod_context: the pod's security context, from which the container inherits what its own doesn't set.
     """
     return {
         "name": name,
@@ -66,19 +66,19 @@ def init_container(name: str, init: InitContainer, pod_context: Mapping[str, Any
 
 
 def _not_root(context: Mapping[str, Any], pod_context: Mapping[str, Any]) -> dict[str, Any]:
-    """The kubelet starts no container that must not run as root and inherits root from its pod."""
+    """Sets a user if the container would inherit root, which the kubelet refuses together with runAsNonRoot."""
     root = context.get("runAsNonRoot") and pod_context.get("runAsUser") == 0
     return {**({"runAsUser": OWN_UID} if root else {}), **context}
 
 
-def told_by_pod(limited: str | None) -> list[dict[str, Any]]:
-    """What a replica's init container learns of its pod, also of what admission added to it.
+def downward_variables(limited: str | None) -> list[dict[str, Any]]:
+    """Returns variables by which an init container reads its pod, including what admission added to the pod.
 
-    Ephemeral storage is limited for the whole pod: by the largest of its init containers' limits and the sum of its
-    containers'. A limit that is set sets the request too; one that isn't is told as all of the node's.
+    Ephemeral storage is limited for the whole pod: by the largest limit of its init containers and the sum of the
+    limits of its containers. A limit also sets the request. Without a limit, the kubelet reports the node's storage.
 
     Args:
-        limited: the engine's container, where it has a limit of its own.
+        limited: the engine's container, if it has a limit of its own.
     """
     marks = [(mesh.variable, {"fieldRef": {"fieldPath": f"metadata.annotations['{mesh.mark}']"}}) for mesh in MESHES]
     fields = [
@@ -93,12 +93,12 @@ def told_by_pod(limited: str | None) -> list[dict[str, Any]]:
 
 
 def extra_volumes(settings: ContainerSettings) -> list[dict[str, Any]]:
-    """The administrator's volumes, under names that no volume of a user can have."""
+    """Returns the administrator's volumes under names that no volume of a user can have."""
     return [{**volume, "name": _own(volume)} for volume in settings.extra_volumes]
 
 
 def extra_mounts(settings: ContainerSettings) -> list[dict[str, Any]]:
-    """Where the container has them."""
+    """Returns the mounts of the administrator's volumes."""
     return [{**mount, "name": _own(mount)} for mount in settings.extra_volume_mounts]
 
 

@@ -1,4 +1,4 @@
-"""One attempt of a tuning Job: an Indexed Job with a pod per rank, and the Secret that its ranks read."""
+"""Builds one attempt: an Indexed Job with a pod for each rank, and the Secret that the ranks read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_operator.resources.owner import owner_reference
 from tunecast_operator.resources.rank import rank_pod
 
 RENDEZVOUS_PORT = 29400
-KEEP_SECONDS = 24 * 3600  # a finished Job stays this long: for its logs, and for an operator that was away
+KEEP_SECONDS = 24 * 3600  # a finished Job stays this long, for its logs and for an operator that was down
 
 
 def attempt_name(cache: dict[str, Any], attempt: int) -> str:
@@ -24,24 +24,24 @@ def attempt_name(cache: dict[str, Any], attempt: int) -> str:
 
 
 def attempt_id(cache: dict[str, Any], attempt: int) -> str:
-    """Where an attempt stages: unlike its name it never comes again."""
+    """Returns the ID under which an attempt stages objects. Unlike the name of its Job, it is never reused."""
     return f"{cache['metadata']['uid']}-{attempt}"
 
 
 def settings_name(cache: dict[str, Any], attempt: int) -> str:
-    """Of its Secret: no other object has this name already, whatever its StartupCache was called."""
+    """Returns the name of an attempt's Secret, which no other object can have, since it contains a UID."""
     return f"tunecast-{attempt_id(cache, attempt)}"
 
 
 def rendezvous_host(cache: dict[str, Any], attempt: int) -> str:
-    """Rank 0's stable name, within the namespace."""
+    """Returns the stable host name of rank 0 within the namespace."""
     return f"{attempt_name(cache, attempt)}-0.{cache['metadata']['name']}"
 
 
 def job(
     cache: dict[str, Any], spec: StartupCacheSpec, engine: Engine, attempt: int, init: InitContainer
 ) -> dict[str, Any]:
-    """Ranks live and die together: no pod is ever started again, and a disruption fails the whole attempt."""
+    """Returns the Job of an attempt. No pod is restarted, and a disruption of one rank fails the whole attempt."""
     name, subdomain = attempt_name(cache, attempt), cache["metadata"]["name"]
     metadata = spec.template.get("metadata") or {}
     labels = {
@@ -56,7 +56,11 @@ def job(
         "metadata": {
             "name": name,
             "namespace": cache["metadata"]["namespace"],
-            "labels": {**MANAGED_BY, **job_labels(metadata.get("labels") or {}), **labels},  # Kueue's queue is there
+            "labels": {
+                **MANAGED_BY,
+                **job_labels(metadata.get("labels") or {}),
+                **labels,
+            },  # such as Kueue's queue name
             "ownerReferences": [owner_reference(cache)],
         },
         "spec": {
@@ -82,7 +86,7 @@ def job(
 
 
 def settings_secret(cache: dict[str, Any], attempt: int, settings: JobSettings) -> dict[str, Any]:
-    """Presigned URLs are credentials, so they travel in a Secret."""
+    """Returns the Secret with the settings of an attempt's ranks. Its presigned URLs are credentials."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -1,4 +1,4 @@
-"""Owner references."""
+"""Builds owner references."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:
-    """Makes the garbage collector delete the child with its owner, without any running operator."""
+    """Returns a reference that makes the garbage collector delete a child with its owner."""
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],

@@ -1,4 +1,4 @@
-"""The bundles of a namespace that no replica starts from, as its trust ConfigMap records them."""
+"""Reads the quarantined bundles of a namespace from its trust ConfigMap."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tunecast_core.errors import MalformedError
 from tunecast_core.records.codec import decode
 from tunecast_core.trust.settings import CONFIG_MAP, FILE, Trust
 
-CASES = "quarantine.json"  # beside the file that init containers read: they need the digests alone
+CASES = "quarantine.json"  # beside the file that init containers read, which only has the digests
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an engine ended, in a form that is equal for two containers that ended the same way."""
+    """How an engine ended. Two containers that ended in the same way have equal failures."""
 
     exit_code: int
     error: str = ""  # digest of the last error in the container's log, which may hold values of secrets; "" if none
@@ -23,16 +23,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Why a bundle is quarantined, or isn't any more."""
+    """Why a bundle is quarantined, or why its quarantine was lifted."""
 
     message: str
-    blamed: tuple[Failure, ...] = ()  # how engines ended that started from it; none once the quarantine is lifted
-    cleared: tuple[Failure, ...] = ()  # how engines end without the bundle too: no evidence against it
+    blamed: tuple[
+        Failure, ...
+    ] = ()  # failures of engines that started from the bundle; empty once the quarantine is lifted
+    cleared: tuple[
+        Failure, ...
+    ] = ()  # failures that also occur without the bundle, so that they are no evidence against it
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Manifests by digest; an administrator may add digests without a case."""
+    """Digests of quarantined manifests. An administrator may add digests without a case."""
 
     digests: tuple[str, ...] = ()  # sorted
     cases: Mapping[str, Case] = field(default_factory=dict)
@@ -42,7 +46,7 @@ class Quarantine:
         return manifest not in self.digests and manifest in self.cases
 
     def message(self, manifest: str) -> str:
-        """What was seen; empty where nothing is recorded."""
+        """Returns the message of the bundle's case; empty if it has none."""
         return self.cases[manifest].message if manifest in self.cases else ""
 
     def also(self, digests: Iterable[str]) -> Quarantine:
@@ -50,9 +54,9 @@ class Quarantine:
 
 
 def quarantine_in(live: Mapping[str, Any] | None) -> Quarantine:
-    """What the trust ConfigMap says; what can't be read counts as none, and is written anew.
+    """Reads the quarantine from the trust ConfigMap. Entries that can't be read are ignored and overwritten.
 
-    A digest that somebody removed from the list stays quarantined while its case is open.
+    A digest that somebody removed from the list stays quarantined while its case has blamed failures.
     """
     data = (live or {}).get("data") or {}
     cases = _read(dict[str, Case], data.get(CASES), {})

@@ -1,4 +1,4 @@
-"""The pod of a rank: a replica's, with another entry point and without what serves clients."""
+"""Builds the pod of a rank: that of a replica with another entry point, without what serves clients."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TOOLS_VOLUME = "tunecast-tools"
 SETTINGS_VOLUME = "tunecast-job"
 TEMPORARY_VOLUME = "tunecast-tmp"
 SECRETS_DIRECTORY = "/run/tunecast/secrets"
-# What serves clients, and what a Job's pods can't have.
+# Fields that only serve clients, or that a Job's pods can't have.
 _CONTAINER_LEAVES_OUT = {
     "lifecycle", "livenessProbe", "ports", "readinessProbe", "restartPolicy", "restartPolicyRules", "startupProbe",
 }  # fmt: skip
-# Ranks find each other by names of their own, and two of one node would take the same ports of the host's network.
+# Ranks have host names of their own, and two ranks on one node would use the same ports of the host network.
 _POD_LEAVES_OUT = {
     "activeDeadlineSeconds", "affinity", "containers", "hostNetwork", "hostname", "hostnameOverride", "initContainers",
     "readinessGates", "restartPolicy", "schedulingGates", "setHostnameAsFQDN", "subdomain",
@@ -34,7 +34,7 @@ Object = Mapping[str, Any]
 
 
 def rank_template(template: Object, engine: Engine, laid_over: RankTemplate) -> dict[str, Any]:
-    """What ranks keep of a pod template, with ``tuning.template`` laid over it.
+    """Returns the part of a pod template that ranks use, merged with ``tuning.template``.
 
     The engine's container stays, as do ordinary init containers, since they may fetch weights, and the volumes of both.
     """
@@ -63,12 +63,12 @@ def rank_template(template: Object, engine: Engine, laid_over: RankTemplate) -> 
 
 
 def _affinity(affinity: Object) -> dict[str, Any]:
-    """That of nodes: pods are attracted and kept apart by labels that ranks don't have."""
+    """Returns only node affinity, since ranks don't have the labels that pod affinity selects."""
     return {"nodeAffinity": affinity["nodeAffinity"]} if affinity.get("nodeAffinity") else {}
 
 
 def on_nodes(template: Object, terms: Sequence[Object]) -> dict[str, Any]:
-    """The template of ranks for nodes that match one of ``terms``, and what it asks of nodes itself."""
+    """Returns the template with a node affinity that also demands one of ``terms``."""
     pod = template["spec"]
     affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
     own = [term for term in (affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or () if term] or [{}]
@@ -86,9 +86,10 @@ def _both(one: Object, other: Object) -> dict[str, Any]:
 def rank_pod(
     spec: StartupCacheSpec, engine: Engine, settings_secret: str, subdomain: str, init: InitContainer
 ) -> dict[str, Any]:
-    """The pod spec of a rank: its tools, its settings, and no Kubernetes credentials.
+    """Returns the pod spec of a rank: with its tools and settings, and without Kubernetes credentials.
 
-    The tools' container has the administrator's resources and security context, and no environment: it only copies.
+    The init container of the tools has the administrator's resources and security context. It only copies files, so it
+    needs no variables.
     """
     pod = with_cache(spec.template["spec"], engine, {})
     (container,) = pod["containers"]
@@ -133,9 +134,9 @@ def rank_pod(
 
 
 def _together(affinity: Object, cache: str) -> dict[str, Any]:
-    """Draws the ranks of a StartupCache to nodes with one GPU product, as far as nodes' labels tell it.
+    """Attracts the ranks of a StartupCache to nodes with the same GPU product, if nodes have that label.
 
-    Without that, a scheduler spreads them over a fleet of several products, and the attempt ends.
+    Otherwise the scheduler may spread them over several products, which fails the attempt.
     """
     term = {"topologyKey": GPU_PRODUCT_LABEL, "labelSelector": {"matchLabels": {CACHE_LABEL: cache}}}
     preferred = [{"weight": 100, "podAffinityTerm": term}]
@@ -143,9 +144,9 @@ def _together(affinity: Object, cache: str) -> dict[str, Any]:
 
 
 def _secrets(engine: Engine) -> Sequence[tuple[str, str, str]]:
-    """Secrets that become variables as a whole, mounted too: volume, path and Secret.
+    """Returns volume, path and name of each Secret in envFrom, which is also mounted as files.
 
-    The rank learns by the files which values must never be staged; the operator doesn't read Secrets.
+    The rank reads the files to learn which values it must never stage. The operator doesn't read Secrets.
     """
     sources = engine.container.get("envFrom") or ()
     names = dict.fromkeys(str(s["secretRef"].get("name")) for s in sources if s.get("secretRef"))
@@ -153,5 +154,5 @@ def _secrets(engine: Engine) -> Sequence[tuple[str, str, str]]:
 
 
 def secret_directories(engine: Engine) -> list[str]:
-    """Where a rank finds the values of those Secrets."""
+    """Returns the paths at which a rank has the values of those Secrets."""
     return [path for _, path, _ in _secrets(engine)]

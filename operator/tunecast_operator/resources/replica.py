@@ -1,4 +1,4 @@
-"""The pod template of replicas: the user's own, with what puts the cache in place before the engine starts."""
+"""Builds the pod template of replicas: the user's, with an init container that installs the bundle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import CONTAINER_ANNOTATION, DEPLOYMENT_LABEL, KEY_LABEL
 from tunecast_operator.resources.annotations import replica_annotations
-from tunecast_operator.resources.init_container import extra_mounts, extra_volumes, init_container, told_by_pod
+from tunecast_operator.resources.init_container import downward_variables, extra_mounts, extra_volumes, init_container
 from tunecast_operator.resources.pod import CACHE_VOLUME, selected_gpu, with_cache
 from tunecast_operator.resources.revision import Revision
 
@@ -19,7 +19,7 @@ INIT = "tunecast-init"
 TRUST_VOLUME = "tunecast-trust"
 TRUST_DIRECTORY = "/etc/tunecast/trust"
 TEMPORARY_VOLUME = "tunecast-init-tmp"
-# A cold start may take an hour (a whole JIT build); a warm one is seen within two seconds.
+# A cold start may take an hour. The end of a warm one is detected within two seconds.
 STARTUP = {"periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 1800}
 
 
@@ -28,7 +28,7 @@ def selector(name: str) -> dict[str, str]:
 
 
 def replica_template(name: str, spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
-    """The template that the Deployment ``name`` gets."""
+    """Returns the pod template of the Deployment ``name``."""
     metadata, pod = spec.template.get("metadata") or {}, _pod(spec, engine, revision)
     annotations = replica_annotations(metadata.get("annotations") or {}, pod["volumes"])
     kept = {"finalizers": metadata["finalizers"]} if metadata.get("finalizers") else {}
@@ -47,7 +47,7 @@ def _pod(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> d
     if not engine.container.get("startupProbe"):
         probe = {**engine.health, **STARTUP}
         pod["containers"] = [{**c, "startupProbe": probe} if c["name"] == engine.name else c for c in pod["containers"]]
-    # The last one: sidecars that started before it, such as a mesh's proxy, have made its network by then.
+    # It is the last one, so that sidecars which provide its network, such as a mesh's proxy, have started.
     pod["initContainers"] = [*(pod.get("initContainers") or ()), _init_container(spec, engine, revision)]
     pod["volumes"] += [
         {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
@@ -78,7 +78,7 @@ def _init_container(spec: InferenceDeploymentSpec, engine: Engine, revision: Rev
         **init_container(INIT, revision.init, spec.template["spec"].get("securityContext")),
         "args": ["fetch"],
         **({"envFrom": env_from} if env_from else {}),
-        "env": [*settings.extra_env, namespace, *variables, *told_by_pod(engine.name if limited else None)],
+        "env": [*settings.extra_env, namespace, *variables, *downward_variables(engine.name if limited else None)],
         "volumeMounts": [
             {"name": CACHE_VOLUME, "mountPath": MOUNT_PATH},
             {"name": TRUST_VOLUME, "mountPath": TRUST_DIRECTORY, "readOnly": True},

@@ -1,4 +1,4 @@
-"""What a template was rendered with, kept as an annotation, so that an operator upgrade changes nothing."""
+"""Inputs of a rendered template, kept in an annotation so that an operator upgrade starts no rollout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tunecast_core.records.codec import canonical, decode
 from tunecast_operator.identity import REVISION_ANNOTATION
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
-RENDERER = 1  # raise it when the same spec renders another template: existing revisions then stay as they are
+RENDERER = 1  # raise it when the same spec renders another template, so that existing revisions stay as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,9 @@ class Revision:
     key_version: int
     init_image: str
     init_pull_policy: str
-    environment: dict[str, str]  # variables that a proof asked for, such as PYTHONPYCACHEPREFIX
-    held: bool  # waits with zero replicas for its first cache
-    port: int  # where the engine serves
+    environment: dict[str, str]  # variables that the bundle needs, such as PYTHONPYCACHEPREFIX
+    held: bool  # has zero replicas until its StartupCache is decided
+    port: int  # port that the engine listens on
     tls: bool = False
     renderer: int = RENDERER
     init_container: ContainerSettings = field(default_factory=ContainerSettings)
@@ -36,7 +36,7 @@ class Revision:
 
 
 def revision_of(deployment: dict[str, Any] | None) -> Revision | None:
-    """The revision that a live Deployment was rendered with; None where it isn't ours or can't be read."""
+    """Returns the revision that a live Deployment was rendered with; None if it has none that can be read."""
     text = ((deployment or {}).get("metadata", {}).get("annotations") or {}).get(REVISION_ANNOTATION, "")
     try:
         return decode(Revision, text.encode(), REVISION_ANNOTATION)

@@ -1,4 +1,4 @@
-"""The two Services: one for clients, one for ranks to find each other."""
+"""Builds the two Services: one for clients, and one by which ranks find each other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tunecast_operator.resources.replica import selector
 def serving_service(
     owner: dict[str, Any], container: Mapping[str, Any], port: int, *, tls: bool = False
 ) -> dict[str, Any]:
-    """The engine's own port, in front of the ready replicas.
+    """Returns the Service for clients, with the engine's port.
 
-    Where the container names that port, the Service does too: while a rollout changes it, each pod's own is meant.
-    The Service's own name of it stays the same, since others refer to it; gateways and meshes go by ``appProtocol``.
+    If the container names that port, targetPort is the name, so that a rollout can change the number. The name of the
+    Service's port never changes, since others refer to it. Gateways and meshes read ``appProtocol``.
     """
     metadata = owner["metadata"]
     named = [p["name"] for p in container.get("ports") or () if p.get("containerPort") == port and p.get("name")]
@@ -36,7 +36,7 @@ def serving_service(
 
 
 def ranks_service(owner: dict[str, Any]) -> dict[str, Any]:
-    """Headless, and with addresses before readiness: rank 0 is resolved while it starts."""
+    """Returns a headless Service that publishes addresses before readiness, so that rank 0 is found while it starts."""
     metadata = owner["metadata"]
     labels = {CACHE_LABEL: metadata["name"]}
     return {

@@ -1,4 +1,4 @@
-"""The ConfigMap that init containers believe."""
+"""Builds the trust ConfigMap, by which init containers verify bundles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunecast_operator.resources.quarantine import CASES, Case
 
 
 def trust_config_map(namespace: str, trust: Trust, cases: Mapping[str, Case], version: str = "") -> dict[str, Any]:
-    """``version`` is the resourceVersion that ``trust`` was made from: the API server takes it over no other."""
+    """Returns the ConfigMap. The API server rejects it if ``version`` is no longer the live resourceVersion."""
     versioned = {"resourceVersion": version} if version else {}
     recorded = {CASES: canonical(cases).decode()} if cases else {}
     return {

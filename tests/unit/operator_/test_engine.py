@@ -52,7 +52,7 @@ def test_the_engine_is_named_alone_or_has_the_accelerator(
 def test_a_template_that_does_not_tell_its_engine_is_refused(
     containers: list[dict[str, Any]], settings: dict[str, Any]
 ) -> None:
-    with pytest.raises(SpecError, match=r"name it in spec\.engine\.container"):
+    with pytest.raises(SpecError, match=r"set spec\.engine\.container to its name"):
         found(*containers, **settings)
 
 

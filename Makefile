@@ -13,31 +13,31 @@ RUNS := 75000
 
 .PHONY: demo demo-down test unit integration processes servers e2e fuzz lint format crds lock venv
 
-demo:  ## the main job, on a real cluster; CONTEXT=<kubectl context> takes yours
+demo:  ## Runs the demo on a real cluster. CONTEXT=<kubectl context> uses a cluster of your own.
 	python3 examples/demo/demo.py
 
-demo-down:  ## removes the demo's cluster
+demo-down:  ## Removes the demo's cluster.
 	python3 tests/cluster down
 
-test: unit integration e2e  ## every test
+test: unit integration e2e  ## Runs every test.
 
 unit: $(READY)
 	$(PYTHON) -m pytest tests/unit -q
 
-integration: $(READY)  ## on a real API server and a real S3 server; side by side, as each half waits most of its time
+integration: $(READY)  ## Runs the integration tests on a real API server and a real S3 server, in two parallel halves.
 	$(PYTHON) -c 'from harness import deploy; deploy.build()'
 	$(MAKE) --no-print-directory --jobs=2 --output-sync processes servers
 
-processes: $(READY)  # ranks that talk to each other
+processes: $(READY)  # Tests of ranks as real processes.
 	TUNECAST_ENGINE_DIR="$$(python3 tests/cluster engine)" $(PYTHON) -m pytest tests/integration/test_ranks*.py
 
-servers: $(READY)  # and the test cluster itself
+servers: $(READY)  # All other integration tests, and those of the test cluster.
 	$(PYTHON) -m pytest tests/cluster tests/integration --ignore-glob='*/test_ranks*.py'
 
-e2e: $(READY)  ## on a real cluster, with our images, Helm and a real vLLM
+e2e: $(READY)  ## Runs the end-to-end tests on a real cluster, with the images, Helm and a real vLLM.
 	$(PYTHON) -m pytest tests/e2e
 
-fuzz: $(READY)  ## coverage-guided; RUNS executions of each reader of bytes that somebody else wrote
+fuzz: $(READY)  ## Fuzzes each reader of untrusted bytes, guided by coverage, for RUNS executions.
 	$(PYTHON) -c 'from fuzz.targets import TARGETS; print(*TARGETS, sep="\n")' | \
 	    xargs --max-procs=2 --replace $(PYTHON) -m fuzz {} -runs=$(RUNS)
 
@@ -51,18 +51,18 @@ lint: $(READY)
 format: $(READY)
 	$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-crds: $(READY)  ## writes the CRDs from the typed models
+crds: $(READY)  ## Writes the CRDs from the typed models.
 	$(PYTHON) -m tunecast_operator.api.crd --write
 
 LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-lock: $(UV)  ## pins every dependency with its hashes, and for each image its part of them
+lock: $(UV)  ## Pins all dependencies with their hashes, in one file for development and in one for each image.
 	$(LOCK) --group pyproject.toml:dev operator/pyproject.toml initcontainer/pyproject.toml --output-file requirements.lock
 	for package in operator initcontainer; do \
 	    $(LOCK) --constraint requirements.lock $$package/pyproject.toml --output-file $$package/requirements.lock; done
 
 venv: $(READY)
-$(READY):  # its path holds the lock file's digest, so it never grows stale; two checkouts may want it at once
+$(READY):  # Its path holds the lock file's digest, so it is never outdated. Two checkouts may create it at the same time.
 	mkdir -p $(CACHE)
 	flock $(VENV).lock bash -ec 'test -e $@ || { rm -rf $(VENV); python3 -m venv $(VENV); \
 	    $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; touch $@; }'

@@ -68,7 +68,7 @@ def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
         ({"s3": {"bucket": "bundles", "caCertificates": "ca.pem"}}, "/s3/caCertificates"),
         (
             {"s3": {"bucket": "bundles", "caCertificatesConfigMap": "a", "caCertificatesSecret": "b"}},
-            "set one of s3.ca",
+            "set only one of s3.ca",
         ),
         ({"s3": {"bucket": "bundles", "proxy": "proxy:3128"}}, "/s3/proxy"),
         ({"s3": {"bucket": "bundles", "proxy": "https://proxy:3128"}}, "/s3/proxy"),

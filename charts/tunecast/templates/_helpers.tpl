@@ -18,22 +18,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end }}
 
-{{/* What the schema can't say. */}}
+{{/* Checks that a JSON schema can't express. */}}
 {{- define "tunecast.validate" -}}
 {{- if and (eq (.Values.s3.addressingStyle | default "Auto") "Virtual") (contains "." .Values.s3.bucket) (not (hasPrefix "http://" .Values.s3.endpoint)) }}
 {{- fail (printf "s3.addressingStyle is Virtual and s3.bucket %s has a dot: no TLS certificate of the store covers it. Use Path, or a bucket without a dot." .Values.s3.bucket) }}
 {{- end }}
 {{- if gt (len (compact (list .Values.s3.caCertificates .Values.s3.caCertificatesConfigMap .Values.s3.caCertificatesSecret))) 1 }}
-{{- fail "set one of s3.caCertificates, s3.caCertificatesConfigMap and s3.caCertificatesSecret" }}
+{{- fail "set only one of s3.caCertificates, s3.caCertificatesConfigMap and s3.caCertificatesSecret" }}
 {{- end }}
 {{- end }}
 
-{{/* Named after what it holds, so that a change of it restarts the operator. */}}
+{{/* The name holds a digest of the content, so that a change restarts the operator. */}}
 {{- define "tunecast.caConfigMap" -}}
 {{ .Release.Name }}-store-ca-{{ .Values.s3.caCertificates | sha256sum | trunc 8 }}
 {{- end }}
 
-{{/* Where the certificates of the store's authorities come from: empty where the public ones count. */}}
+{{/* The volume source of the store's authorities, or nothing where the public authorities are used. */}}
 {{- define "tunecast.caSource" -}}
 {{- if .Values.s3.caCertificates -}}
 configMap: {name: {{ include "tunecast.caConfigMap" . }}}
@@ -44,7 +44,7 @@ secret: {secretName: {{ .Values.s3.caCertificatesSecret }}}
 {{- end }}
 {{- end }}
 
-{{/* The environment of the operator and of `helm test`: both fields of the container. */}}
+{{/* The fields env and envFrom of the operator and of `helm test`. */}}
 {{- define "tunecast.environment" -}}
 {{- include "tunecast.validate" . -}}
 env:
@@ -78,7 +78,7 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{/* The operator's emptyDir pins no node for Cluster Autoscaler; a list of one's own is added to. */}}
+{{/* Cluster Autoscaler may evict the operator although it has an emptyDir. A user's list of volumes is kept. */}}
 {{- define "tunecast.podAnnotations" -}}
 {{- $name := "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" }}
 {{- $listed := index .Values.podAnnotations $name | default "" | splitList "," | compact }}
@@ -106,7 +106,7 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{/* What the operator may do in the namespaces that it looks after: each verb is one that it uses. */}}
+{{/* The operator's rights in the namespaces that it watches. It uses each of these verbs. */}}
 {{- define "tunecast.rules" -}}
 - apiGroups: [tunecast.io]
   resources: [inferencedeployments]
@@ -117,7 +117,7 @@ envFrom:
 - apiGroups: [tunecast.io]
   resources: [inferencedeployments/status, startupcaches/status]
   verbs: [update]
-{{/* To set blockOwnerDeletion on children, where the cluster checks it. */}}
+{{/* Clusters with OwnerReferencesPermissionEnforcement require this right to set blockOwnerDeletion. */}}
 - apiGroups: [tunecast.io]
   resources: [inferencedeployments/finalizers, startupcaches/finalizers]
   verbs: [update]
@@ -139,7 +139,7 @@ envFrom:
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, list, watch, create, patch]
-{{/* The ranks' settings; tenants' Secrets are never read. */}}
+{{/* The operator writes the Secrets of attempts, and never reads tenants' Secrets. */}}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, patch, delete]

@@ -88,16 +88,16 @@ def in_good_order() -> list[tuple[str, str]]:
     tuned = proof_status(proof(verdict="Partial")) | StartupCacheStatus(
         state="Ready", referred_by=["qwen3"], size_bytes=5, conditions=[ready, idle]
     )
-    metrics.has(("StartupCache", "models", "kc"), StartupCacheStatus(), tuned)
+    metrics.observe(("StartupCache", "models", "kc"), StartupCacheStatus(), tuned)
     failed = StartupCacheStatus(state="Failed", referred_by=[])
-    metrics.has(("StartupCache", "models", "old"), StartupCacheStatus(), failed)
+    metrics.observe(("StartupCache", "models", "old"), StartupCacheStatus(), failed)
     counts = [ReasonCount(reason="Installed", count=2), ReasonCount(reason="NoManifest", count=1)]
     served = InferenceDeploymentStatus(
         desired_replicas=3, ready_replicas=3, init_reports=InitReports(counts=counts), conditions=[idle]
     )
-    metrics.has(("InferenceDeployment", "models", "qwen3"), InferenceDeploymentStatus(), served)
+    metrics.observe(("InferenceDeployment", "models", "qwen3"), InferenceDeploymentStatus(), served)
     report = InitReport("Hit", "Installed", "", "key", bytes=5, seconds={"total": 1.5}, layers=("Triton",))
-    metrics.inits("models", "qwen3", {"pod": ("2026-01-01T00:00:01Z", report)})
+    metrics.count_inits("models", "qwen3", {"pod": ("2026-01-01T00:00:01Z", report)})
     lines = generate_latest(metrics.registry).decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return [(series, value) for series, _, value in samples]

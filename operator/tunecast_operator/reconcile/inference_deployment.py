@@ -1,4 +1,4 @@
-"""Reconciles an InferenceDeployment: the cache it wants, its Deployment, its Service, and the namespace's trust."""
+"""Reconciles an InferenceDeployment: its StartupCaches, its Deployment, its Service, and the namespace's trust."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RETRY_SECONDS = 15.0
 
 
 class InferenceDeploymentReconciler:
-    """``mark_cache`` is called with a StartupCache's name when this object begins or ceases to want it."""
+    """Calls ``enqueue_cache`` for a StartupCache when the references to it or its quarantine change."""
 
     def __init__(
         self,
@@ -65,18 +65,18 @@ class InferenceDeploymentReconciler:
         installation: Installation,
         publisher: Publisher,
         now: Callable[[], datetime],
-        mark_cache: Callable[[str, str], None],
+        enqueue_cache: Callable[[str, str], None],
         metrics: Metrics,
     ) -> None:
         self._cluster, self._installation = cluster, installation
         self._trusted, self._signer = publisher.trusted, publisher.signer
-        self._now, self._mark_cache, self._metrics = now, mark_cache, metrics
+        self._now, self._enqueue_cache, self._metrics = now, enqueue_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
-        self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, _told, metrics, now)
+        self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, has_event, metrics, now)
         self._hiccups, self._settled = Hiccups(), Settled()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
-        """Returns in how many seconds to look again, where no event would say so."""
+        """Returns after how many seconds to requeue without an event."""
         owner = self._cluster.get(INFERENCE_DEPLOYMENT, namespace, name)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
@@ -118,7 +118,7 @@ class InferenceDeploymentReconciler:
         caches = [startup_cache(cache) for cache in self._cluster.list(STARTUP_CACHE, namespace)]
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
-        self._metrics.inits(namespace, name, init_runs(pods))
+        self._metrics.count_inits(namespace, name, init_runs(pods))
         return ObservedServing(
             owner=owner,
             spec=spec,
@@ -135,7 +135,7 @@ class InferenceDeploymentReconciler:
         )
 
     def _crashes(self, namespace: str, pods: list[dict[str, Any]]) -> list[Crash]:
-        """Where a pod crashed, those of all pods of its key: together they tell whether the bundle is to blame."""
+        """Returns the crashes of all pods that share a key with a crashed pod, as evidence about the bundle."""
         keys = sorted({pod_key(pod) for pod in pods if crashes([pod])} - {""})
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
@@ -145,7 +145,7 @@ class InferenceDeploymentReconciler:
             CONFIG_MAP, trust_config_map(namespace, self._trust(digests), plan.quarantine.cases, seen.trust_version)
         )
         for manifest in {*digests} ^ {*seen.quarantine.digests}:
-            state = "quarantined" if manifest in digests else "no more quarantined"
+            state = "quarantined" if manifest in digests else "no longer quarantined"
             log.warning("%s: bundle %s is %s: %s", namespace, manifest, state, plan.quarantine.message(manifest))
         for cache, spec in plan.create_caches:
             self._create_cache(namespace, cache, spec)
@@ -154,7 +154,7 @@ class InferenceDeploymentReconciler:
             self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
-        for crash in plan.replace:  # after the trust: what comes in their place must not start from the same bundle
+        for crash in plan.replace:  # after the trust, so that new pods don't use the same bundle
             self._cluster.delete(POD, namespace, crash.pod, crash.uid)
 
     def _apply_deployment(self, desired: dict[str, Any], live: dict[str, Any]) -> None:
@@ -172,7 +172,7 @@ class InferenceDeploymentReconciler:
         cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": STARTUP_CACHE.name, "metadata": metadata, "spec": spec}
         if not self._cluster.create(STARTUP_CACHE, cache):
             live = self._cluster.get(STARTUP_CACHE, namespace, name)
-            if live and live["spec"]["key"] != spec["key"]:  # else another InferenceDeployment was quicker
+            if live and live["spec"]["key"] != spec["key"]:  # otherwise another InferenceDeployment created it
                 raise taken(STARTUP_CACHE, f"{namespace}/{name}")
 
     def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
@@ -183,19 +183,19 @@ class InferenceDeploymentReconciler:
             self._settled.applied(kind, desired, self._cluster.apply(kind, desired))
 
     def _differs(self, kind: Kind, desired: dict[str, Any], live: Mapping[str, Any] | None) -> bool:
-        """Whether a write would change something, as far as is known of the policies that change what is written."""
+        """Whether a write would change something, considering admission policies that change what is written."""
         return not matches(desired, live) and not self._settled.holds(kind, desired, live)
 
     def _write(self, owner: dict[str, Any], plan: ServingPlan) -> None:
         before, after = read_status(InferenceDeploymentStatus, owner).cache_names, plan.status.cache_names
         for cache in plan.outdated_caches:
-            self._mark_cache(owner["metadata"]["namespace"], cache)
+            self._enqueue_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
         for name in {*before} ^ {*after}:
-            self._mark_cache(owner["metadata"]["namespace"], name)
+            self._enqueue_cache(owner["metadata"]["namespace"], name)
 
     def _write_failing(self, owner: dict[str, Any], error: ClusterError) -> None:
-        """Shows what the API server answered to a write that is tried again; what was known before stays."""
+        """Shows the API server's answer to a write that is retried, and keeps the other conditions."""
         status = read_status(InferenceDeploymentStatus, owner)
         kept = [c.kept(found) for found in status.conditions if found.type != c.RECONCILING]
         known = kept or [Condition(c.READY, "False", error.reason, str(error), warning=True)]
@@ -211,8 +211,8 @@ class InferenceDeploymentReconciler:
         self._status.write(owner, read_status(InferenceDeploymentStatus, owner), conditions)
 
 
-def _told(condition: Condition) -> bool:
-    """The steps of tuning are told by the StartupCache; here, that it began and how it ended."""
+def has_event(condition: Condition) -> bool:
+    """Whether a transition gets an Event. The steps of tuning have Events on the StartupCache instead."""
     if condition.type == c.CACHE_READY:
         return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
     if condition.type == c.RECONCILING:

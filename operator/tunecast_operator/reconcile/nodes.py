@@ -1,4 +1,4 @@
-"""Labels of nodes, asked for rarely: they change rarely."""
+"""Reads labels of nodes and keeps them for a while, since they rarely change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "nvidia.com/"
 
 @dataclass
 class Nodes:
-    """Knows no labels where it isn't ``allowed`` to read nodes. Thread-safe: at worst a node is asked for twice."""
+    """Returns no labels if it isn't ``allowed`` to read nodes. Thread-safe: at worst, a node is read twice."""
 
     cluster: Cluster
     allowed: bool
@@ -25,7 +25,7 @@ class Nodes:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def labels(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """By node, those that tell its GPU; a node that is gone has none."""
+        """Returns the labels that describe hardware, by node. A node that is gone has none."""
         now = self.clock()
         with self.lock:
             self.known = {name: found for name, found in self.known.items() if found[0] > now}
@@ -37,7 +37,7 @@ class Nodes:
                 return self.known[name][1]
         try:
             found = self.cluster.get(NODE, "", name) or {}
-        except RejectedError:  # by RBAC that somebody narrowed: then it isn't known
+        except RejectedError:  # RBAC forbids it, so the labels stay unknown
             found = {}
         every = found.get("metadata", {}).get("labels") or {}
         kept = {*GPU_LABELS, *CPU_LABELS}

@@ -1,4 +1,4 @@
-"""Deletes what attempts of StartupCaches staged that are gone."""
+"""Deletes staged objects of StartupCaches that are gone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class _Known(NamedTuple):
 
 
 class Orphans:
-    """Staged objects of a StartupCache that this process knew are listed by its own prefix, at each event about it.
+    """Deletes staged objects of a known StartupCache by prefix, at each event about it.
 
-    Those of others, such as one that was deleted while no operator ran, are found in a sweep of all that is staged for
-    the namespace, once per SWEEP_PERIOD at the most.
+    Objects of unknown ones, such as one that was deleted while no operator ran, are found in a sweep of the namespace's
+    staged objects, at most once in SWEEP_PERIOD.
     """
 
     def __init__(self, cluster: Cluster, publisher: Publisher, now: Callable[[], datetime]) -> None:
@@ -32,14 +32,14 @@ class Orphans:
         self._swept: dict[str, datetime] = {}
 
     def exists(self, cache: dict[str, Any]) -> None:
-        """Remembers where ``cache`` stages."""
+        """Records where ``cache`` stages objects."""
         metadata = cache["metadata"]
         self._known[metadata["namespace"], metadata["name"]] = _Known(
             cache["spec"]["key"], metadata["uid"], self._now()
         )
 
     def clean(self, namespace: str, name: str) -> float:
-        """The StartupCache of this name is gone. Returns in how many seconds to look again.
+        """Cleans up after a StartupCache that is gone. Returns after how many seconds to requeue.
 
         Raises:
             StoreError: the store failed; cleaning again is safe.

@@ -1,4 +1,4 @@
-"""What the API server made of what was applied: a cluster's admission policies may change it, at every write alike."""
+"""Remembers how admission changed applied objects, so that a stable difference isn't written again and again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tunecast_operator.runtime.cluster import Kind
 
 
 class Settled:
-    """Objects that were applied, and what became of each. Two workers never hold the same object."""
+    """Applied objects and the API server's answers. No two workers process the same object."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str], tuple[str, str]] = {}
 
     def holds(self, kind: Kind, desired: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
-        """Whether ``live`` is still what the API server made of the same ``desired``: another write changes nothing."""
+        """Whether ``live`` is still the answer to the same ``desired``, so that another write would change nothing."""
         return live is not None and self._known.get(_name(kind, desired)) == (_digest(desired), _digest(live))
 
     def applied(self, kind: Kind, desired: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ def _name(kind: Kind, item: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _digest(item: Mapping[str, Any]) -> str:
-    """Of what is asked for, without what the API server and controllers keep in an object."""
+    """Returns a digest of an object without status and server-set metadata."""
     metadata = {field: item["metadata"].get(field) for field in ("uid", "labels", "annotations", "ownerReferences")}
     rest = {field: value for field, value in item.items() if field not in {"metadata", "status"}}
     return hashlib.sha256(canonical({**rest, "metadata": metadata})).hexdigest()

@@ -56,7 +56,7 @@ class SweepError(TunecastError):
 
 
 class StartupCacheReconciler:
-    """Level-triggered: everything is read anew, and every step may be the last one before a crash."""
+    """Level-triggered: each run reads the whole state again, and may end after any step."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class StartupCacheReconciler:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
         self._metrics = metrics
         self._orphans = Orphans(cluster, publisher, now)
-        self._status = StatusWriter(cluster, STARTUP_CACHE, _told, metrics, now)
+        self._status = StatusWriter(cluster, STARTUP_CACHE, has_event, metrics, now)
         self._hiccups = Hiccups()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
-        """Returns in how many seconds to look again, where no event would say so."""
+        """Returns after how many seconds to requeue without an event."""
         cache = self._cluster.get(STARTUP_CACHE, namespace, name)
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
@@ -85,7 +85,7 @@ class StartupCacheReconciler:
         return plan.requeue_seconds
 
     def _carry_out(self, seen: tuning.ObservedTuning) -> tuning.TuningPlan:
-        """Decides and acts; returns what status is to say."""
+        """Decides and acts. Returns the plan with the status to write."""
         plan = plans.decide(seen)
         namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
         try:
@@ -117,7 +117,9 @@ class StartupCacheReconciler:
         spec = StartupCacheSpec.model_validate(cache["spec"])
         jobs = self._cluster.list(JOB, namespace, f"{CACHE_LABEL}={name}")
         if others := [job["metadata"]["name"] for job in jobs if outlives(job, cache)]:
-            raise ConflictError(f"StartupCache {namespace}/{name}: Jobs of an earlier one of this name end: {others}")
+            raise ConflictError(
+                f"StartupCache {namespace}/{name}: Jobs of an earlier one of this name are being deleted: {others}"
+            )
         newest = max((job for job in jobs if owned(job, cache)), key=tuning.attempt_of, default=None)
         known = startup_cache(cache)
         same_key = map(startup_cache, self._cluster.list(STARTUP_CACHE, namespace, f"{KEY_LABEL}={spec.key}"))
@@ -166,7 +168,7 @@ class StartupCacheReconciler:
     # --- apply --------------------------------------------------------------------------------------------------------
 
     def _perform_all(self, seen: tuning.ObservedTuning, plan: tuning.TuningPlan) -> StartupCacheStatus:
-        """Returns the changes of the status that no plan could know."""
+        """Performs the actions. Returns the resulting changes of the status."""
         done = StartupCacheStatus()
         for action in plan.actions:
             namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
@@ -197,9 +199,9 @@ class StartupCacheReconciler:
         return None
 
     def _begin(self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, now: datetime) -> StartupCacheStatus:
-        """The Service and the Secret, then the Job, whose pods then wait for neither.
+        """Creates the Service and the Secret, then the Job, so that its pods wait for neither.
 
-        A store that would refuse the ranks' uploads is an error now, not after two starts of their engines.
+        It checks the store first, since uploads would only fail after two starts of the engine.
         """
         self._publisher.check()
         namespace, service = cache["metadata"]["namespace"], ranks_service(cache)
@@ -207,7 +209,7 @@ class StartupCacheReconciler:
             check_owner(SERVICE, service, self._cluster.get(SERVICE, namespace, cache["metadata"]["name"]))
         done = self._apply_settings(cache, spec, attempt, now)
         made = job(cache, spec, engine_of(spec.template, spec.engine), attempt, self._installation.init)
-        if not self._cluster.create(JOB, made):  # one of ours would have been seen
+        if not self._cluster.create(JOB, made):  # a Job of this StartupCache would have been observed
             raise taken(JOB, f"{namespace}/{attempt_name(cache, attempt)}")
         return done
 
@@ -236,21 +238,22 @@ class StartupCacheReconciler:
 
 
 def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
-    """Completion requests, a JSON object a line; empty lines are left out."""
+    """Parses requests, one JSON object in each line. Empty lines are skipped."""
     requests = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             request = json.loads(line)
-            canonical(request)  # as ranks will be told of it
+            canonical(request)  # ranks get it in this encoding
         except (ValueError, RecursionError) as error:
             raise SweepError(f"{what}, line {number}: {error}") from error
         if not isinstance(request, dict):
-            raise SweepError(f"{what}, line {number}: a request is a JSON object")
+            raise SweepError(f"{what}, line {number}: a request must be a JSON object")
         requests.append(request)
     return tuple(requests)
 
 
-def _told(condition: Condition) -> bool:
+def has_event(condition: Condition) -> bool:
+    """Whether a transition gets an Event: Ready has the same reason as the other conditions."""
     return condition.type == c.READY

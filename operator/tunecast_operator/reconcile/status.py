@@ -1,4 +1,4 @@
-"""The one way a status is written: Events first, then the whole status, and only where something differs."""
+"""Writes status: first Events, then the whole status, and only if something differs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tunecast_operator.runtime.metrics import Key, Metrics
 
 @dataclass(frozen=True, slots=True)
 class StatusWriter:
-    """Statuses of one kind, whose transitions are Events where they are ``told``, and metrics."""
+    """Writes the status of one kind. Transitions become Events if ``has_event`` is true, and metrics."""
 
     cluster: Cluster
     kind: Kind
-    told: Callable[[Condition], bool]
+    has_event: Callable[[Condition], bool]
     metrics: Metrics
     now: Callable[[], datetime]
 
     def write(self, owner: dict[str, Any], status: CommonStatus, conditions: Iterable[Condition]) -> None:
         """Writes ``status`` with merged conditions.
 
-        An operator that dies in between writes the same Event again, under the same name.
+        An operator that crashed in between creates the same Event again, which exists already.
 
         Raises:
             ConflictError: the object changed since it was read.
@@ -40,21 +40,21 @@ class StatusWriter:
         written = status_object(new)
         if written != (owner.get("status") or {}):
             for transition in transitions:
-                if self.told(transition.condition):
+                if self.has_event(transition.condition):
                     self.cluster.create(EVENT, event(owner, transition, now))
             self.cluster.update_status(self.kind, {**_named(owner), "status": written})
             self.metrics.transitioned(self.kind.name, transitions)
-        self.metrics.has(self.key(owner["metadata"]["namespace"], owner["metadata"]["name"]), old, new)
+        self.metrics.observe(self.key(owner["metadata"]["namespace"], owner["metadata"]["name"]), old, new)
 
     def gone(self, namespace: str, name: str) -> None:
-        """The object isn't there any more."""
-        self.metrics.lacks(self.key(namespace, name))
+        """Drops the metrics of an object that is gone."""
+        self.metrics.forget(self.key(namespace, name))
 
     def key(self, namespace: str, name: str) -> Key:
         return self.kind.name, namespace, name
 
 
 def _named(owner: dict[str, Any]) -> dict[str, Any]:
-    """Which object, as it was read: the API server takes no more of it where a status is written."""
+    """Returns the object's identity and resourceVersion, which is all that a write of its status needs."""
     metadata = {name: owner["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
     return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata}

@@ -1,1 +1,1 @@
-"""What runs: watching, queues, controllers, metrics, and the edges to Kubernetes and S3."""
+"""The running operator: watches, queues, controllers, metrics, and the edges to Kubernetes and S3."""

@@ -1,4 +1,4 @@
-"""The only place that talks to the Kubernetes API: JSON objects in and out, every call with a time-out."""
+"""Client of the Kubernetes API for JSON objects. Every call has a time-out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_core.errors import TunecastError
 from tunecast_operator.api.groups import GROUP, VERSION
 
 FIELD_MANAGER = "tunecast"
-_NOT_TYPED = "failed to create typed patch object"  # a field unknown or given twice: server-side apply says 500
+_NOT_TYPED = "failed to create typed patch object"  # server-side apply answers 500 for an unknown or duplicate field
 Object = dict[str, Any]
 
 
@@ -25,17 +25,17 @@ class ClusterError(TunecastError):
 
 
 class ConflictError(ClusterError):
-    """Somebody else changed the object since it was read: read it again."""
+    """The object was changed since it was read. Read it again."""
 
     reason = "Conflict"
 
 
 class ExistsError(ConflictError):
-    """An object of that name is there already."""
+    """An object of that name exists already."""
 
 
 class RejectedError(ClusterError):
-    """The API server refuses the object as it is: quota, admission, validation, RBAC."""
+    """The API server rejects the object: quota, admission, validation or RBAC."""
 
     reason = "Rejected"
 
@@ -64,7 +64,7 @@ EVENT = Kind("api/v1", "events", "Event")
 
 
 class Cluster:
-    """Reads return None where an object isn't there. Writes are idempotent."""
+    """Reads return None if the object doesn't exist. Writes are idempotent."""
 
     def __init__(self, api: client.ApiClient, timeout_seconds: float = 10.0) -> None:
         self._api, self._timeout = api, timeout_seconds
@@ -73,18 +73,18 @@ class Cluster:
         return self._call("GET", kind, namespace, name)
 
     def list(self, kind: Kind, namespace: str, selector: str = "") -> list[Object]:
-        """All objects of a kind in a namespace ("" for all) that ``selector`` picks, fresh from the API server."""
+        """Lists objects of a kind in a namespace ("" for all) that match ``selector``, uncached."""
         found = self._call("GET", kind, namespace, query={"labelSelector": selector} if selector else {})
         return [self._typed(kind, item) for item in (found or {}).get("items", [])]
 
     def events_about(self, namespace: str, uid: str) -> builtins.list[Object]:
-        """What was said of one object, by whoever acts on it."""
+        """Lists the Events about one object."""
         found = self._call("GET", EVENT, namespace, query={"fieldSelector": f"involvedObject.uid={uid}"})
         items: builtins.list[Object] = (found or {}).get("items", [])
         return items
 
     def serves(self, kind: Kind) -> bool:
-        """Whether the API server knows the kind: whether its CustomResourceDefinition is installed."""
+        """Whether the API server serves the kind, so that its CustomResourceDefinition is installed."""
         try:
             response = self._api.call_api(
                 f"/{kind.api}", "GET", header_params={"Accept": "application/json"},
@@ -99,10 +99,10 @@ class Cluster:
         return any(found["name"] == kind.plural for found in json.loads(response.data)["resources"])
 
     def create(self, kind: Kind, item: Object) -> bool:
-        """False where an object of that name exists already.
+        """Creates an object. Returns False if one of that name exists already.
 
         Raises:
-            ConflictError: its namespace is gone, or a quota was changed meanwhile: try again.
+            ConflictError: the namespace is gone, or a quota changed at the same time. Try again.
         """
         try:
             self._call("POST", kind, item["metadata"]["namespace"], body=item, query={"fieldManager": FIELD_MANAGER})
@@ -111,7 +111,7 @@ class Cluster:
         return True
 
     def apply(self, kind: Kind, item: Object) -> Object:
-        """Server-side apply: the fields in ``item`` are ours, all others stay their owners'. Returns the result."""
+        """Applies ``item`` on the server: its fields become ours, all others keep their owners. Returns the result."""
         made = self._call(
             "PATCH", kind, item["metadata"]["namespace"], item["metadata"]["name"],
             body=item, query={"fieldManager": FIELD_MANAGER, "force": "true"}, content="application/apply-patch+yaml",
@@ -119,7 +119,7 @@ class Cluster:
         return made or {}
 
     def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> None:
-        """A merge patch: null removes a field, whoever owns it."""
+        """Applies a merge patch. Null removes a field, whoever owns it."""
         self._call(
             "PATCH", kind, namespace, name,
             body=patch, query={"fieldManager": FIELD_MANAGER}, content="application/merge-patch+json",
@@ -132,10 +132,10 @@ class Cluster:
         )  # fmt: skip
 
     def update_status(self, kind: Kind, item: Object) -> None:
-        """Writes the whole status, only if nobody changed the object since it was read.
+        """Writes the whole status if the object hasn't changed since it was read.
 
         Raises:
-            ConflictError: somebody did.
+            ConflictError: the object has changed.
         """
         self._call(
             "PUT", kind, item["metadata"]["namespace"], item["metadata"]["name"],
@@ -143,7 +143,7 @@ class Cluster:
         )  # fmt: skip
 
     def delete(self, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
-        """In the background, with all that it owns; an object that is gone, or is another by now, is fine."""
+        """Deletes an object and its children in the background, unless it is gone or has another ``uid``."""
         body: Object = {"propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
@@ -185,7 +185,7 @@ class Cluster:
     def _missing(method: str, what: str, error: client.ApiException) -> None:
         if method in {"GET", "DELETE"}:
             return
-        raise ConflictError(f"{what}: it, or its namespace, is gone") from error
+        raise ConflictError(f"{what}: the object or its namespace is gone") from error
 
     @staticmethod
     def _typed(kind: Kind, item: Object) -> Object:
@@ -208,7 +208,7 @@ def _translated(error: client.ApiException, what: str) -> ClusterError:
 
 
 def connect(workers: int, kubeconfig: str | None = None) -> Cluster:
-    """By ``kubeconfig`` where one is given; else by the service account of the pod, else by the user's kubeconfig."""
+    """Connects with ``kubeconfig`` if given, else with the pod's service account, else with the user's kubeconfig."""
     settings = client.Configuration()
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         config.load_incluster_config(client_configuration=settings)

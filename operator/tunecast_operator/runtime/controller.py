@@ -1,4 +1,4 @@
-"""Worker threads between the queue and the reconcilers."""
+"""Worker threads that get items from a queue and run their reconcilers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 Reconcile = Callable[[str, str], float | None]
 RESYNC_SECONDS = 600.0
 RESYNC_JITTER = 0.2
-GONE = float("inf")  # what a reconciler returns of an object that isn't there: it is not looked at again
+GONE = float("inf")  # a reconciler returns it for an object that doesn't exist, which isn't requeued
 
 
 class Controller:
-    """Runs each item's reconciler; what raises is tried again with backoff, what succeeds is looked at again later."""
+    """Runs the reconciler of each item. Requeues with backoff on error, and resyncs on success."""
 
     def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconcile], workers: int, metrics: Metrics) -> None:
         self.queue, self._reconcilers, self._metrics = queue, reconcilers, metrics
@@ -36,25 +36,25 @@ class Controller:
             thread.start()
 
     def join(self, until: float) -> None:
-        """Waits for the workers of a queue that is closed, until ``until`` by ``time.monotonic``."""
+        """Waits for the workers of a closed queue, until ``until`` on the clock ``time.monotonic``."""
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
-        while (item := self.queue.take()) is not None:
+        while (item := self.queue.get()) is not None:
             try:
                 self.run(item)
             finally:
                 self.queue.done(item)
 
     def run(self, item: Item) -> None:
-        """One reconciliation, measured."""
+        """Runs one reconciliation and measures it."""
         started = time.monotonic()
         result = self._run(item)
         self._metrics.reconciled(item.kind, result, time.monotonic() - started)
 
     def _run(self, item: Item) -> str:
-        """How it ended, in a word; an unexpected exception is logged whole, and ends neither thread nor item."""
+        """Returns the result. An unexpected exception is logged with its traceback, and the item is requeued."""
         try:
             again = self._reconcilers[item.kind](item.namespace, item.name)
         except ConflictError as error:
@@ -62,10 +62,10 @@ class Controller:
             self.queue.retry(item)
             return "Conflict"
         except TunecastError as error:
-            log.warning("%s %s/%s: %s; tried again in %.0f s", *item, error, self.queue.retry(item))
+            log.warning("%s %s/%s: %s; requeued in %.0f s", *item, error, self.queue.retry(item))
             return "Failure"
         except Exception:
-            log.exception("%s %s/%s: a bug in Tunecast; tried again in %.0f s", *item, self.queue.retry(item))
+            log.exception("%s %s/%s: a bug in Tunecast; requeued in %.0f s", *item, self.queue.retry(item))
             return "Bug"
         self.queue.forget(item)
         if again != GONE:

@@ -1,4 +1,4 @@
-"""The operator's controllers, wired to their edges: one for what scales replicas, one for what waits for the store."""
+"""Wires the two controllers: one for InferenceDeployments, one for StartupCaches, which wait for the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tunecast_operator.runtime.workqueue import Item, WorkQueue
 
 
 class Controllers:
-    """Each has a queue and workers of its own: a store that stalls holds those of StartupCaches, and never scaling."""
+    """Each controller has its own queue and workers, so that a slow store never delays scaling."""
 
     def __init__(self, installation: Installation, cluster: Cluster, store: Store, metrics: Metrics) -> None:
         keys = load_keys(cluster, installation.namespace, installation.signing_secret)
@@ -47,7 +47,7 @@ class Controllers:
             controller.start()
 
     def stop(self, seconds: float = 20.0) -> None:
-        """Lets reconciliations end that are under way."""
+        """Closes the queues, and waits for reconciliations that are under way."""
         until = time.monotonic() + seconds
         for controller in self._all:
             controller.queue.close()

@@ -1,4 +1,4 @@
-"""One Event per transition, named after it: writing it twice is writing it once."""
+"""Builds one Event for each transition. Its name depends on the transition, so that it is created only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPONENT = "tunecast"
 
 
 def event(owner: dict[str, Any], transition: Transition, now: datetime) -> dict[str, Any]:
-    """The Event to create; the same transition always gives the same name."""
+    """Returns the Event to create. The same transition always gives the same name."""
     metadata, condition = owner["metadata"], transition.condition
     identity = [metadata["uid"], condition.type, condition.status, condition.reason, transition.previous]
     moment = times.text(now)

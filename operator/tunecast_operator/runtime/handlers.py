@@ -1,6 +1,6 @@
-"""What kopf is for here: it watches, and every event only marks objects in the queue.
+"""Watches with kopf. Every event only enqueues objects.
 
-``on.event`` handlers alone, so that kopf puts no finalizer, no annotation and no progress on anything.
+There are only ``on.event`` handlers, with which kopf adds no finalizers, annotations or progress to objects.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, KEY_LABEL,
 from tunecast_operator.runtime.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE
 from tunecast_operator.runtime.workqueue import Item
 
-Mark = Callable[[Item], None]
+Enqueue = Callable[[Item], None]
 _OURS = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
-# Pods keep the labels of their users, who may say that another tool manages them.
+# Pods keep the labels of their templates, which may name another tool as their manager.
 SELECTORS = {"deployments": _OURS, "jobs": _OURS, "configmaps": _OURS, "pods": KEY_LABEL}
 
 
-def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
-    """Marks an object when it changes, when one of its children does, or when what it refers to does.
+def register(registry: kopf.OperatorRegistry, enqueue: Enqueue) -> None:
+    """Enqueues an object when it, one of its children, or an object that it refers to changes.
 
-    ``mark`` is called in the event loop, so it must not block.
+    ``enqueue`` is called in the event loop, so it must not block.
     """
 
     async def on_event(body: kopf.Body, **_: Any) -> None:  # a coroutine: kopf runs plain functions in threads
         for item in concerned(dict(body)):
-            mark(item)
+            enqueue(item)
 
     for plural in ("inferencedeployments", "startupcaches"):
         kopf.on.event(GROUP, VERSION, plural, registry=registry)(on_event)
@@ -43,12 +43,12 @@ def register(registry: kopf.OperatorRegistry, mark: Mark) -> None:
 
 
 def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
-    """By the service account inside a cluster, else by the kubeconfig; asked again when a token has expired."""
+    """Logs in with the service account of the pod, else with the kubeconfig. kopf repeats it when a token expires."""
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
 def concerned(body: dict[str, Any]) -> Iterator[Item]:
-    """The objects to look at after this one changed."""
+    """Yields the objects to reconcile after this one changed."""
     metadata = body["metadata"]
     namespace, labels = metadata["namespace"], metadata.get("labels") or {}
     if body.get("kind") == INFERENCE_DEPLOYMENT.name:
@@ -68,16 +68,16 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """Watches only what carries our label, posts nothing by itself, and looks for no new kinds."""
+    """Makes kopf watch only objects with our labels, post no Events, and not scan for new kinds."""
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
-    settings.persistence.finalizer = f"{GROUP}/never"  # a handler that asks for one would be a bug; this names it
+    settings.persistence.finalizer = f"{GROUP}/never"  # no handler needs a finalizer; the name would reveal a bug
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.watching.server_timeout = 300
-    # Each object has a worker in kopf, which lingers after its last event: a limit on them, or long lingering, would
-    # let only a few objects a second through. Handlers only enqueue, so workers cost next to nothing.
+    # kopf has a worker for each object, which stays for a while after its last event. A limit on workers, or a longer
+    # stay, would let only a few objects per second through. Handlers only enqueue, so workers are cheap.
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.2
     settings.watching.label_selectors.update(SELECTORS)

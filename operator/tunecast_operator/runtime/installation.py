@@ -1,4 +1,4 @@
-"""What an administrator chose at installation: Helm values, which reach the operator as environment variables."""
+"""Settings of the installation: Helm values, which the operator gets as environment variables."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class InstallationError(TunecastError):
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Every field has its Helm value of the same name."""
+    """Each field is a Helm value of the same name."""
 
     store: StoreSettings
-    namespace: str  # the operator's own
+    namespace: str  # the namespace of the operator
     init_image: str
     init_pull_policy: str = "IfNotPresent"
     init_container: ContainerSettings = field(default_factory=ContainerSettings)
@@ -41,10 +41,10 @@ class Installation:
 
 
 def from_environment(environment: Mapping[str, str]) -> Installation:
-    """Reads ``TUNECAST_*``.
+    """Reads the environment variables ``TUNECAST_*``.
 
     Raises:
-        InstallationError: a variable that has no default is missing or empty, or another can't be read.
+        InstallationError: a variable without a default is missing or empty, or another one can't be read.
     """
     return Installation(
         store=StoreSettings(

@@ -1,4 +1,4 @@
-"""What the operator serves, on IPv4 and IPv6 alike: the kubelet and Prometheus come by the pod's own address."""
+"""Serves health checks on IPv4 and IPv6, since the kubelet connects to the address of the pod."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aiohttp import web
 
 
 def any_address() -> str:
-    """The address at which one socket accepts connections of every family that this host has."""
-    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - it is meant to
+    """Returns the address at which one socket accepts connections of every address family of this host."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - it has to be reachable from outside
 
 
 class Health:
-    """What the kubelet's probes are told."""
+    """Answers to the kubelet's probes."""
 
     def __init__(self) -> None:
         self.ready = False
@@ -31,14 +31,14 @@ class Health:
 
 @asynccontextmanager
 async def health(port: int) -> AsyncIterator[Health]:
-    """Serves ``/healthz`` and ``/readyz``. The endpoint of kopf itself has but one address."""
-    app, told = web.Application(), Health()
-    app.router.add_get("/healthz", told.alive)
-    app.router.add_get("/readyz", told.readiness)
+    """Serves ``/healthz`` and ``/readyz``. kopf's own endpoint listens on only one address."""
+    app, probes = web.Application(), Health()
+    app.router.add_get("/healthz", probes.alive)
+    app.router.add_get("/readyz", probes.readiness)
     runner = web.AppRunner(app, handle_signals=False, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host=None, port=port).start()  # a socket for each family
     try:
-        yield told
+        yield probes
     finally:
         await runner.cleanup()

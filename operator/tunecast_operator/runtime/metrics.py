@@ -1,4 +1,4 @@
-"""What an on-call engineer needs to know, as Prometheus metrics: counted as it happens, or read from every status."""
+"""Prometheus metrics: counters of what happens, and gauges of the status of every object."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
 INIT_PHASES = {"start", "clear", "manifest", "fetch", "unpack", "total"}
 RESULTS = ("Success", "Conflict", "Failure", "Bug")
-ENDS = {"Ready": "Published", "Ineffective": "Ineffective"}  # states that an attempt ends in, as its result
+ENDS = {"Ready": "Published", "Ineffective": "Ineffective"}  # results of attempts, by the state in which they end
 Key = tuple[str, str, str]  # kind, namespace, name
 
 
 class Metrics:
-    """Thread-safe. What ended before ``since`` isn't counted: an operator that starts sees all of it again."""
+    """Thread-safe. Runs that ended before ``since`` aren't counted, since a restarted operator sees them again."""
 
     def __init__(self, since: datetime) -> None:
         self.registry = CollectorRegistry()
@@ -41,36 +41,43 @@ class Metrics:
         self._inits: dict[tuple[str, str], frozenset[str]] = {}
         self.registry.register(self._objects)
         self._queue = Gauge(
-            "tunecast_queue_length", "Objects that wait to be reconciled or are.", registry=self.registry
+            "tunecast_queue_length",
+            "Number of objects that wait to be reconciled or are being reconciled.",
+            registry=self.registry,
         )
-        self._reconciles = self._counter("tunecast_reconciles", "Reconciliations by how they ended.", "kind", "result")
+        self._reconciles = self._counter("tunecast_reconciles", "Reconciliations, by result.", "kind", "result")
         self._reconcile_seconds = self._histogram(
-            "tunecast_reconcile_seconds", "How long they took.", RECONCILE_SECONDS, "kind"
+            "tunecast_reconcile_seconds", "Duration of reconciliations.", RECONCILE_SECONDS, "kind"
         )
         self._transitions = self._counter(
             "tunecast_transitions",
-            "Conditions that took another status or reason; each that its user should know of is an Event too.",
+            "Changes of the status or reason of a condition.",
             "kind", "type", "status", "reason",
         )  # fmt: skip
         self._attempts = self._counter(
-            "tunecast_tuning_attempts", "Attempts that ended: Published, Ineffective, or why they failed.", "result"
+            "tunecast_tuning_attempts",
+            "Attempts that ended, by result: Published, Ineffective, or the reason of the failure.",
+            "result",
         )
         self._store_errors = self._counter(
-            "tunecast_store_errors", "Steps of the operator that S3 failed, by reason.", "reason"
+            "tunecast_store_errors", "Operations of the operator that the store failed, by reason.", "reason"
         )
         self._init_containers = self._counter(
-            "tunecast_init_containers", "Init containers that ended, by what they said.", "result", "reason"
+            "tunecast_init_containers",
+            "Init containers that ended, by the result and reason that they reported.",
+            "result",
+            "reason",
         )
-        self._init_layers = self._counter("tunecast_init_layers", "Layers that they put in place.", "layer")
-        self._init_bytes = self._counter("tunecast_init_bytes", "Bytes that they fetched.")
+        self._init_layers = self._counter("tunecast_init_layers", "Layers that init containers installed.", "layer")
+        self._init_bytes = self._counter("tunecast_init_bytes", "Bytes that init containers fetched.")
         self._init_seconds = self._histogram(
-            "tunecast_init_seconds", "What they spent their time on; total is all of it.", INIT_SECONDS, "phase"
+            "tunecast_init_seconds", "Duration of each phase of an init container, and total.", INIT_SECONDS, "phase"
         )
 
         self._begin()
 
     def _begin(self) -> None:
-        """Zeros: Prometheus sees a counter's first one only where there was a zero before it."""
+        """Initializes counters with zeros. Without a zero, Prometheus misses the first increase."""
         for kind in ("StartupCache", "InferenceDeployment"):
             for result in RESULTS:
                 self._reconciles.labels(kind, result)
@@ -93,7 +100,7 @@ class Metrics:
         self._queue.set_function(length)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
-        """``result``: Success, Conflict, Failure or Bug."""
+        """Counts a reconciliation. ``result`` is Success, Conflict, Failure or Bug."""
         self._reconciles.labels(kind, result).inc()
         self._reconcile_seconds.labels(kind).observe(seconds)
 
@@ -104,19 +111,19 @@ class Metrics:
         for condition in (transition.condition for transition in transitions):
             self._transitions.labels(kind, condition.type, condition.status, condition.reason).inc()
 
-    def has(self, key: Key, before: CommonStatus, status: CommonStatus) -> None:
-        """An object's status as it was read, and as it is now."""
+    def observe(self, key: Key, before: CommonStatus, status: CommonStatus) -> None:
+        """Records the status of an object, as it was read and as it is now."""
         self._objects.put(key, status)
         if result := ended(before, status):
             self._attempts.labels(known(result, RESULTS_OF_ATTEMPTS)).inc()
 
-    def lacks(self, key: Key) -> None:
-        """An object is gone."""
+    def forget(self, key: Key) -> None:
+        """Drops an object that is gone."""
         self._objects.drop(key)
         self._inits.pop(key[1:], None)
 
-    def inits(self, namespace: str, name: str, reports: Mapping[str, tuple[str, InitReport]]) -> None:
-        """What serving pods' init containers said: by container and run, with the time of its end."""
+    def count_inits(self, namespace: str, name: str, reports: Mapping[str, tuple[str, InitReport]]) -> None:
+        """Counts new reports of init containers: by pod and run, each with the time when the run ended."""
         known = self._inits.get((namespace, name), frozenset())
         self._inits[namespace, name] = frozenset(reports)
         for run in reports.keys() - known:
@@ -134,7 +141,7 @@ class Metrics:
 
 
 def known(word: str, words: Container[str]) -> str:
-    """Pods and ranks are their tenants': no word of theirs becomes a label that stays."""
+    """Replaces a word that isn't known. Tenants write reports, and must not create labels."""
     return word if word in words else OTHER
 
 
@@ -153,7 +160,7 @@ REASONS_OF_REPORTS = {*_reasons(init_report), *_reasons_of_errors(TunecastError)
 
 
 def ended(before: CommonStatus, after: CommonStatus) -> str:
-    """How an attempt ended between two statuses of a StartupCache; empty where none did."""
+    """Returns the result of an attempt that ended between two statuses of a StartupCache; empty if none did."""
     if not isinstance(before, StartupCacheStatus) or not isinstance(after, StartupCacheStatus):
         return ""
     if after.last_failure and after.last_failure != before.last_failure:
@@ -162,7 +169,7 @@ def ended(before: CommonStatus, after: CommonStatus) -> str:
 
 
 class Objects(Collector):
-    """Gauges of all objects, from the statuses that were read or written last."""
+    """Gauges of all objects, from the statuses that were last read or written."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -219,7 +226,7 @@ def _total(start: StartStatus) -> float:
 
 
 def _speedup(_kind: str, status: CommonStatus) -> Iterator[Sample]:
-    """What status.speedup says in words."""
+    """Yields status.speedup as a number."""
     words = status.speedup if isinstance(status, StartupCacheStatus) else None
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)x", words or ""):
         yield (), float(found[1])
@@ -251,31 +258,33 @@ def _reports(_kind: str, status: CommonStatus) -> Iterator[Sample]:
 
 FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
     "tunecast_condition": (
-        "1 for each condition that an object has now.", ("kind", "type", "status", "reason"), _conditions
+        "1 for each condition of an object.", ("kind", "type", "status", "reason"), _conditions
     ),
     "tunecast_startup_cache_state": (
-        "1 for the state that a StartupCache is in, or Unwanted where nothing refers to it.", ("state",), _states
+        "1 for the state of a StartupCache, or for Unwanted if nothing refers to it.", ("state",), _states
     ),
-    "tunecast_startup_cache_bytes": ("Size of its bundle.", (), _bytes),
+    "tunecast_startup_cache_bytes": ("Size of the bundle of a StartupCache.", (), _bytes),
     "tunecast_startup_cache_start_seconds": (
-        "The starts that its proof measured, by phase: rank 0's cold one, and the slowest warm one.",
+        "Seconds of the cold start and of the slowest warm start in the proof, by phase.",
         ("start", "phase"), _starts,
     ),
     "tunecast_startup_cache_speedup": (
-        "How many times faster a start is with its bundle, without weights and downloads.", (), _speedup
+        "Factor by which a start is faster with the bundle, without weights and downloads.", (), _speedup
     ),
     "tunecast_startup_cache_layer": (
-        "1 for what each rank's proof said of each layer.", ("rank", "layer", "verdict"), _layers
+        "1 for the verdict of each rank's proof on each layer.", ("rank", "layer", "verdict"), _layers
     ),
-    "tunecast_inference_deployment_replicas": ("Serving pods, desired and ready.", ("state",), _replicas),
+    "tunecast_inference_deployment_replicas": (
+        "Number of serving pods that are desired and that are ready.", ("state",), _replicas
+    ),
     "tunecast_inference_deployment_init_containers": (
-        "Serving pods that there are, by what their init container said.", ("reason",), _reports
+        "Number of serving pods, by the reason that their init container reported.", ("reason",), _reports
     ),
 }  # fmt: skip
 
 
 def serve(metrics: Metrics, port: int) -> Callable[[], None]:
-    """Answers at /metrics until what is returned is called."""
+    """Serves /metrics until the returned function is called."""
     server, thread = start_http_server(port, any_address(), registry=metrics.registry)
 
     def stop() -> None:

@@ -1,4 +1,4 @@
-"""The operator's side of the store: look bundles up, receive what a Job staged, sign it and publish it."""
+"""The operator's side of the store: finds bundles, reads what attempts staged, and signs and publishes bundles."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from tunecast_operator.resources.job import RENDEZVOUS_PORT, attempt_id, rendezv
 from tunecast_operator.resources.rank import secret_directories
 from tunecast_operator.secrets import secret_paths, secret_variables
 
-URL_SECONDS = 6 * 3600  # that upload URLs live, where the credentials that sign them live as long
-RESULT_LIMIT = 2**20  # its proof becomes a status, of which etcd keeps 1.5 MiB
+URL_SECONDS = 6 * 3600  # validity of upload URLs, if the credentials that sign them stay valid as long
+RESULT_LIMIT = 2**20  # the proof becomes a part of status, and etcd limits objects to 1.5 MiB
 BUNDLE_LIMIT = 64 * 2**30
 FILES_LIMIT = 10**6
 
 
 class Publisher:
-    """Holds the one private key; every bundle that a replica believes passed through ``publish``."""
+    """Holds the private key. Every bundle that replicas trust was published by ``publish``."""
 
     def __init__(self, store: Store, signer: Signer, trusted: Mapping[str, str], former: Sequence[Signer] = ()) -> None:
         self._store, self._signer, self._trusted = store, signer, trusted
-        self._former = former  # their attempts may still be under way
+        self._former = former  # attempts that began with them may still be under way
 
     @property
     def trusted(self) -> dict[str, str]:
@@ -52,16 +52,16 @@ class Publisher:
         return self._signer.signer
 
     def check(self) -> None:
-        """Raises TunecastError, with what to change, unless the store does all that an attempt needs at its end."""
+        """Raises TunecastError with what to change, unless the store supports everything that an attempt needs."""
         self._store.check()
 
     def find(self, namespace: str, key: str, hardware: str = "") -> Published | None:
-        """The bundle of this key whose signature counts and whose archives are all there.
+        """Returns the bundle of this key that has a trusted signature and all its archives.
 
         Args:
-            namespace: of the bundle.
-            key: of the bundle.
-            hardware: that it was made on; any where it is empty.
+            namespace: namespace of the bundle.
+            key: key of the bundle.
+            hardware: hardware that the bundle was made on; empty for any.
 
         Raises:
             StoreError: the store didn't answer.
@@ -75,7 +75,7 @@ class Publisher:
         return next((found for place in places if (found := self._published(place, signers[place.hardware]))), None)
 
     def _published(self, place: Place, signers: Collection[str]) -> Published | None:
-        """The bundle that counts among those of ``signers``; None where it can't be used."""
+        """Returns the most preferred bundle of ``signers``; None if it can't be used."""
 
         def read(signer: str) -> bytes | None:
             there = signer in signers
@@ -95,7 +95,7 @@ class Publisher:
     def settings(
         self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, sweep: tuple[dict[str, Any], ...]
     ) -> JobSettings:
-        """What the ranks of one attempt read, with fresh presigned URLs."""
+        """Returns the settings for the ranks of one attempt, with new presigned URLs."""
         namespace, job = cache["metadata"]["namespace"], attempt_id(cache, attempt)
         names = [PROGRESS, *(archive_object(layer.name) for layer in layers.LAYERS)]
         names += [result_object(rank) for rank in range(spec.ranks)]
@@ -124,7 +124,7 @@ class Publisher:
         )
 
     def results(self, namespace: str, key: str, job: str, ranks: int) -> dict[int, RankResult]:
-        """What ranks staged; what can't be read, or isn't sealed by a rank of this attempt, counts as none."""
+        """Returns the results that ranks staged. Those that can't be read or unsealed are ignored."""
         found = {}
         for rank in range(ranks):
             name = result_object(rank)
@@ -153,10 +153,10 @@ class Publisher:
     def publish(
         self, cache: dict[str, Any], spec: StartupCacheSpec, attempt: int, result: RankResult, now: datetime
     ) -> None:
-        """Takes the staged archives over, then writes the signed manifest, unless one is there already.
+        """Publishes the staged archives, then writes the signed manifest unless there is one already.
 
         Raises:
-            BundleError: what was staged isn't what rank 0 says, or no init container could install it.
+            BundleError: the staged archives differ from rank 0's list, or no init container could install them.
             MalformedError: an archive can't be read.
             StoreError: the store failed; publishing again is safe.
         """
@@ -192,11 +192,11 @@ class Publisher:
         self._store.delete_staged(namespace, key, job)
 
     def clean_all(self, namespace: str, key: str, uid: str) -> None:
-        """Removes what all attempts of one StartupCache staged."""
+        """Removes everything that the attempts of one StartupCache staged."""
         self._store.delete_all_staged(namespace, key, uid)
 
     def clean_orphans(self, namespace: str, living: set[str]) -> None:
-        """Removes what attempts of StartupCaches staged that are gone; ``living`` holds the uids that aren't."""
+        """Removes staged objects of StartupCaches that are gone. ``living`` has the UIDs of those that exist."""
         for key, job in self._store.staged_attempts(namespace):
             if job.rpartition("-")[0] not in living:
                 self._store.delete_staged(namespace, key, job)
@@ -207,18 +207,18 @@ def _engine(spec: StartupCacheSpec) -> Engine:
 
 
 def renewal_seconds(settings: JobSettings) -> float:
-    """After how long its URLs are renewed: a third of their life, so that the operator may be away for the rest."""
+    """Returns after how long URLs are renewed: a third of their validity, so that the operator may be down for long."""
     lives = (life_of(url) for url in settings.uploads.values())
     return min((life for life in lives if life is not None), default=URL_SECONDS) / 3
 
 
 def join_seconds(spec: StartupCacheSpec) -> float:
-    """Longer than the operator itself lets a Job wait for its last rank, and than a rank's image takes to come up."""
+    """Returns how long ranks wait for each other: longer than the operator waits for all ranks to run."""
     return max(60.0, spec.queue_timeout_seconds) + 60.0
 
 
 def check_archives(archives: tuple[Archive, ...], job: str) -> None:
-    """Raises BundleError where rank 0's list can't be a bundle."""
+    """Raises BundleError if rank 0's list of archives can't be a bundle."""
     names = [archive.layer for archive in archives]
     if not names or len(set(names)) != len(names) or not set(names) <= layers.BY_NAME.keys():
         raise BundleError(f"{job} staged no bundle: its layers are {names}")
@@ -231,19 +231,19 @@ def check_archives(archives: tuple[Archive, ...], job: str) -> None:
 
 
 def check_hardware(name: str, wanted: str | None, job: str) -> str:
-    """Raises BundleError unless what a rank says is a name that can be part of an object's, and the one wanted."""
+    """Raises BundleError unless a rank's hardware is a valid name, and the one that was asked for."""
     if not is_name(name):
-        raise BundleError(f"{job} names its hardware {name[:64]!r}, which is no such name: nothing is published")
+        raise BundleError(f"{job} names its hardware {name[:64]!r}, which is not a valid name: nothing is published")
     if wanted and name != wanted:
         raise BundleError(f"{job} ran on {name}, and was to tune for {wanted}: nothing is published")
     return name
 
 
 def check_environment(environment: Mapping[str, str], job: str) -> dict[str, str]:
-    """A proof may ask for known variables with known values: nothing else that a rank says reaches a pod template."""
+    """Returns the variables that a bundle needs. A rank may ask only for known variables with known values."""
     allowed = layers.on_demand(MOUNT_PATH)
     if not environment.items() <= allowed.items():
         raise BundleError(
-            f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is taken"
+            f"{job} asks for the environment {sorted(environment)}, of which only {sorted(allowed)} is allowed"
         )
     return dict(environment)

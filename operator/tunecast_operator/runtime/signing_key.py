@@ -1,4 +1,4 @@
-"""The installation's keys: a Secret that the operator makes once, that its administrator may add to, and that stays."""
+"""Loads the signing keys from a Secret, which the operator creates once and an administrator may extend."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tunecast_core.trust import signing
 from tunecast_operator.identity import MANAGED_BY
 from tunecast_operator.runtime.cluster import SECRET, Cluster
 
-PRIVATE = "ed25519.key"  # signs
-OTHER_PRIVATE, PUBLIC = ".key", ".pub"  # endings of entries whose signatures count too: private keys, public ones
+PRIVATE = "ed25519.key"  # entry of the key that signs
+OTHER_PRIVATE, PUBLIC = ".key", ".pub"  # suffixes of entries with further trusted keys
 
 
 class SigningKeyError(TunecastError):
@@ -24,11 +24,11 @@ class SigningKeyError(TunecastError):
 class SigningKeys:
     signer: signing.Signer
     trusted: dict[str, str]  # signer -> public key, base64
-    former: tuple[signing.Signer, ...]  # attempts may be under way that began with one of them
+    former: tuple[signing.Signer, ...]  # attempts that began with one of them may be under way
 
 
 def load_keys(cluster: Cluster, namespace: str, name: str) -> SigningKeys:
-    """Reads the keys, making one first where there is none; of several operators that start at once, one makes it.
+    """Reads the keys, and creates a key first if there is none. Of several operators, only one creates it.
 
     Raises:
         SigningKeyError: an entry holds no key.
@@ -55,7 +55,7 @@ def _signer(value: str, where: str) -> signing.Signer:
 
 
 def _public(value: str, where: str) -> tuple[str, str]:
-    """Of what the trust ConfigMap shows of a key, base64 of 32 bytes, encoded once more as all of a Secret is."""
+    """Decodes a public key, which is in base64 as in the trust ConfigMap, and once more since it is in a Secret."""
     try:
         text = base64.b64decode(value, validate=True).decode().strip()
         return signing.signer_of(signing.public_bytes(text)), text

@@ -1,4 +1,4 @@
-"""Keeps the operator from being blind: it begins once its kinds are served, and ends where a watch has ended."""
+"""Waits for the CRDs before the operator starts to watch, and ends the operator if a watch ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, STARTUP_CACH
 
 log = logging.getLogger(__name__)
 OURS = (INFERENCE_DEPLOYMENT, STARTUP_CACHE)
-LOOK_SECONDS = 2.0
-SAY_SECONDS = 60.0
+POLL_SECONDS = 2.0
+LOG_SECONDS = 60.0
 
 
 class WatchEndedError(TunecastError):
@@ -21,17 +21,17 @@ class WatchEndedError(TunecastError):
 
 
 def missing_kinds(cluster: Cluster) -> list[str]:
-    """Names of our CRDs that the API server doesn't serve.
+    """Returns names of our CRDs that the API server doesn't serve.
 
     Raises:
-        ClusterError: it didn't answer.
+        ClusterError: the API server didn't answer.
     """
     return [f"{kind.plural}.{kind.api.split('/')[1]}" for kind in OURS if not cluster.serves(kind)]
 
 
 async def until_served(missing: Callable[[], list[str]]) -> None:
-    """Waits until our CRDs are there: kopf looks for them only once, as it starts."""
-    looks = 0
+    """Waits until our CRDs are served, since kopf looks for them only once, when it starts."""
+    polls = 0
     while True:
         try:
             names = await asyncio.to_thread(missing)
@@ -40,17 +40,17 @@ async def until_served(missing: Callable[[], list[str]]) -> None:
             names, why = ["unknown"], str(error)
         if not names:
             return
-        if looks % int(SAY_SECONDS / LOOK_SECONDS) == 0:
+        if polls % int(LOG_SECONDS / POLL_SECONDS) == 0:
             log.warning("waiting: %s", why)
-        looks += 1
-        await asyncio.sleep(LOOK_SECONDS)
+        polls += 1
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def guarded(operator: Coroutine[Any, Any, None]) -> None:
-    """Runs ``operator``, kopf's, which ends where one of its watches fails for good.
+    """Runs kopf's ``operator``, which ends when one of its watches fails permanently.
 
     Raises:
-        WatchEndedError: it did, such as after a CRD or a right was taken away; a restarted operator begins anew.
+        WatchEndedError: a watch failed, such as after a CRD or a permission was removed.
     """
     try:
         await operator

@@ -1,7 +1,7 @@
-"""The one queue between watching and reconciling: deduplicated, delayed, with backoff and a worker limit.
+"""The queue between watches and reconcilers, like that of client-go: deduplicated, delayed and rate-limited.
 
-An item that is marked while a worker has it runs once more afterwards, so that no change is missed and no object is
-ever reconciled by two workers at a time.
+An item that is added while a worker processes it is processed once more afterwards. So no change is missed, and no
+object is reconciled by two workers at the same time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Item(NamedTuple):
-    """One object, by name."""
+    """Kind, namespace and name of an object."""
 
     kind: str
     namespace: str
@@ -41,20 +41,20 @@ class WorkQueue:
         self._closed = False
 
     def __len__(self) -> int:
-        """Items that wait or are being worked on."""
+        """Returns the number of items that wait or are being processed."""
         with self._changed:
             return len(self._due) + len(self._active - self._due.keys())
 
     @property
     def backlog(self) -> int:
-        """Items that should be worked on now, or are: not those that are only due later."""
+        """Number of items that are due or being processed, without those that are due later."""
         with self._changed:
             now = self._clock()
             waiting = {item for item, due in self._due.items() if due <= now}
             return len(waiting | self._active)
 
     def add(self, item: Item, after: float = 0.0) -> None:
-        """Marks ``item``; of several marks the earliest counts."""
+        """Adds ``item``, which is due ``after`` seconds from now or when it already was, whichever is earlier."""
         with self._changed:
             due = self._clock() + after
             if due < self._due.get(item, float("inf")):
@@ -63,7 +63,7 @@ class WorkQueue:
                 self._changed.notify()
 
     def retry(self, item: Item) -> float:
-        """Marks ``item`` after an exponential, jittered delay, which is returned."""
+        """Adds ``item`` again after an exponential, jittered delay in seconds, which is returned."""
         with self._changed:
             failures = self._failures[item] = self._failures.get(item, 0) + 1
         delay = min(self._ceiling, self._base * 2.0 ** min(failures - 1, 30)) * (0.5 + self._jitter() / 2)
@@ -71,12 +71,12 @@ class WorkQueue:
         return delay
 
     def forget(self, item: Item) -> None:
-        """Ends ``item``'s backoff after a success."""
+        """Resets the backoff of ``item`` after a success."""
         with self._changed:
             self._failures.pop(item, None)
 
-    def take(self) -> Item | None:
-        """Waits for the next due item; None once the queue is closed. Pair it with ``done``."""
+    def get(self) -> Item | None:
+        """Waits for the next due item. Returns None once the queue is closed. Call ``done`` afterwards."""
         with self._changed:
             while not self._closed:
                 now = self._clock()
@@ -88,7 +88,7 @@ class WorkQueue:
             return None
 
     def done(self, item: Item) -> None:
-        """Gives ``item`` back; a mark that came meanwhile is due again."""
+        """Marks ``item`` as processed. If it was added in the meantime, it is due again."""
         with self._changed:
             self._active.discard(item)
             if item in self._due:
@@ -96,7 +96,7 @@ class WorkQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Ends every ``take``."""
+        """Makes every ``get`` return None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

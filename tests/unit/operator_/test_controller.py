@@ -49,8 +49,8 @@ def test_an_object_that_comes_back_while_it_is_found_gone_is_looked_at_again() -
         return GONE
 
     queue.add(ITEM)
-    item = queue.take()
+    item = queue.get()
     assert item
     Controller(queue, {"K": reconcile}, workers=0, metrics=Metrics(NOW)).run(item)
     queue.done(item)
-    assert queue.take() == ITEM
+    assert queue.get() == ITEM

@@ -111,16 +111,16 @@ def test_an_attempt_is_counted_once_when_it_ends(
     metrics: Metrics, before: CommonStatus, after: CommonStatus, result: str
 ) -> None:
     assert ended(before, after) == result
-    metrics.has(CACHE, before, after)
-    metrics.has(CACHE, after, after)
+    metrics.observe(CACHE, before, after)
+    metrics.observe(CACHE, after, after)
     attempts = {name: value for name, value in shown(metrics).items() if name.startswith("tunecast_tuning") and value}
     assert attempts == ({f'tunecast_tuning_attempts_total{{result="{result}"}}': 1} if result else {})
 
 
 def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_began_never(metrics: Metrics) -> None:
-    metrics.inits("models", "qwen3", {"old": (BEFORE, HIT), "a": (AFTER, HIT)})
-    metrics.inits("models", "qwen3", {"a": (AFTER, HIT), "b": (AFTER, COLD)})
-    metrics.inits("models", "other", {"c": (AFTER, COLD)})
+    metrics.count_inits("models", "qwen3", {"old": (BEFORE, HIT), "a": (AFTER, HIT)})
+    metrics.count_inits("models", "qwen3", {"a": (AFTER, HIT), "b": (AFTER, COLD)})
+    metrics.count_inits("models", "other", {"c": (AFTER, COLD)})
     found = shown(metrics)
     assert found['tunecast_init_containers_total{reason="Installed",result="Hit"}'] == 1
     assert found['tunecast_init_containers_total{reason="NoManifest",result="Cold"}'] == 2
@@ -133,10 +133,10 @@ def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_be
 def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
     ready = ConditionStatus(type="Ready", status="True", reason="Published", last_transition_time=AFTER)
     after = cache(state="Ready", sizeBytes=5, speedup="2.9x", proof=PROOF, conditions=[ready], referredBy=["qwen3"])
-    metrics.has(CACHE, cache(), after)
+    metrics.observe(CACHE, cache(), after)
     reports = InitReports(counts=[ReasonCount(reason="Installed", count=2)])
     status = InferenceDeploymentStatus(desired_replicas=3, ready_replicas=2, init_reports=reports)
-    metrics.has(OWNER, InferenceDeploymentStatus(), status)
+    metrics.observe(OWNER, InferenceDeploymentStatus(), status)
     found = {name: value for name, value in shown(metrics).items() if "name=" in name}
     kc, qwen3 = 'name="kc",namespace="models"', 'name="qwen3",namespace="models"'
     start = "tunecast_startup_cache_start_seconds"
@@ -154,22 +154,22 @@ def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None
         f'tunecast_inference_deployment_replicas{{{qwen3},state="ready"}}': 2,
         f'tunecast_inference_deployment_init_containers{{{qwen3},reason="Installed"}}': 2,
     }
-    metrics.lacks(CACHE)
-    metrics.lacks(OWNER)
+    metrics.forget(CACHE)
+    metrics.forget(OWNER)
     assert not [name for name in shown(metrics) if "name=" in name]
 
 
 def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
-    metrics.has(CACHE, cache(), cache())
-    metrics.has(OWNER, InferenceDeploymentStatus(), InferenceDeploymentStatus())
+    metrics.observe(CACHE, cache(), cache())
+    metrics.observe(OWNER, InferenceDeploymentStatus(), InferenceDeploymentStatus())
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
     assert len(FAMILIES) == 8
 
 
 def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> None:
     evil = InitReport("Cold", "x" * 999, "", "key", bytes=-5, seconds={"x": 1.0, "total": -1.0}, layers=("y", "y"))
-    metrics.inits("models", "qwen3", {"a": (AFTER, evil)})
-    metrics.has(CACHE, cache(), cache(lastFailure=failed("Whatever")))
+    metrics.count_inits("models", "qwen3", {"a": (AFTER, evil)})
+    metrics.observe(CACHE, cache(), cache(lastFailure=failed("Whatever")))
     found = shown(metrics)
     assert found['tunecast_init_containers_total{reason="Other",result="Cold"}'] == 1
     assert found['tunecast_init_layers_total{layer="Other"}'] == 1
@@ -180,6 +180,6 @@ def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> No
 
 
 def test_a_cache_that_nobody_wants_has_no_other_state(metrics: Metrics) -> None:
-    metrics.has(CACHE, cache(), cache(state="Failed", referredBy=[]))
+    metrics.observe(CACHE, cache(), cache(state="Failed", referredBy=[]))
     states = [name for name in shown(metrics) if name.startswith("tunecast_startup_cache_state")]
     assert states == ['tunecast_startup_cache_state{name="kc",namespace="models",state="Unwanted"}']

@@ -82,9 +82,9 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize(("kind", "type_", "status", "why"), conditions())
 def test_a_condition_is_an_event_and_is_counted(kind: Kind, type_: str, status: Any, why: str) -> None:
-    told = {INFERENCE_DEPLOYMENT: of_deployments._told, STARTUP_CACHE: of_caches._told}[kind]
+    has_event = {INFERENCE_DEPLOYMENT: of_deployments.has_event, STARTUP_CACHE: of_caches.has_event}[kind]
     cluster, metrics = Recorded(), Metrics(NOW)
-    writer = StatusWriter(cluster, kind, told, metrics, lambda: NOW)
+    writer = StatusWriter(cluster, kind, has_event, metrics, lambda: NOW)
     writer.write(OWNER, CommonStatus(), [Condition(type_, status, why, "words")])
     assert cluster.events == ([] if why in QUIET else [why])
     labels = {"kind": kind.name, "type": type_, "status": status, "reason": why}
@@ -98,7 +98,7 @@ def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
     state = {"Published": "Ready", "Ineffective": "Ineffective"}.get(why)
     failure = None if state else FailureStatus(reason=why, message="", attempt=1)
     ended = StartupCacheStatus.model_validate({"state": state, "lastFailure": failure})
-    metrics.has(("StartupCache", "models", "kc"), StartupCacheStatus(), ended)
+    metrics.observe(("StartupCache", "models", "kc"), StartupCacheStatus(), ended)
     assert counted(metrics, "tunecast_tuning_attempts_total", result=why) == 1
     assert counted(metrics, "tunecast_tuning_attempts_total", result=OTHER) == 0
 
@@ -107,7 +107,7 @@ def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
 def test_what_an_init_container_says_is_counted_by_its_reason(why: str) -> None:
     metrics = Metrics(NOW)
     report = InitReport("Hit" if why == "Installed" else "Cold", why, "words", "key")
-    metrics.inits("models", "qwen3", {"run": (times.text(NOW + timedelta(seconds=1)), report)})
+    metrics.count_inits("models", "qwen3", {"run": (times.text(NOW + timedelta(seconds=1)), report)})
     assert counted(metrics, "tunecast_init_containers_total", reason=why) == 1
     assert counted(metrics, "tunecast_init_containers_total", reason=OTHER) == 0
 

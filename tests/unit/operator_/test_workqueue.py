@@ -21,7 +21,7 @@ def test_an_item_is_taken_once_however_often_it_was_marked() -> None:
     work = queue(Clock())
     for _ in range(3):
         work.add(A)
-    assert work.take() == A
+    assert work.get() == A
     work.done(A)
     assert len(work) == 0
 
@@ -32,18 +32,18 @@ def test_the_earliest_mark_counts() -> None:
     work.add(A, after=10)
     work.add(A, after=1)
     clock.now = 1
-    assert work.take() == A
+    assert work.get() == A
 
 
 def test_an_item_marked_while_a_worker_has_it_runs_once_more_and_never_twice_at_a_time() -> None:
     work = queue(Clock())
     work.add(A)
-    assert work.take() == A
+    assert work.get() == A
     work.add(A)
     work.add(B)
-    assert work.take() == B, "A is being worked on"
+    assert work.get() == B, "A is being worked on"
     work.done(A)
-    assert work.take() == A
+    assert work.get() == A
 
 
 def test_backoff_doubles_up_to_its_ceiling_and_ends_with_a_success() -> None:
@@ -55,7 +55,7 @@ def test_backoff_doubles_up_to_its_ceiling_and_ends_with_a_success() -> None:
 
 def test_close_ends_every_waiting_worker() -> None:
     work = WorkQueue()
-    ended = [threading.Thread(target=work.take) for _ in range(3)]
+    ended = [threading.Thread(target=work.get) for _ in range(3)]
     for thread in ended:
         thread.start()
     work.close()
@@ -68,7 +68,7 @@ def test_a_mark_wakes_a_worker_that_waits_for_a_later_item() -> None:
     work = WorkQueue()
     work.add(A, after=3600)
     taken: list[Item | None] = []
-    worker = threading.Thread(target=lambda: taken.append(work.take()))
+    worker = threading.Thread(target=lambda: taken.append(work.get()))
     worker.start()
     work.add(B)
     worker.join(5)
@@ -81,7 +81,7 @@ def test_what_is_only_due_later_is_no_backlog() -> None:
     work.add(A)
     work.add(B, after=600)
     assert (len(work), work.backlog) == (2, 1)
-    assert work.take() == A
+    assert work.get() == A
     assert work.backlog == 1
     work.done(A)
     assert work.backlog == 0

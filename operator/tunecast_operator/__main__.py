@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -20,8 +19,9 @@ from tunecast_operator.runtime.cluster import Cluster, connect
 from tunecast_operator.runtime.controllers import Controllers
 from tunecast_operator.runtime.events import COMPONENT
 from tunecast_operator.runtime.installation import Installation, from_environment
-from tunecast_operator.runtime.listening import health
-from tunecast_operator.runtime.metrics import Metrics, serve
+from tunecast_operator.runtime.listening import health, serve_metrics
+from tunecast_operator.runtime.logs import log_at
+from tunecast_operator.runtime.metrics import Metrics
 from tunecast_operator.runtime.store_check import check_until_passed
 
 STORE_SECONDS = 15.0  # limit of one store operation with all its retries, apart from transfers of archives
@@ -35,7 +35,7 @@ def run(installation: Installation, cluster: Cluster, bucket: Store, port: int =
     registry, settings = kopf.OperatorRegistry(), kopf.OperatorSettings()
     handlers.configure(settings)
     handlers.register(registry, controllers.add)
-    stop_serving = serve(metrics, installation.metrics_port)
+    stop_serving = serve_metrics(metrics.registry, installation.metrics_port)
     controllers.start()
     stopped = threading.Event()
     threading.Thread(
@@ -73,13 +73,6 @@ async def _watch(
 def store(installation: Installation) -> Store:
     """Returns the store of the installation. It has deadlines and a circuit breaker, so that no worker blocks."""
     return Store(installation.store, seconds=STORE_SECONDS, breaker=Breaker())
-
-
-def log_at(level: str) -> None:
-    """Configures logging. Botocore's debug log is off, since it shows signatures that would let others upload."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("kopf.activities", "kopf.objects", "aiohttp.access", "botocore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def main() -> int:

@@ -55,6 +55,7 @@ PER_POD_VARIABLES = (
 # Volumes without files that compilation depends on: scratch space, facts of the pod, secrets.
 _IGNORED_VOLUMES = ("emptyDir", "secret", "downwardAPI", "ephemeral")
 _IGNORED_SOURCES = ("secret", "downwardAPI", "serviceAccountToken", "podCertificate", "clusterTrustBundle")
+_MODES = ("defaultMode", "mode", "pullPolicy")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])")
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _GPU_LABEL = re.compile(r"gpu|accelerator", re.IGNORECASE)
@@ -170,11 +171,24 @@ def _volumes(pod: Object, container: Object) -> list[Object]:
 
 
 def _source(volume: Object) -> Object:
-    source = {name: value for name, value in volume.items() if name not in ("name", *_IGNORED_VOLUMES) and value}
+    named = {name: value for name, value in volume.items() if name not in ("name", *_IGNORED_VOLUMES) and value}
+    source = {name: _without_modes(value) for name, value in named.items()}
     if "projected" in source:
         parts = [part for part in source["projected"].get("sources") or () if not set(_IGNORED_SOURCES) & part.keys()]
         return {"projected": parts} if parts else {}
     return source
+
+
+def _without_modes(value: Any) -> Any:
+    """A volume's source without what only says how its files may be opened, and without what is empty.
+
+    The API server sets these in a pod, and not in an InferenceDeployment.
+    """
+    if isinstance(value, list):
+        return [_without_modes(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {n: _without_modes(v) for n, v in value.items() if n not in _MODES and v not in ("", None)}
 
 
 def _init_containers(pod: Object, container: Object) -> list[Object]:

@@ -18,7 +18,8 @@ from tunecast_core.trust.settings import StoreSettings
 # As its own main does, but for the one port that has no setting.
 PROGRAM = """
 import os
-from tunecast_operator.__main__ import log_at, run, store
+from tunecast_operator.__main__ import run, store
+from tunecast_operator.runtime.logs import log_at
 from tunecast_operator.runtime.cluster import connect
 from tunecast_operator.runtime.installation import from_environment
 

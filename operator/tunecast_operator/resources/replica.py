@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tunecast_core.bundle import layers
 from tunecast_core.key import MOUNT_PATH
 from tunecast_core.trust.settings import CONFIG_MAP
-from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.inference_deployment import CacheSettings, InferenceDeploymentSpec
 from tunecast_operator.engine import Engine
 from tunecast_operator.identity import CONTAINER_ANNOTATION, DEPLOYMENT_LABEL, KEY_LABEL
 from tunecast_operator.resources.annotations import replica_annotations
@@ -29,7 +30,8 @@ def selector(name: str) -> dict[str, str]:
 
 def replica_template(name: str, spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
     """Returns the pod template of the Deployment ``name``."""
-    metadata, pod = spec.template.get("metadata") or {}, _pod(spec, engine, revision)
+    metadata = spec.template.get("metadata") or {}
+    pod = replica_pod(spec.template["spec"], spec.cache, engine, revision)
     annotations = replica_annotations(metadata.get("annotations") or {}, pod["volumes"])
     kept = {"finalizers": metadata["finalizers"]} if metadata.get("finalizers") else {}
     return {
@@ -42,13 +44,21 @@ def replica_template(name: str, spec: InferenceDeploymentSpec, engine: Engine, r
     }
 
 
-def _pod(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
-    pod = with_cache(spec.template["spec"], engine, revision.environment)
+def replica_pod(spec: Mapping[str, Any], cache: CacheSettings, engine: Engine, revision: Revision) -> dict[str, Any]:
+    """A pod spec with what installs a bundle before its engine starts.
+
+    Args:
+        spec: the pod spec of the engine's owner.
+        cache: how the pod gets the bundle.
+        engine: which of its containers runs vLLM.
+        revision: the key, and what else the init container is rendered with.
+    """
+    pod = with_cache(spec, engine, revision.environment)
     if not engine.container.get("startupProbe"):
         probe = {**engine.health, **STARTUP}
         pod["containers"] = [{**c, "startupProbe": probe} if c["name"] == engine.name else c for c in pod["containers"]]
     # It is the last one, so that sidecars which provide its network, such as a mesh's proxy, have started.
-    pod["initContainers"] = [*(pod.get("initContainers") or ()), _init_container(spec, engine, revision)]
+    pod["initContainers"] = [*(pod.get("initContainers") or ()), _init_container(spec, cache, engine, revision)]
     pod["volumes"] += [
         {"name": TRUST_VOLUME, "configMap": {"name": CONFIG_MAP, "optional": True}},
         {"name": TEMPORARY_VOLUME, "emptyDir": {}},
@@ -57,25 +67,27 @@ def _pod(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> d
     return pod
 
 
-def _init_container(spec: InferenceDeploymentSpec, engine: Engine, revision: Revision) -> dict[str, Any]:
+def _init_container(
+    spec: Mapping[str, Any], cache: CacheSettings, engine: Engine, revision: Revision
+) -> dict[str, Any]:
     environment = {
         "TUNECAST_KEY": revision.key,
         "TUNECAST_MOUNT_PATH": MOUNT_PATH,
-        "TUNECAST_ON_FAILURE": spec.cache.on_failure,
-        "TUNECAST_EXCLUDED_LAYERS": ",".join(spec.cache.layers.exclude),
+        "TUNECAST_ON_FAILURE": cache.on_failure,
+        "TUNECAST_EXCLUDED_LAYERS": ",".join(cache.layers.exclude),
         "TUNECAST_PYCACHE": "true" if layers.PYCACHE_VARIABLE in revision.environment else "false",
     }
     if engine.wants_gpu:
-        environment |= {"TUNECAST_WANTS_GPU": "true", "TUNECAST_GPU_PRODUCT": selected_gpu(spec.template["spec"])}
+        environment |= {"TUNECAST_WANTS_GPU": "true", "TUNECAST_GPU_PRODUCT": selected_gpu(spec)}
     namespace = {"name": "TUNECAST_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    secret = spec.cache.credentials_secret
+    secret = cache.credentials_secret
     credentials = [{"secretRef": {"name": secret.name, "optional": True}}] if secret else []
     settings = revision.init_container
     limited = "ephemeral-storage" in ((engine.container.get("resources") or {}).get("limits") or {})
     env_from = [*settings.extra_env_from, *credentials]
     variables = ({"name": name, "value": value} for name, value in sorted(environment.items()) if value)
     return {
-        **init_container(INIT, revision.init, spec.template["spec"].get("securityContext")),
+        **init_container(INIT, revision.init, spec.get("securityContext")),
         "args": ["fetch"],
         **({"envFrom": env_from} if env_from else {}),
         "env": [*settings.extra_env, namespace, *variables, *downward_variables(engine.name if limited else None)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -32,6 +33,12 @@ class ConflictError(ClusterError):
 
 class ExistsError(ConflictError):
     """An object of that name exists already."""
+
+
+class WatchExpiredError(ClusterError):
+    """The API server no longer knows the version that a watch was to go on from: list again."""
+
+    reason = "WatchExpired"
 
 
 class RejectedError(ClusterError):
@@ -76,6 +83,50 @@ class Cluster:
         """Lists objects of a kind in a namespace ("" for all) that match ``selector``, uncached."""
         found = self._call("GET", kind, namespace, query={"labelSelector": selector} if selector else {})
         return [self._typed(kind, item) for item in (found or {}).get("items", [])]
+
+    def list_with_version(
+        self, kind: Kind, namespace: str, labels: str = "", fields: str = ""
+    ) -> tuple[builtins.list[Object], str]:
+        """The objects that both selectors pick, and the resourceVersion from which ``watch`` goes on.
+
+        A right to list and watch objects of one name covers lists whose ``fields`` name it.
+        """
+        found = self._call("GET", kind, namespace, query=_selecting(labels, fields)) or {}
+        items = [self._typed(kind, item) for item in found.get("items", [])]
+        return items, str(found.get("metadata", {}).get("resourceVersion", ""))
+
+    def watch(
+        self, kind: Kind, namespace: str, labels: str, fields: str, version: str, seconds: int
+    ) -> Iterator[tuple[str, Object]]:
+        """Yields (type, object) for every change after ``version``, for ``seconds``.
+
+        Raises:
+            ClusterError: the API server refuses, or the connection broke.
+            WatchExpiredError: it no longer knows ``version``.
+        """
+        path = "/" + "/".join([kind.api, *(["namespaces", quote(namespace)] if namespace else []), kind.plural])
+        query = {
+            **_selecting(labels, fields),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        what = f"WATCH {kind.name} {namespace}/*"
+        try:
+            response = self._api.call_api(
+                path, "GET", query_params=list(query.items()), header_params={"Accept": "application/json"},
+                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=(self._timeout, seconds + 15.0),
+            )  # fmt: skip
+            try:
+                for line in _lines(response.stream()):
+                    yield _watched(json.loads(line), what)
+            finally:
+                response.close()
+        except client.ApiException as error:
+            raise _translated(error, what) from error
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise ClusterError(f"{what}: the connection to the API server broke: {error}") from error
 
     def events_about(self, namespace: str, uid: str) -> builtins.list[Object]:
         """Lists the Events about one object."""
@@ -190,6 +241,25 @@ class Cluster:
     @staticmethod
     def _typed(kind: Kind, item: Object) -> Object:
         return {"apiVersion": kind.api_version, "kind": kind.name, **item}
+
+
+def _selecting(labels: str, fields: str) -> dict[str, str]:
+    return {**({"labelSelector": labels} if labels else {}), **({"fieldSelector": fields} if fields else {})}
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    left = b""
+    for chunk in chunks:
+        *lines, left = (left + chunk).split(b"\n")
+        yield from lines
+
+
+def _watched(event: Object, what: str) -> tuple[str, Object]:
+    if event["type"] == "ERROR":
+        status = event["object"]
+        kind = WatchExpiredError if status.get("code") == 410 else ClusterError  # noqa: PLR2004
+        raise kind(f"{what}: {status.get('message')}")
+    return event["type"], event["object"]
 
 
 def _translated(error: client.ApiException, what: str) -> ClusterError:

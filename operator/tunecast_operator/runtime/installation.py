@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from tunecast_core.errors import MalformedError, StoreError, TunecastError
 from tunecast_core.records.codec import decode
 from tunecast_core.store.transport import Transport, certificates
 from tunecast_core.trust.settings import AddressingStyle, StoreSettings
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
+
+_KEBAB = re.compile(r"([A-Z])")
 
 
 class InstallationError(TunecastError):
@@ -34,6 +38,7 @@ class Installation:
     log_level: str = "INFO"
     metrics_port: int = 8081
     read_nodes: bool = True
+    adoption_defaults: Mapping[str, str] = field(default_factory=dict)  # settings of adopted pods, by name
 
     @property
     def init(self) -> InitContainer:
@@ -48,7 +53,7 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
     """
     return Installation(
         store=StoreSettings(
-            bucket=_required(environment, "TUNECAST_BUCKET"),
+            bucket=required(environment, "TUNECAST_BUCKET"),
             prefix=environment.get("TUNECAST_PREFIX", ""),
             endpoint=environment.get("TUNECAST_ENDPOINT") or None,
             region=environment.get("TUNECAST_REGION") or "us-east-1",
@@ -58,19 +63,47 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
                 proxy=environment.get("TUNECAST_PROXY") or None,
             ),
         ),
-        namespace=_required(environment, "TUNECAST_NAMESPACE"),
-        init_image=_required(environment, "TUNECAST_INIT_IMAGE"),
+        namespace=required(environment, "TUNECAST_NAMESPACE"),
+        init_image=required(environment, "TUNECAST_INIT_IMAGE"),
         init_pull_policy=environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
-        init_container=_container(environment, "TUNECAST_INIT_CONTAINER"),
+        init_container=container_settings(environment, "TUNECAST_INIT_CONTAINER"),
         init_deadline_seconds=float(environment.get("TUNECAST_INIT_DEADLINE_SECONDS") or 60),
         signing_secret=environment.get("TUNECAST_SIGNING_SECRET") or "tunecast-signing-key",
-        watch_namespaces=tuple(
-            n.strip() for n in environment.get("TUNECAST_WATCH_NAMESPACES", "").split(",") if n.strip()
-        ),
+        watch_namespaces=names(environment.get("TUNECAST_WATCH_NAMESPACES", "")),
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
         read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
+        adoption_defaults=adoption_defaults(environment, "TUNECAST_ADOPTION_DEFAULTS"),
     )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names that commas separate."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def adoption_defaults(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """The chart's value ``adoption.defaults``, by the names of annotations: excludeLayers becomes exclude-layers.
+
+    Raises:
+        InstallationError: it is no JSON object of plain values.
+    """
+    try:
+        found = json.loads(environment.get(name) or "{}")
+        return {
+            _KEBAB.sub(r"-\1", key).lower(): _plain(value) for key, value in found.items() if value not in (None, "")
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InstallationError(f"{name}: {error}: correct adoption.defaults in the Helm chart's values") from error
+
+
+def _plain(value: Any) -> str:
+    """As an annotation would have it: a list of layers with commas between them."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        raise TypeError("a value is a text, a number or a list")
+    return str(value)
 
 
 def _addressing_style(value: str) -> AddressingStyle:
@@ -89,14 +122,24 @@ def _certificates(file: str) -> str:
         raise InstallationError(f"{file}, which the chart mounts from s3.caCertificates: {error}") from error
 
 
-def _required(environment: Mapping[str, str], name: str) -> str:
+def required(environment: Mapping[str, str], name: str) -> str:
+    """The variable's value.
+
+    Raises:
+        InstallationError: it is missing or empty.
+    """
     value = environment.get(name, "")
     if not value:
         raise InstallationError(f"the environment variable {name} is missing: set its value in the Helm chart")
     return value
 
 
-def _container(environment: Mapping[str, str], name: str) -> ContainerSettings:
+def container_settings(environment: Mapping[str, str], name: str) -> ContainerSettings:
+    """The chart's value ``initContainer``.
+
+    Raises:
+        InstallationError: it can't be read.
+    """
     try:
         return decode(ContainerSettings, environment.get(name, "{}").encode(), f"the environment variable {name}")
     except MalformedError as error:

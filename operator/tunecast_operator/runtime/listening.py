@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry, start_http_server
 
 
 def any_address() -> str:
@@ -42,3 +43,15 @@ async def health(port: int) -> AsyncIterator[Health]:
         yield probes
     finally:
         await runner.cleanup()
+
+
+def serve_metrics(registry: CollectorRegistry, port: int) -> Callable[[], None]:
+    """Serves ``/metrics`` until the function that is returned is called."""
+    server, thread = start_http_server(port, any_address(), registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop

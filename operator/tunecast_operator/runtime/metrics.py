@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,7 +21,6 @@ from tunecast_operator.api.proof_status import StartStatus
 from tunecast_operator.api.status import CommonStatus, InferenceDeploymentStatus, StartupCacheStatus
 from tunecast_operator.conditions import Transition
 from tunecast_operator.plan import outcome
-from tunecast_operator.runtime.listening import any_address
 
 RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
@@ -281,15 +280,3 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
         "Number of serving pods, by the reason that their init container reported.", ("reason",), _reports
     ),
 }  # fmt: skip
-
-
-def serve(metrics: Metrics, port: int) -> Callable[[], None]:
-    """Serves /metrics until the returned function is called."""
-    server, thread = start_http_server(port, any_address(), registry=metrics.registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tunecast_operator.runtime.listening import any_address, health
-from tunecast_operator.runtime.metrics import Metrics, serve
+from tunecast_operator.runtime.listening import any_address, health, serve_metrics
+from tunecast_operator.runtime.metrics import Metrics
 
 LOOPBACKS = ["127.0.0.1", "[::1]"]
 
@@ -52,7 +52,7 @@ def test_the_operator_is_ready_only_once_it_watches() -> None:
 @pytest.mark.parametrize("host", LOOPBACKS)
 def test_metrics_answer_on_both_families(host: str) -> None:
     port = free_port()
-    stop = serve(Metrics(datetime.now(timezone.utc)), port)
+    stop = serve_metrics(Metrics(datetime.now(timezone.utc)).registry, port)
     try:
         assert "tunecast_queue_length" in get(f"http://{host}:{port}/metrics")
     finally:

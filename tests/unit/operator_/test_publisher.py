@@ -34,9 +34,9 @@ from tunecast_core.store.bucket import Store
 from tunecast_core.store.transport import Transport
 from tunecast_core.trust import signing
 from tunecast_core.trust.settings import StoreSettings
-from tunecast_operator.__main__ import log_at
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.identity import digest
+from tunecast_operator.runtime.logs import log_at
 from tunecast_operator.runtime.publisher import RESULT_LIMIT, Publisher
 from tunecast_operator.secrets import secret_paths
 

@@ -1,0 +1,1 @@
+"""Adopted pods: pods of any owner that ask for warm starts with a label."""

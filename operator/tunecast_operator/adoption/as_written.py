@@ -1,0 +1,161 @@
+"""The pod template as the owner of a pod wrote it, found again in the pod. Pure.
+
+A pod has more than its owner wrote: defaults of the API server, what admission and the scheduler added, containers of
+other injectors, and Tunecast's own changes. A key or a rank made of these would differ from pod to pod.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunecast_core.bundle.layers import PLUGIN_VARIABLE, RESERVED_VARIABLES
+from tunecast_core.key import MOUNT_PATH
+from tunecast_operator.adoption.names import INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION
+from tunecast_operator.identity import KEY_LABEL
+from tunecast_operator.resources.init_container import VOLUME_PREFIX
+from tunecast_operator.resources.replica import INIT
+
+Object = Mapping[str, Any]
+# Containers that injectors add, by the names that their projects give them.
+INJECTED_CONTAINERS = frozenset({
+    "azwi-proxy", "azwi-proxy-init",  # Azure workload identity
+    "consul-connect-inject-init", "consul-dataplane", "envoy-sidecar",  # Consul
+    "daprd",  # Dapr
+    "istio-init", "istio-proxy", "istio-validation", "enable-core-dump",  # Istio
+    "kuma-init", "kuma-sidecar", "kuma-validation",  # Kuma
+    "linkerd-init", "linkerd-network-validator", "linkerd-proxy",  # Linkerd
+    "opentelemetry-auto-instrumentation-python", "otc-container",  # OpenTelemetry
+    "vault-agent", "vault-agent-init",  # Vault
+})  # fmt: skip
+# Volumes with credentials that webhooks of clouds add to pods, and the variables that go with them.
+_IDENTITY_VARIABLES = {
+    "aws-iam-token": {
+        "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ROLE_ARN", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    },
+    "azure-identity-token": {
+        "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_TENANT_ID",
+    },
+    "eks-pod-identity-token": {
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_DEFAULT_REGION",
+        "AWS_REGION", "AWS_STS_REGIONAL_ENDPOINTS",
+    },
+}  # fmt: skip
+_SERVICE_ACCOUNT_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")  # added by the admission of service accounts
+# Variables that controllers set in each of their pods, with the pod's place among them.
+_PER_POD_VARIABLES = frozenset({"JOB_COMPLETION_INDEX", "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"})
+# Fields that the scheduler, admission or kubectl debug sets, or that only name the pod.
+_SET_BY_OTHERS = frozenset({
+    "ephemeralContainers", "hostname", "nodeName", "preemptionPolicy", "priority", "schedulingGates", "serviceAccount",
+    "subdomain",
+})  # fmt: skip
+_DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+# What networks and injectors report of a pod: an injector leaves a rank alone that carries its report.
+_REPORTS = re.compile(
+    r"cni\.projectcalico\.org/.*|k8s\.v1\.cni\.cncf\.io/network-status.*|k8s\.ovn\.org/.*|sidecar\.istio\.io/status"
+    r"|linkerd\.io/(created-by|proxy-version|trust-root-sha256)|vault\.hashicorp\.com/agent-inject-status"
+    r"|consul\.hashicorp\.com/connect-inject-status|kuma\.io/sidecar-injected|kubernetes\.io/(limit-ranger|psp)"
+    r"|kubectl\.kubernetes\.io/.*|leaderworkerset\.sh/.*"
+)
+_CONTAINERS = ("containers", "initContainers")
+
+
+def is_injected(pod: Object) -> bool:
+    """Whether Tunecast's webhook changed the pod."""
+    return INJECTED_ANNOTATION in (pod["metadata"].get("annotations") or {})
+
+
+def without_injection(pod: Object) -> dict[str, Any]:
+    """The pod without what Tunecast's webhook added to it. A pod that the webhook left alone stays as it is."""
+    metadata = pod["metadata"]
+    labels = {n: v for n, v in (metadata.get("labels") or {}).items() if n != KEY_LABEL}
+    marks = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION}
+    annotations = {n: v for n, v in (metadata.get("annotations") or {}).items() if n not in marks}
+    bare = {**pod, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
+    return {**bare, "spec": _without_ours(pod["spec"])} if is_injected(pod) else bare
+
+
+def as_written(pod: Object) -> dict[str, Any]:
+    """The pod template as the owner of ``pod`` wrote it: its annotations, and its spec without what others added.
+
+    Labels are left out: a controller puts its own beside the owner's, and ranks have none of them.
+    """
+    bare = without_injection(pod)
+    annotations = {n: v for n, v in bare["metadata"]["annotations"].items() if not _REPORTS.fullmatch(n)}
+    return {"metadata": {"annotations": annotations}, "spec": _spec(bare["spec"], str(pod["metadata"].get("name", "")))}
+
+
+def _without_ours(spec: Object) -> dict[str, Any]:
+    def ours(name: str) -> bool:
+        return name.startswith(VOLUME_PREFIX)
+
+    def variable(found: Object) -> bool:
+        name = found["name"]
+        return name in RESERVED_VARIABLES or (name == PLUGIN_VARIABLE and _below_mount_path(found))
+
+    kept = {**spec, "volumes": [v for v in spec.get("volumes") or () if not ours(v["name"])]}
+    for field in _CONTAINERS:
+        kept[field] = [
+            _container(c, lambda mount: ours(mount["name"]), variable)
+            for c in spec.get(field) or ()
+            if c["name"] != INIT
+        ]
+    return kept
+
+
+def _below_mount_path(variable: Object) -> bool:
+    return str(variable.get("value", "")).startswith(f"{MOUNT_PATH}/")
+
+
+def _spec(spec: Object, pod_name: str) -> dict[str, Any]:
+    names = {volume["name"] for volume in spec.get("volumes") or ()}
+    removed = {name for name in names if name in _IDENTITY_VARIABLES or _SERVICE_ACCOUNT_TOKEN.fullmatch(name)}
+    variables = _PER_POD_VARIABLES.union(*(_IDENTITY_VARIABLES.get(name, ()) for name in removed))
+    kept = {name: value for name, value in spec.items() if name not in _SET_BY_OTHERS}
+    kept["volumes"] = [_volume(v, pod_name) for v in spec.get("volumes") or () if v["name"] not in removed]
+    kept["tolerations"] = [t for t in spec.get("tolerations") or () if not _is_default_toleration(t)]
+    for field in _CONTAINERS:
+        kept[field] = [
+            _container(c, lambda mount: mount["name"] in removed, lambda variable: variable["name"] in variables)
+            for c in spec.get(field) or ()
+            if c["name"] not in INJECTED_CONTAINERS
+        ]
+    if spec.get("enableServiceLinks") is True:  # the default, which an owner seldom writes
+        del kept["enableServiceLinks"]
+    if spec.get("affinity"):
+        kept["affinity"] = _affinity(spec["affinity"])
+    return kept
+
+
+def _container(container: Object, mount: Any, variable: Any) -> dict[str, Any]:
+    """The container without the mounts and the variables for which the predicates are true."""
+    kept = dict(container)
+    for field, leaves_out in (("volumeMounts", mount), ("env", variable)):
+        if field in container:
+            kept[field] = [item for item in container[field] or () if not leaves_out(item)]
+    return kept
+
+
+def _volume(volume: Object, pod_name: str) -> Object:
+    """A claim that a StatefulSet made for this pod alone is scratch space to any other pod."""
+    claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+    return {"name": volume["name"], "emptyDir": {}} if claim == f"{volume['name']}-{pod_name}" else volume
+
+
+def _is_default_toleration(toleration: Object) -> bool:
+    return toleration.get("key") in _DEFAULT_TOLERATIONS and toleration.get("tolerationSeconds") is not None
+
+
+def _affinity(affinity: Object) -> dict[str, Any]:
+    """Without terms that bind a pod of a DaemonSet to its node by name."""
+    node = affinity.get("nodeAffinity") or {}
+    required = node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms: Sequence[Object] = required.get("nodeSelectorTerms") or ()
+    if not any("matchFields" in term for term in terms):
+        return dict(affinity)
+    bare = [term for term in ({n: v for n, v in t.items() if n != "matchFields"} for t in terms) if term]
+    kept = {n: v for n, v in node.items() if n != "requiredDuringSchedulingIgnoredDuringExecution"}
+    if bare:
+        kept["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": bare}
+    return {**affinity, "nodeAffinity": kept}

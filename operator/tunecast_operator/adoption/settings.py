@@ -1,0 +1,129 @@
+"""What the owner of a pod, its namespace and the chart ask for it, laid over each other in that order. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunecast_core.bundle.layers import BY_NAME
+from tunecast_core.errors import TunecastError
+from tunecast_operator.adoption.names import DEFAULTS, INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION
+from tunecast_operator.identity import CONTAINER_ANNOTATION, REVISION_ANNOTATION
+
+PREFIX = "tunecast.io/"
+_OWN = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION, REVISION_ANNOTATION}
+POLICIES = ("ServeWhileTuning", "Never")
+
+
+class SettingError(TunecastError):
+    """The message names the annotation, the key of the ConfigMap or the chart's value, and says what to write."""
+
+    reason = "BadSetting"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as its author wrote it, and where."""
+
+    value: str
+    source: str
+
+
+def settings_of(
+    annotations: Mapping[str, str], defaults: Mapping[str, str], chart: Mapping[str, str]
+) -> dict[str, Setting]:
+    """Settings by name. An annotation of the pod wins over its namespace's default, which wins over the chart's.
+
+    Args:
+        annotations: of the pod.
+        defaults: data of the ConfigMap ``tunecast-defaults`` in the pod's namespace.
+        chart: the chart's value ``adoption.defaults``, by the names of the annotations.
+
+    Raises:
+        SettingError: a name is unknown.
+    """
+    own = {n.removeprefix(PREFIX): v for n, v in annotations.items() if n.startswith(PREFIX) and n not in _OWN}
+    found = {name: Setting(value, f"adoption.defaults of the chart, {name}") for name, value in chart.items()}
+    found |= {name: Setting(value, f"key {name} of ConfigMap {DEFAULTS}") for name, value in defaults.items()}
+    found |= {name: Setting(value, f"annotation {PREFIX}{name}") for name, value in own.items()}
+    for name in found:
+        if name not in _FIELDS:
+            raise SettingError(f"{found[name].source}: unknown. Known names are {', '.join(sorted(_FIELDS))}")
+    return found
+
+
+def fields(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """The settings as fields of an InferenceDeploymentSpec.
+
+    Raises:
+        SettingError: a value can't be read.
+    """
+    spec: dict[str, Any] = {"tuning": {"policy": POLICIES[0]}}
+    for name, setting in settings.items():
+        path, read = _FIELDS[name]
+        try:
+            value = read(setting.value.strip())
+        except ValueError as error:
+            raise SettingError(f"{setting.source}: {setting.value!r}: {error}") from error
+        target = spec
+        for part in path[:-1]:
+            target = target.setdefault(part, {})
+        target[path[-1]] = value
+    return spec
+
+
+def source_of(location: tuple[int | str, ...], settings: Mapping[str, Setting]) -> str:
+    """Where the setting was written that became the field at ``location``; the field itself where none did."""
+    for name, setting in settings.items():
+        path = _FIELDS[name][0]
+        if tuple(location[: len(path)]) == path:
+            return setting.source
+    return f"spec.{'.'.join(map(str, location))}"
+
+
+def _number(value: str) -> int:
+    if not value.isascii() or not value.isdecimal():
+        raise ValueError("write a whole number")
+    return int(value[:12])
+
+
+def _words(value: str) -> list[str]:
+    """A JSON array, or words as a shell would split them."""
+    if not value.startswith("["):
+        return shlex.split(value)
+    found = json.loads(value)
+    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
+        raise ValueError("write a list of strings")
+    return found
+
+
+def _layers(value: str) -> list[str]:
+    found = [name.strip() for name in value.split(",") if name.strip()]
+    if unknown := sorted({*found} - {*BY_NAME}):
+        raise ValueError(f"no layer is named {unknown[0]}. Layers are {', '.join(BY_NAME)}")
+    return sorted({*found})
+
+
+def _policy(value: str) -> str:
+    if value not in POLICIES:
+        raise ValueError(f"write {' or '.join(POLICIES)}")
+    return value
+
+
+def _text(value: str) -> str:
+    return value
+
+
+_FIELDS: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
+    CONTAINER_ANNOTATION.removeprefix(PREFIX): (("engine", "container"), _text),
+    "credentials-secret": (("cache", "credentialsSecret", "name"), _text),
+    "entrypoint": (("engine", "entrypoint"), _words),
+    "exclude-layers": (("cache", "layers", "exclude"), _layers),
+    "generation": (("tuning", "generation"), _number),
+    "hardware-limit": (("tuning", "hardwareLimit"), _number),
+    "ranks": (("tuning", "ranks"), _number),
+    "tuning-policy": (("tuning", "policy"), _policy),
+}

@@ -1,0 +1,133 @@
+"""A copy in memory of the objects of one kind, kept by a list and a watch of the API server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tunecast_operator.runtime.cluster import Cluster, ClusterError, Kind, WatchExpiredError
+
+log = logging.getLogger(__name__)
+Object = Mapping[str, Any]
+WATCH_SECONDS = 300  # after each, the objects are listed again, so that no missed event is missed for longer
+RETRY_SECONDS = 2.0
+
+
+class Informer:
+    """Holds the objects that its selectors pick; a thread for each namespace keeps them. Thread-safe."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: Kind,
+        namespaces: Sequence[str] = (),
+        *,
+        labels: str = "",
+        fields: str = "",
+        changed: Callable[[Object | None, Object | None], None] = lambda _old, _new: None,
+    ) -> None:
+        """``changed`` is called with each object before and after a change; None where it isn't there.
+
+        Args:
+            cluster: the API server.
+            kind: of the objects.
+            namespaces: where they are; none for all namespaces.
+            labels: label selector.
+            fields: field selector.
+            changed: must not block for long, and must not raise.
+        """
+        self._cluster, self._kind, self._labels, self._fields = cluster, kind, labels, fields
+        self._changed = changed
+        self._namespaces = tuple(namespaces) or ("",)
+        self._objects: dict[tuple[str, str], Object] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._listed: set[str] = set()
+
+    @property
+    def synced(self) -> bool:
+        """Whether all objects have been listed at least once."""
+        return self._listed == {*self._namespaces}
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        """The object of this name, as far as it is known."""
+        with self._lock:
+            return self._objects.get((namespace, name))
+
+    def list(self) -> list[Object]:
+        """All objects."""
+        with self._lock:
+            return list(self._objects.values())
+
+    def start(self) -> None:
+        """Begins to list and watch."""
+        for namespace in self._namespaces:
+            name = f"informer-{self._kind.plural}-{namespace or 'all'}"
+            threading.Thread(target=self._run, args=(namespace,), name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the threads; one that waits for an event ends with it, or with the process."""
+        self._stopped.set()
+
+    def _run(self, namespace: str) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.list_and_watch(namespace)
+            except WatchExpiredError as error:
+                log.info("%s; listing again", error)
+            except ClusterError as error:
+                log.warning("%s; trying again in %.0f s", error, RETRY_SECONDS)
+                self._stopped.wait(RETRY_SECONDS)
+            except Exception:
+                log.exception("watching %s: a bug in Tunecast", self._kind.plural)
+                self._stopped.wait(RETRY_SECONDS)
+
+    def list_and_watch(self, namespace: str, seconds: int = WATCH_SECONDS) -> None:
+        """Lists once, and follows the changes for ``seconds``.
+
+        Raises:
+            ClusterError: the API server refused, or the connection broke.
+        """
+        items, version = self._cluster.list_with_version(self._kind, namespace, self._labels, self._fields)
+        self._replace(namespace, items)
+        self._listed.add(namespace)
+        for kind, item in self._cluster.watch(self._kind, namespace, self._labels, self._fields, version, seconds):
+            if self._stopped.is_set():
+                return
+            if kind in {"ADDED", "MODIFIED"}:
+                self._put(item)
+            elif kind == "DELETED":
+                self._drop(_key(item))
+
+    def _replace(self, namespace: str, items: Sequence[Object]) -> None:
+        """Objects that were deleted while nobody watched go."""
+        listed = {_key(item) for item in items}
+        with self._lock:
+            ghosts = [key for key in self._objects if key not in listed and namespace in {"", key[0]}]
+        for key in ghosts:
+            self._drop(key)
+        for item in items:
+            self._put(item)
+
+    def _put(self, item: Object) -> None:
+        with self._lock:
+            old = self._objects.get(_key(item))
+            self._objects[_key(item)] = item
+        if old is None or _version(old) != _version(item):
+            self._changed(old, item)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            old = self._objects.pop(key, None)
+        if old is not None:
+            self._changed(old, None)
+
+
+def _key(item: Object) -> tuple[str, str]:
+    return str(item["metadata"].get("namespace", "")), str(item["metadata"]["name"])
+
+
+def _version(item: Object) -> str:
+    return str(item["metadata"].get("resourceVersion", ""))

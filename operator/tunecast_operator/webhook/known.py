@@ -1,0 +1,64 @@
+"""What the webhook knows besides a pod: kept in memory by watches, so that no answer waits for the API server."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from tunecast_operator.adoption.names import DEFAULTS
+from tunecast_operator.api.startup_cache import startup_cache
+from tunecast_operator.runtime.cluster import CONFIG_MAP, STARTUP_CACHE, Cluster
+from tunecast_operator.runtime.informer import Informer
+from tunecast_operator.webhook.inject import Surroundings
+from tunecast_operator.webhook.settings import WebhookSettings
+
+Object = Mapping[str, Any]
+
+
+class Known:
+    """Namespaces' defaults, and the variables that ready bundles need."""
+
+    def __init__(self, cluster: Cluster, settings: WebhookSettings) -> None:
+        self._lock = threading.Lock()
+        self._environments: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(dict)
+        watched = settings.watch_namespaces
+        self._defaults = Informer(cluster, CONFIG_MAP, watched, fields=f"metadata.name={DEFAULTS}")
+        self._caches = Informer(cluster, STARTUP_CACHE, watched, changed=self._cache_changed)
+        self.surroundings = Surroundings(settings.init, settings.defaults, self.defaults, self.environment)
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything has been listed once."""
+        return self._defaults.synced and self._caches.synced
+
+    def start(self) -> None:
+        """Begins to watch."""
+        self._defaults.start()
+        self._caches.start()
+
+    def defaults(self, namespace: str) -> Mapping[str, str]:
+        """Data of the namespace's ConfigMap ``tunecast-defaults``; nothing where there is none."""
+        found = self._defaults.get(namespace, DEFAULTS) or {}
+        return dict(found.get("data") or {})
+
+    def environment(self, namespace: str, key: str) -> Mapping[str, str]:
+        """Variables that the bundle of the key needs. The bundle for the hardware that the scheduler chose decides."""
+        with self._lock:
+            found = self._environments.get((namespace, key))
+            return dict(next(iter(found.values()))) if found else {}
+
+    def _cache_changed(self, old: Object | None, new: Object | None) -> None:
+        for item, there in ((old, False), (new, True)):
+            if item is None:
+                continue
+            cache = startup_cache(item)
+            place = (str(item["metadata"]["namespace"]), cache.key)
+            with self._lock:
+                if there and cache.state == "Ready" and not cache.asked_hardware:
+                    self._environments[place][cache.name] = cache.status.environment
+                else:
+                    self._environments[place].pop(cache.name, None)
+                    if not self._environments[place]:
+                        del self._environments[place]

@@ -1,0 +1,104 @@
+"""An AdmissionReview in, an AdmissionReview out: whatever is in it, the pod is allowed. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import operator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunecast_core.errors import TunecastError
+from tunecast_operator.adoption.as_written import without_injection
+from tunecast_operator.adoption.names import INJECT_LABEL, NOT_INJECTED_ANNOTATION
+from tunecast_operator.identity import DEPLOYMENT_LABEL
+from tunecast_operator.matching import matches
+from tunecast_operator.webhook.inject import Surroundings, inject
+
+log = logging.getLogger(__name__)
+Object = Mapping[str, Any]
+REASON_LENGTH = 1024  # characters of what an annotation says
+INJECTED, REFUSED, IGNORED, FAILED = "Injected", "Refused", "Ignored", "Failed"
+RESULTS = (INJECTED, REFUSED, IGNORED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the API server is told, and how the pod fared: Injected, Refused, Ignored or Failed."""
+
+    review: dict[str, Any]
+    result: str
+
+
+def answer(review: Object, around: Surroundings) -> Admission:
+    """Answers one AdmissionReview of ``admission.k8s.io/v1``.
+
+    A pod that can't be injected is created as it is, with the reason in an annotation.
+
+    Raises:
+        ReviewError: it isn't one.
+    """
+    request = review.get("request")
+    if not isinstance(request, Mapping) or not isinstance(request.get("uid"), str):
+        raise ReviewError("the body is no AdmissionReview with a request and its uid")
+    pod = request.get("object")
+    if not isinstance(pod, Mapping) or not _is_adopted(pod):
+        return Admission(_response(request, [], ""), IGNORED)
+    changed, why, result = _changed(pod, str(request.get("namespace") or ""), around)
+    return Admission(_response(request, list(patch(pod, changed)), why), result)
+
+
+class ReviewError(TunecastError):
+    reason = "BadReview"
+
+
+def _is_adopted(pod: Object) -> bool:
+    if not isinstance(pod.get("metadata"), Mapping) or not isinstance(pod.get("spec"), Mapping):
+        return False
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(INJECT_LABEL) == "true" and DEPLOYMENT_LABEL not in labels
+
+
+def _changed(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:
+    """The pod to create, why it isn't injected, and the result."""
+    try:
+        return inject(pod, namespace, around), "", INJECTED
+    except TunecastError as error:
+        return _refused(pod, f"{error.reason}: {error}"), str(error), REFUSED
+    except Exception as error:  # a pod is worth more than its warm start
+        log.exception("a pod in %s could not be injected: a bug in Tunecast", namespace)
+        why = f"InternalError: {type(error).__name__}: a bug in Tunecast. The webhook's log has more"
+        return _refused(pod, why), why, FAILED
+
+
+def _refused(pod: Object, why: str) -> Object:
+    """The pod with the reason, and without what an earlier call added."""
+    bare = without_injection(pod)
+    annotations = {**bare["metadata"]["annotations"], NOT_INJECTED_ANNOTATION: why[:REASON_LENGTH]}
+    return {**bare, "metadata": {**bare["metadata"], "annotations": annotations}}
+
+
+def patch(before: Object, after: Object) -> Iterator[dict[str, Any]]:
+    """A JSON patch that replaces each field of metadata and spec that differs, whole.
+
+    What only lacks defaults that the API server has set since an earlier call is no difference.
+    """
+    for part, same in (("metadata", operator.eq), ("spec", matches)):
+        for name in sorted(before[part].keys() | after[part].keys()):
+            old, new = before[part].get(name), after[part].get(name)
+            if (not old and not new) or same(new, old):
+                continue
+            path = f"/{part}/{name.replace('~', '~0').replace('/', '~1')}"
+            gone = name not in after[part]
+            yield {"op": "remove", "path": path} if gone else {"op": "add", "path": path, "value": new}
+
+
+def _response(request: Object, changes: list[dict[str, Any]], why: str) -> dict[str, Any]:
+    response: dict[str, Any] = {"uid": request["uid"], "allowed": True}
+    if changes:
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(changes).encode()).decode()}
+    if why:
+        response["warnings"] = [f"tunecast: the pod starts cold: {why}"[:REASON_LENGTH]]
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}

@@ -1,0 +1,51 @@
+"""What the chart tells the webhook, as environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.runtime.installation import adoption_defaults, container_settings, names, required
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Attributes have the meaning of the chart's values of the same name.
+
+    Attributes:
+        namespace: where Tunecast is installed.
+        init: image and settings of the init container.
+        secret: name of the Secret with the webhook's certificate.
+        defaults: the chart's defaults of adopted pods' settings, by the names of the annotations.
+        watch_namespaces: where pods are adopted; empty for all namespaces.
+    """
+
+    namespace: str
+    init: InitContainer
+    secret: str
+    defaults: Mapping[str, str]
+    watch_namespaces: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    metrics_port: int = 8081
+
+
+def from_environment(environment: Mapping[str, str]) -> WebhookSettings:
+    """Reads ``TUNECAST_*``.
+
+    Raises:
+        InstallationError: a variable is missing, or can't be read.
+    """
+    return WebhookSettings(
+        namespace=required(environment, "TUNECAST_NAMESPACE"),
+        init=InitContainer(
+            required(environment, "TUNECAST_INIT_IMAGE"),
+            environment.get("TUNECAST_INIT_PULL_POLICY") or "IfNotPresent",
+            container_settings(environment, "TUNECAST_INIT_CONTAINER"),
+        ),
+        secret=required(environment, "TUNECAST_WEBHOOK_SECRET"),
+        defaults=adoption_defaults(environment, "TUNECAST_ADOPTION_DEFAULTS"),
+        watch_namespaces=names(environment.get("TUNECAST_WATCH_NAMESPACES", "")),
+        log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
+        metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
+    )

@@ -1,0 +1,96 @@
+"""What the API server is answered: every pod is allowed, and the patch makes of it what inject makes."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from support.adopted import NAMESPACE, adopted_pod, around
+from tunecast_operator.webhook.inject import inject
+from tunecast_operator.webhook.review import Admission, ReviewError, answer
+
+
+def review(pod: Any, **request: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {"uid": "review-uid", "namespace": NAMESPACE, "operation": "CREATE", "object": pod, **request},
+    }
+
+
+def patched(pod: dict[str, Any], found: Admission) -> dict[str, Any]:
+    response = found.review["response"]
+    assert response["allowed"] is True
+    assert response["uid"] == "review-uid"
+    changes = json.loads(base64.b64decode(response["patch"])) if "patch" in response else []
+    made: dict[str, Any] = jsonpatch.apply_patch(copy.deepcopy(pod), changes)
+    return made
+
+
+def test_the_patch_injects() -> None:
+    pod = adopted_pod()
+    found = answer(review(pod), around())
+    assert patched(pod, found) == inject(pod, NAMESPACE, around())
+    assert found.result == "Injected"
+    assert "warnings" not in found.review["response"]
+
+
+def test_a_second_call_has_no_patch() -> None:
+    once = inject(adopted_pod(), NAMESPACE, around())
+    assert "patch" not in answer(review(once), around()).review["response"]
+
+
+def test_a_pod_that_can_not_be_described_is_created_with_the_reason() -> None:
+    pod = adopted_pod("--config=/etc/vllm.yaml")
+    found = answer(review(pod), around())
+    made = patched(pod, found)
+    assert found.result == "Refused"
+    assert made["spec"] == pod["spec"]
+    assert made["metadata"]["annotations"]["tunecast.io/not-injected"].startswith(
+        "InvalidSpec: container engine: --config"
+    )
+    assert "starts cold" in found.review["response"]["warnings"][0]
+
+
+def test_a_pod_that_another_injector_made_unreadable_loses_what_was_added() -> None:
+    pod = inject(adopted_pod(), NAMESPACE, around())
+    pod["spec"]["containers"][0]["args"] = ["--config=/etc/vllm.yaml"]
+    made = patched(pod, answer(review(pod), around()))
+    assert made["spec"]["initContainers"] == []
+    assert "tunecast.io/key" not in made["metadata"]["labels"]
+    assert "tunecast.io/injected" not in made["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{}, {"tunecast.io/inject": "false"}, {"tunecast.io/inject": "true", "tunecast.io/inference-deployment": "a"}],
+)
+def test_pods_that_do_not_ask_are_left_alone(labels: dict[str, str]) -> None:
+    pod = adopted_pod()
+    pod["metadata"]["labels"] = labels
+    found = answer(review(pod), around())
+    assert (found.result, patched(pod, found)) == ("Ignored", pod)
+
+
+@pytest.mark.parametrize("pod", [None, [], {"metadata": {}}, {"metadata": None, "spec": {}}, {"spec": []}])
+def test_what_is_no_pod_is_allowed(pod: Any) -> None:
+    assert answer(review(pod), around()).review["response"] == {"uid": "review-uid", "allowed": True}
+
+
+def test_a_bug_of_ours_lets_the_pod_through() -> None:
+    pod = adopted_pod()
+    pod["spec"]["containers"] = "no list"
+    found = answer(review(pod), around())
+    assert found.result == "Failed"
+    assert "a bug in Tunecast" in patched(pod, found)["metadata"]["annotations"]["tunecast.io/not-injected"]
+
+
+@pytest.mark.parametrize("body", [{}, {"request": None}, {"request": {"uid": 7}}])
+def test_what_is_no_review_is_an_error(body: dict[str, Any]) -> None:
+    with pytest.raises(ReviewError):
+        answer(body, around())

@@ -63,6 +63,7 @@ env:
 - {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
 - {name: TUNECAST_READ_NODES, value: {{ .Values.readNodes | quote }}}
+- {name: TUNECAST_ADOPTION_DEFAULTS, value: {{ .Values.adoption.defaults | toJson | quote }}}
 - {name: TUNECAST_METRICS_PORT, value: {{ .Values.metrics.port | quote }}}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

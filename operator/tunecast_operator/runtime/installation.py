@@ -89,7 +89,7 @@ def adoption_defaults(environment: Mapping[str, str], name: str) -> dict[str, st
         InstallationError: it is no JSON object of plain values.
     """
     try:
-        found = json.loads(environment.get(name) or "{}")
+        found = json.loads(environment.get(name, "{}"))
         return {
             _KEBAB.sub(r"-\1", key).lower(): _plain(value) for key, value in found.items() if value not in (None, "")
         }

@@ -20,7 +20,7 @@ NO_REASONS = {
     conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED,
     conditions.BUNDLE_MISSING,
 }  # fmt: skip
-OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "The operator")
+OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "Adopted pods", "The operator")
 
 
 def constants(module: object) -> set[str]:

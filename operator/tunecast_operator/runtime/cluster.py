@@ -119,8 +119,8 @@ class Cluster:
                 auth_settings=["BearerToken"], _preload_content=False, _request_timeout=(self._timeout, seconds + 15.0),
             )  # fmt: skip
             try:
-                for line in _lines(response.stream()):
-                    yield _watched(json.loads(line), what)
+                for line in lines_of(response.stream()):
+                    yield watched_event(json.loads(line), what)
             finally:
                 response.close()
         except client.ApiException as error:
@@ -247,14 +247,20 @@ def _selecting(labels: str, fields: str) -> dict[str, str]:
     return {**({"labelSelector": labels} if labels else {}), **({"fieldSelector": fields} if fields else {})}
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields whole lines; a last one without an end is left out."""
     left = b""
     for chunk in chunks:
         *lines, left = (left + chunk).split(b"\n")
         yield from lines
 
 
-def _watched(event: Object, what: str) -> tuple[str, Object]:
+def watched_event(event: Object, what: str) -> tuple[str, Object]:
+    """The type and the object of an event of a watch.
+
+    Raises:
+        ClusterError: it reports that the watch failed.
+    """
     if event["type"] == "ERROR":
         status = event["object"]
         kind = WatchExpiredError if status.get("code") == 410 else ClusterError  # noqa: PLR2004

@@ -91,7 +91,9 @@ def adoption_defaults(environment: Mapping[str, str], name: str) -> dict[str, st
     try:
         found = json.loads(environment.get(name, "{}"))
         return {
-            _KEBAB.sub(r"-\1", key).lower(): _plain(value) for key, value in found.items() if value not in (None, "")
+            _KEBAB.sub(r"-\1", key).lower(): _plain(value)
+            for key, value in found.items()
+            if value not in (None, "", [])
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise InstallationError(f"{name}: {error}: correct adoption.defaults in the Helm chart's values") from error

@@ -3,7 +3,16 @@ import json
 import pytest
 from kubernetes.client import ApiException
 
-from tunecast_operator.runtime.cluster import ClusterError, ConflictError, ExistsError, RejectedError, _translated
+from tunecast_operator.runtime.cluster import (
+    ClusterError,
+    ConflictError,
+    ExistsError,
+    RejectedError,
+    WatchExpiredError,
+    _translated,
+    lines_of,
+    watched_event,
+)
 
 
 def answered(status: int, message: str, reason: str = "") -> ClusterError:
@@ -28,3 +37,14 @@ def test_what_an_answer_means(status: int, reason: str, message: str, kind: type
     found = answered(status, message, reason)
     assert type(found) is kind
     assert message in str(found)
+
+
+def test_a_version_that_the_api_server_forgot_ends_the_watch_as_expired() -> None:
+    expired = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+    with pytest.raises(WatchExpiredError, match="too old resource version") as caught:
+        watched_event(expired, "WATCH Pod */*")
+    assert caught.value.reason == "WatchExpired"
+
+
+def test_events_are_read_line_by_line_whatever_the_chunks_are() -> None:
+    assert list(lines_of([b'{"a"', b': 1}\n{"b": 2}\n', b'{"c"'])) == [b'{"a": 1}', b'{"b": 2}']

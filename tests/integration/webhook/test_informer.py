@@ -36,7 +36,7 @@ def test_it_follows_one_name_through_creation_change_and_deletion(kubectl: Kubec
     seen: list[tuple[str | None, str | None]] = []
 
     def changed(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
-        seen.append(tuple((found or {}).get("data", {}).get("a") for found in (old, new)))  # type: ignore[arg-type]
+        seen.append(tuple((found or {}).get("data", {}).get("a") for found in (old, new)))
 
     informer = Informer(cluster, CONFIG_MAP, fields="metadata.name=followed", changed=changed)
     informer.start()

@@ -1,7 +1,7 @@
-# Two images: `operator`, and `init` (the init container, which also carries the tools for ranks).
+# Builds two images: `operator`, and `init` (the init container, which also contains the ranks' tools).
 ARG BASE=python:3.12-slim
 
-# Dependencies of each image, at the versions and hashes of the lock file.
+# Installs the dependencies of each image, at the versions and hashes of the lock file.
 FROM ${BASE} AS dependencies
 COPY operator/requirements.lock /locks/operator.lock
 COPY initcontainer/requirements.lock /locks/init.lock
@@ -29,7 +29,7 @@ ENTRYPOINT ["/opt/venv/bin/python", "-m", "tunecast_init"]
 CMD ["fetch"]
 
 FROM common AS operator
-# Its workers' threads would each keep a heap of their own.
+# Limits the heaps: by default malloc keeps one for each of the workers' threads.
 ENV MALLOC_ARENA_MAX=2
 COPY --from=dependencies /venvs/operator /opt/venv
 COPY operator/tunecast_operator /opt/tunecast/app/tunecast_operator

@@ -21,7 +21,7 @@ from tunecast_init.tools import SOURCE, copy_tools
 from tunecast_init.trust import RefusedError, read_trust
 
 STARTED = time.monotonic()
-MARGIN = 1.0  # seconds that the worker ends before it would be killed, to say where it was
+MARGIN = 1.0  # seconds between the worker's own deadline and its kill, so that the worker can report where it was
 MEMORY = "has too little memory: raise its limit (the chart's value initContainer.resources)"
 KILLED = (
     "killed before it could report; the container's last state says why. "
@@ -43,7 +43,7 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 
 
 def fetch_main(environment: Mapping[str, str]) -> int:
-    """0 after a hit, and always with ServeCold; with Block 1, so that the kubelet tries again."""
+    """Returns the exit status: 1 without a bundle where onFailure is Block, so that the kubelet retries; else 0."""
     blocks = environment.get("TUNECAST_ON_FAILURE") == "Block"
     mount_path, log = s.mount_path(environment), Path(environment.get("TUNECAST_TERMINATION_LOG") or s.TERMINATION_LOG)
     _write(_named(environment, InitReport("Cold", report.INTERRUPTED, f"this run was {KILLED}", "")), log)
@@ -51,7 +51,7 @@ def fetch_main(environment: Mapping[str, str]) -> int:
     if outcome.result == "Cold":
         outcome = _and_then(outcome, lambda: clear(mount_path))
     outcome = _and_then(_named(environment, outcome), lambda: finish(mount_path))
-    _say(outcome, log)
+    _report(outcome, log)
     return 1 if blocks and outcome.result != "Hit" else 0
 
 
@@ -61,7 +61,10 @@ def _named(environment: Mapping[str, str], outcome: InitReport) -> InitReport:
 
 
 def _run_once(environment: Mapping[str, str], mount_path: Path, *, blocks: bool) -> InitReport:
-    """The kernel may kill the supervisor with its worker; then the next run would end as this one did."""
+    """Starts cold after a run that the kernel killed together with its supervisor, unless onFailure is Block.
+
+    Another full run would be killed like the one before.
+    """
     if begin(mount_path) and not blocks:
         return InitReport("Cold", report.INTERRUPTED, f"the run before this one was {KILLED}", "")
     return _run(environment)
@@ -74,13 +77,13 @@ def _never_raising(work: Callable[[], InitReport]) -> InitReport:
         return cold(error)
     except MemoryError:
         return InitReport("Cold", report.OUT_OF_MEMORY, f"the init container {MEMORY}", "")
-    except Exception as error:  # noqa: BLE001  # the promise to serve cold holds for bugs too
+    except Exception as error:  # noqa: BLE001  # a bug must not keep a replica from starting cold
         sys.excepthook(type(error), error, error.__traceback__)
         return InitReport("Cold", report.INTERNAL_ERROR, f"{type(error).__name__}: {error}", "")
 
 
 def _and_then(outcome: InitReport, work: Callable[[], None]) -> InitReport:
-    """Nothing of what failed stays behind; where that can't be had, the message says so too."""
+    """Runs a cleanup step. If the step fails, appends its error to the message of the report."""
     try:
         work()
     except TunecastError as error:
@@ -100,7 +103,7 @@ def _run(environment: Mapping[str, str]) -> InitReport:
 
 
 def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
-    from tunecast_init.fetch import Phases, fetch  # noqa: PLC0415  # half a second: S3 client and cryptography
+    from tunecast_init.fetch import Phases, fetch  # noqa: PLC0415  # boto3 and cryptography take half a second
 
     phases = Phases(time.monotonic, STARTED)
     phases.seconds["start"] = time.monotonic() - STARTED
@@ -111,7 +114,7 @@ def _fetch(settings: s.Settings, trust: Trust, until: float) -> InitReport:
         return replace(outcome, manifest=error.manifest) if isinstance(error, RefusedError) else outcome
 
 
-def _say(outcome: InitReport, log: Path) -> None:
+def _report(outcome: InitReport, log: Path) -> None:
     outcome = replace(outcome, message=outcome.message.encode(errors="replace").decode())
     sys.stdout.write(f"tunecast: {outcome.result}: {outcome.reason}: {outcome.message} {_figures(outcome)}\n")
     sys.stdout.flush()
@@ -131,7 +134,7 @@ def _figures(outcome: InitReport) -> str:
 
 
 def encode(outcome: InitReport) -> bytes:
-    """The report as JSON of at most LIMIT bytes; the message is cut where it must be."""
+    """Returns the report as JSON of at most LIMIT bytes. A message that doesn't fit is cut."""
     data, text = canonical(outcome), outcome.message[: report.LIMIT]
     while len(data) > report.LIMIT and text:
         text = text[: len(text) * 9 // 10]

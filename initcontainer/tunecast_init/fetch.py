@@ -1,4 +1,4 @@
-"""From the bucket to the mount path: all layers of the bundle that counts, or none."""
+"""Fetches the bundle for this pod from the bucket and installs it in the mount path: all of its layers, or none."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tunecast_init.install import clear
 from tunecast_init.settings import Settings
 from tunecast_init.trust import RefusedError
 
-BLOCK = 4096  # what a file takes beyond its bytes, at the most
-WORK = ".tunecast-fetch-"  # below the mount path: the only place that is writable
+BLOCK = 4096  # bytes that a file takes on disk beyond its content, at most
+WORK = ".tunecast-fetch-"  # below the mount path, since no other directory is writable
 
 
 class Phases:
-    """Seconds by phase."""
+    """Measures the seconds of each phase."""
 
     def __init__(self, clock: Callable[[], float], started: float) -> None:
         self._clock, self._started = clock, started
@@ -48,11 +48,11 @@ class Phases:
 
 
 def fetch(settings: Settings, trust: Trust, phases: Phases, until: float) -> InitReport:
-    """Installs the bundle of ``settings.key``; what is installed is in the page cache, since it was just written.
+    """Installs the bundle of ``settings.key`` in the mount path.
 
     Raises:
-        RefusedError: there is no bundle for this pod, or the deadline is over.
-        TunecastError: the manifest can't be verified, or store, archives or file system failed.
+        RefusedError: there is no bundle for this pod, or the deadline passed.
+        TunecastError: the manifest can't be verified, or the store, an archive or the file system failed.
     """
     with phases.of("clear"):
         clear(settings.mount_path)
@@ -80,10 +80,10 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
 
 
 def _check_room(settings: Settings, wanted: Sequence[Archive]) -> None:
-    """The kubelet evicts a pod that takes too much, and the one in its place would do the same again.
+    """Checks that the disk has room. The kubelet evicts a pod that exceeds its limit, and then its replacement too.
 
     Raises:
-        RefusedError: there is no room for the archives and their files at once.
+        RefusedError: the archives and their unpacked files don't fit together.
     """
     needed = sum(archive.size + archive.unpacked + archive.files * BLOCK for archive in wanted)
     if settings.storage_limit is not None and needed > settings.storage_limit:
@@ -104,7 +104,7 @@ def _mebibytes(count: int) -> str:
 
 
 def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: float) -> VerifiedManifest:
-    """The first word with the store: a mesh that lets no init container through shows here."""
+    """Makes the first requests to the store. A mesh that blocks init containers shows up here."""
     try:
         return find(settings, trust, store, until)
     except StoreError as error:
@@ -114,11 +114,11 @@ def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: flo
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> VerifiedManifest:
-    """The manifest for this node's hardware. A node that shows no GPU takes the only one that there is.
+    """Finds the manifest for this node's hardware. A node that hides its GPU uses the key's only manifest, if any.
 
     Raises:
-        RefusedError: there is none, or it is quarantined.
-        SignatureError, WrongKeyError, MalformedError: there are manifests, and none can be verified.
+        RefusedError: there is no manifest, or the manifest is quarantined.
+        SignatureError, WrongKeyError, MalformedError: there are manifests, but none can be verified.
     """
     what, here = f"{settings.namespace}/{settings.key}", settings.hardware
     if found := _of_hardware(settings, trust, store, here.name, until):
@@ -139,7 +139,7 @@ def _advice(here: Hardware) -> str:
 
 
 def _published(settings: Settings, store: Store, until: float) -> list[str]:
-    """Hardware that bundles of the key were made on; none where the store lets objects be read, but not listed."""
+    """Returns the hardware that the key has bundles for, or nothing if the credentials may not list objects."""
     try:
         return sorted({hardware for hardware, _ in store.list_manifests(settings.namespace, settings.key, until)})
     except AccessDeniedError:
@@ -149,7 +149,7 @@ def _published(settings: Settings, store: Store, until: float) -> list[str]:
 def _of_hardware(
     settings: Settings, trust: Trust, store: Store, hardware: str, until: float
 ) -> VerifiedManifest | None:
-    """The manifest that counts for ``hardware``; None where there is none."""
+    """Returns the manifest in effect for ``hardware``, or None if there is none."""
 
     def read(signer: str) -> bytes | None:
         return store.get_manifest(settings.namespace, settings.key, hardware, signer, until)
@@ -166,7 +166,7 @@ def _report(found: VerifiedManifest, archives: list[Archive], phases: Phases) ->
     return InitReport(
         result="Hit" if archives else "Cold",
         reason=report.INSTALLED if archives else report.NOTHING_WANTED,
-        message=f"{sum(a.files for a in archives)} files of {len(archives)} layers are in place",
+        message=f"{sum(a.files for a in archives)} files of {len(archives)} layers are installed",
         key=found.manifest.key,
         manifest=found.digest,
         bytes=sum(archive.size for archive in archives),

@@ -1,4 +1,4 @@
-"""The mount path: emptied before anything is put there, and after anything that went wrong."""
+"""Prepares the mount path for an installation, and empties it after a failed one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from tunecast_core.errors import InstallError
 
 TRASH = ".tunecast-trash-"
-RUNNING = ".tunecast-running"  # there while an init container runs
+RUNNING = ".tunecast-running"  # marker file that exists while an init container runs
 
 
 def begin(root: Path) -> bool:
-    """Marks a run as under way; returns whether the run before was killed and never came to ``finish``.
+    """Creates the marker file of a run. Returns whether the previous run was killed before its ``finish``.
 
-    ``root`` is a volume that outlives the container, so the next run finds the mark.
+    ``root`` is a volume that outlives the container, so the next run finds the marker file.
 
     Raises:
-        InstallError: ``root`` isn't there or isn't writable.
+        InstallError: ``root`` doesn't exist or isn't writable.
     """
     try:
         (root / RUNNING).touch(exist_ok=False)
@@ -29,10 +29,10 @@ def begin(root: Path) -> bool:
 
 
 def finish(root: Path) -> None:
-    """Takes the mark away.
+    """Removes the marker file of a run.
 
     Raises:
-        InstallError: that isn't possible.
+        InstallError: the marker file can't be removed.
     """
     try:
         (root / RUNNING).unlink(missing_ok=True)
@@ -41,12 +41,12 @@ def finish(root: Path) -> None:
 
 
 def clear(root: Path) -> None:
-    """Empties ``root`` of all but the mark of a run.
+    """Empties ``root`` except for the marker file of a run.
 
-    What another user's engine left and may not be removed is moved out of every engine's sight.
+    Directories of another user that can't be removed are renamed, so that no engine reads them.
 
     Raises:
-        InstallError: ``root`` isn't there or isn't writable.
+        InstallError: ``root`` doesn't exist or isn't writable.
     """
     try:
         for path in [*root.iterdir()]:

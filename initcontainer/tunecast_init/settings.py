@@ -1,4 +1,4 @@
-"""What the pod template tells an init container."""
+"""Settings of the init container, which the pod template passes as environment variables."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Settings:
     excluded: frozenset[str]  # layers to leave out
     bytecode: bool  # whether the template sets PYTHONPYCACHEPREFIX
     hardware: Hardware  # of this node
-    mesh: Mesh | None = None  # whose proxy is in this pod
+    mesh: Mesh | None = None  # the service mesh whose proxy is in this pod
     storage_limit: int | None = None  # bytes of ephemeral storage that the kubelet lets the pod use
 
     def wants(self, archive: Archive) -> bool:
-        """Whether this pod has a use for the archive; layers of later versions are left out."""
+        """Whether this pod uses the archive's layer. Layers of later versions are left out."""
         if _BYTECODE and archive.layer == _BYTECODE.name and not self.bytecode:
             return False
         return archive.layer in BY_NAME and archive.layer not in self.excluded
@@ -46,7 +46,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     """Reads the variables ``TUNECAST_*`` that ``resources/replica.py`` of the operator sets.
 
     Raises:
-        SettingsError: key or namespace is missing.
+        SettingsError: the key or the namespace is missing.
     """
     return Settings(
         key=_required(environment, "TUNECAST_KEY"),
@@ -62,7 +62,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 
 def _storage_limit(environment: Mapping[str, str]) -> int | None:
-    """The kubelet evicts the pod beyond the largest limit. Without a request there is none of the init container."""
+    """Returns the largest limit, beyond which the kubelet evicts the pod.
+
+    An init container without a request has no limit, and its variable holds the node's allocatable storage.
+    """
     own = _bytes(environment, "TUNECAST_STORAGE_LIMIT") if _bytes(environment, "TUNECAST_STORAGE_REQUEST") else 0
     return max(own, _bytes(environment, "TUNECAST_ENGINE_STORAGE_LIMIT")) or None
 
@@ -72,7 +75,7 @@ def _bytes(environment: Mapping[str, str], name: str) -> int:
 
 
 def node_hardware(environment: Mapping[str, str]) -> Hardware:
-    """What the node says; where it doesn't, the product that the pod's own node selector asks for."""
+    """Returns the hardware that the node shows, else the GPU product that the pod's node selector asks for."""
     found = of_node(proc_of(environment), wants_gpu=environment.get("TUNECAST_WANTS_GPU") == "true")
     if found.problem and (product := environment.get("TUNECAST_GPU_PRODUCT")):
         return Hardware(gpu_name(product, platform.machine()), product)

@@ -1,4 +1,4 @@
-"""Runs the work in a child process, so that a deadline, a signal or a crash always leaves someone to report it."""
+"""Runs the work in a child process, so that the parent can report a missed deadline, a signal or a crash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_core.records import report
 from tunecast_core.records.codec import canonical, decode
 from tunecast_core.records.report import InitReport
 
-LAST_WORDS = 1.0  # seconds for a killed child to be gone
+REAP_SECONDS = 1.0  # time that a killed child has to exit
 
 
 class TerminatedError(TunecastError):
@@ -36,17 +36,17 @@ class _OutOfMemoryError(TunecastError):
 
 
 def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
-    """The report of ``work``, which runs in a child that is gone when this returns.
+    """Runs ``work`` in a child process and returns its report. The child has exited when this returns.
 
     Args:
-        work: raises TunecastError, or anything else where there is a bug.
-        until: by ``time.monotonic``; the child is killed then, whatever it hangs in.
+        work: may raise any exception.
+        until: time by ``time.monotonic`` at which the child is killed.
     """
     reader, writer = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until whoever it reaches knows what to do
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until both processes have set their handlers
     child = os.fork()
     if child == 0:
-        _be_the_child(work, writer)
+        _run_child(work, writer)
     os.close(writer)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -56,7 +56,7 @@ def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
         _reap(child)
         return cold(error)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it only takes a moment
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the rest takes only a moment
         os.close(reader)
     status = _reap(child)
     try:
@@ -66,7 +66,7 @@ def supervise(work: Callable[[], InitReport], until: float) -> InitReport:
 
 
 def _death(status: int) -> TunecastError:
-    """Why a worker said nothing. Nobody but the kernel sends SIGKILL to it alone."""
+    """Returns the reason why a worker left no report. Only the kernel sends SIGKILL to the worker alone."""
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return _OutOfMemoryError(
             "the worker process was killed, as the kernel does where memory runs out: raise the init container's "
@@ -80,16 +80,16 @@ def cold(error: TunecastError, key: str = "", seconds: dict[str, float] | None =
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise TerminatedError("the init container was told to end (SIGTERM)")
+    raise TerminatedError("the init container received SIGTERM")
 
 
-def _be_the_child(work: Callable[[], InitReport], writer: int) -> None:
+def _run_child(work: Callable[[], InitReport], writer: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         data = canonical(work())
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(data)
-    except BaseException:  # noqa: BLE001  # the parent says the rest
+    except BaseException:  # noqa: BLE001  # the parent reports the failure
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -101,7 +101,7 @@ def _read(reader: int, until: float) -> bytes:
     while True:
         left = max(0.0, until - time.monotonic())
         if not select.select([reader], [], [], left)[0]:
-            raise _DeadlineError("the deadline was over; check that the endpoint can be reached from this namespace")
+            raise _DeadlineError("the deadline passed; check that the endpoint can be reached from this namespace")
         chunk = os.read(reader, 2**16)
         if not chunk:
             return data
@@ -109,9 +109,9 @@ def _read(reader: int, until: float) -> bytes:
 
 
 def _reap(child: int) -> int:
-    """Ends the child; returns how it ended, or 0 where it doesn't within LAST_WORDS."""
+    """Kills the child. Returns its wait status, or 0 if it has not exited within REAP_SECONDS."""
     os.kill(child, signal.SIGKILL)
-    until = time.monotonic() + LAST_WORDS
+    until = time.monotonic() + REAP_SECONDS
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
         time.sleep(0.005)
     return ended[1]

@@ -1,4 +1,4 @@
-"""Puts the rank program where a tuning pod's engine image can run it."""
+"""Copies the rank program to a volume from which the engine's image can run it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ SOURCE = "/opt/tunecast/tools"
 
 
 def copy_tools(source: Path, destination: Path) -> int:
-    """Copies a directory of Python files, for any user to read; returns how many. An earlier copy is overwritten.
+    """Copies a directory of Python files, readable by any user. Returns the number of files.
 
-    ``destination`` itself keeps its owner and mode: it is a volume's root, which the kubelet made.
+    An earlier copy is overwritten. ``destination`` keeps its owner and mode, since it is the root of a volume.
     """
     files = sorted(path for path in source.rglob("*.py") if path.is_file())
     destination.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The trust ConfigMap, as the kubelet mounts it."""
+"""Reads the trust ConfigMap, which the kubelet mounts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tunecast_core.trust.settings import FILE, Trust
 
 
 class RefusedError(TunecastError):
-    """Nothing to install, for a reason of ``tunecast_core.records.report``."""
+    """Nothing is installed, for a reason of ``tunecast_core.records.report``."""
 
     def __init__(self, reason: str, message: str, manifest: str = "") -> None:
-        """``manifest`` is the digest of a bundle that could be used, but may not."""
+        """``manifest`` is the digest of the manifest of a quarantined bundle, if that is the reason."""
         super().__init__(message)
         self.reason, self.manifest = reason, manifest
 
 
 def read_trust(directory: Path) -> Trust:
-    """Raises RefusedError(NO_TRUST) where there is no trust ConfigMap, or none that can be read."""
+    """Raises RefusedError(NO_TRUST) if the trust ConfigMap is missing, can't be read, or trusts no key."""
     try:
         trust = decode(Trust, (directory / FILE).read_bytes(), f"{directory}/{FILE}")
     except (OSError, MalformedError) as error:

@@ -1,4 +1,4 @@
-"""``python3 -B <tools>``: the rank program; <tools> holds this file, ``tunecast_tuner`` and ``tunecast_core``."""
+"""Runs the rank program as ``python3 -B <tools>``. <tools> has this file, ``tunecast_tuner`` and ``tunecast_core``."""
 
 import sys
 

@@ -1,19 +1,19 @@
-"""The errors that Tunecast raises on purpose.
+"""The errors that Tunecast raises.
 
     TunecastError
-    ├── MalformedError        bytes that are not the record they should be
+    ├── MalformedError        bytes are not a valid record of their type
     ├── BundleError           an archive or a captured file can't be used
-    │   ├── UnsafeArchiveError    it reaches outside its directory, or holds more than it declared
-    │   ├── DigestMismatchError   its bytes are not the ones that were promised
-    │   └── InstallError          this machine could not take it: a full disk, a directory that isn't writable
-    ├── SignatureError        no trusted key signed it
-    ├── WrongKeyError         a manifest of another key, namespace or hardware
+    │   ├── UnsafeArchiveError    an archive reaches outside its directory, or holds more than it declares
+    │   ├── DigestMismatchError   the bytes of an archive don't have the expected digest
+    │   └── InstallError          a file system failed: the disk is full, or the directory isn't writable
+    ├── SignatureError        no trusted key signed the manifest
+    ├── WrongKeyError         a manifest belongs to another key, namespace or hardware
     ├── CommandLineError      an engine's command line can't be read
-    └── StoreError            S3 did not do what was asked
-        ├── StoreUnavailableError   it may work later: connection, time-out, 5xx
-        ├── AccessDeniedError       the credentials don't allow it
-        │   └── UrlExpiredError         they, or the URL that was signed with them, have expired
-        └── NotFoundError           no such bucket or object
+    └── StoreError            a request to S3 failed
+        ├── StoreUnavailableError   the request may succeed later: connection, time-out, 5xx
+        ├── AccessDeniedError       the credentials don't allow the request
+        │   └── UrlExpiredError         the credentials, or the presigned URL, have expired
+        └── NotFoundError           the bucket or the object doesn't exist
 
 Every error carries a stable CamelCase ``reason``, which becomes a condition's, an Event's or a report's reason.
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 
 class TunecastError(Exception):
-    """What happened, to which object, and what to do, in one message."""
+    """An error whose message states what happened, to which object, and what to do."""
 
     reason = "Failed"
 
@@ -56,7 +56,7 @@ class WrongKeyError(TunecastError):
 
 
 class CommandLineError(TunecastError):
-    """Has no reason of its own: the operator says InvalidSpec, a rank BadSettings."""
+    """An engine's command line can't be read. The operator reports it as InvalidSpec, a rank as BadSettings."""
 
 
 class StoreError(TunecastError):
@@ -72,7 +72,7 @@ class AccessDeniedError(StoreError):
 
 
 class UrlExpiredError(AccessDeniedError):
-    """Renewed credentials, or a URL that is signed with them, will do."""
+    """Credentials or a presigned URL have expired. A request with renewed ones can succeed."""
 
 
 class NotFoundError(StoreError):

@@ -1,7 +1,7 @@
-"""Which hardware a bundle was made on, or would be installed on: a name that is read on the node, without a device.
+"""Names the hardware of a node. A bundle is made and installed on hardware of the same name.
 
-A container without a GPU of its own still reads ``/proc/driver/nvidia``: the GPUs of the whole node. So ranks and init
-containers name their hardware by the same rule, and a bundle is found by its key and this name.
+A container without a GPU can still read ``/proc/driver/nvidia``, which lists the GPUs of the whole node. Therefore
+ranks and init containers name their hardware by the same rule, and a bundle is identified by its key and this name.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 PROC = Path("/proc")
 NAME_LIMIT = 63  # characters: a name is also a label's value
-UNKNOWN = "unknown"  # the name of hardware that can't be told
+UNKNOWN = "unknown"  # the name of hardware that can't be identified
 _NAME = re.compile(rf"[a-z0-9]([-a-z0-9]{{0,{NAME_LIMIT - 2}}}[a-z0-9])?")
 _MODEL = re.compile(r"^Model:\s*(.+?)\s*$", re.MULTILINE)
 _DRIVER = re.compile(r"Kernel Module[^\n]*?\s(\d+\.\d+(?:\.\d+)?)\s")
-# What compilers emit with -march=native, as /proc/cpuinfo names it. Compiled code needs each that it was made with;
-# other flags tell of the kernel, the hypervisor or mitigations, and differ between nodes that run the same code.
+# Instruction sets that compilers use with -march=native, as /proc/cpuinfo names them. Other flags describe the kernel,
+# the hypervisor or mitigations, and differ between nodes that can run the same code.
 _INSTRUCTION_SETS = frozenset(
     [
         "sse4_1",
@@ -98,14 +98,14 @@ _LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Hardware by name.
+    """The hardware of a node.
 
     Attributes:
-        name: such as ``nvidia-h100-80gb-hbm3-x86-64``; ``unknown`` where it can't be told.
-        product: of the GPU, as its driver calls it; empty for a CPU.
+        name: such as ``nvidia-h100-80gb-hbm3-x86-64``, or ``unknown`` if the hardware can't be identified.
+        product: product name of the GPU, as its driver reports it; empty for a CPU.
         driver: version of the GPU's driver; empty for a CPU.
-        problem: why it can't be told, for a message; empty where it can.
-        hidden: whether that is because the node shows no GPU at all.
+        problem: reason why the hardware can't be identified, for a message; empty otherwise.
+        hidden: whether the hardware can't be identified because the node shows no GPU at all.
     """
 
     name: str = UNKNOWN
@@ -116,12 +116,12 @@ class Hardware:
 
 
 def of_node(proc: Path = PROC, machine: str = "", *, wants_gpu: bool) -> Hardware:
-    """The hardware of this node.
+    """Returns the hardware of this node.
 
     Args:
-        proc: where procfs is.
-        machine: the CPU architecture, as ``uname -m`` names it; this machine's by default.
-        wants_gpu: whether the engine asks for an accelerator. Where it doesn't, a node's GPU means nothing.
+        proc: directory of procfs.
+        machine: CPU architecture, as ``uname -m`` names it; this machine's by default.
+        wants_gpu: whether the engine asks for an accelerator. If not, the hardware is the CPU.
     """
     machine = machine or platform.machine()
     if not wants_gpu:
@@ -135,22 +135,22 @@ def of_node(proc: Path = PROC, machine: str = "", *, wants_gpu: bool) -> Hardwar
 
 
 def proc_of(environment: Mapping[str, str]) -> Path:
-    """Where procfs is. TUNECAST_PROC names another place of ``driver/nvidia``, where a container runtime hides it."""
+    """Returns the directory of procfs. TUNECAST_PROC names another one if the container runtime hides ``/proc``."""
     return Path(environment.get("TUNECAST_PROC") or PROC)
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can be a name of hardware, and so part of an object's name in the bucket."""
+    """Whether ``text`` is a valid name of hardware, and so can be part of an object's name in the bucket."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_cpu(name: str) -> bool:
-    """Whether ``name`` is that of a CPU."""
+    """Whether ``name`` is the name of a CPU."""
     return name.startswith("cpu-")
 
 
 def nvidia_products(proc: Path = PROC) -> list[str]:
-    """Products of the node's NVIDIA GPUs, each once; empty where none can be read."""
+    """Returns the distinct products of the node's NVIDIA GPUs, or an empty list if none can be read."""
     try:
         files = sorted((proc / "driver" / "nvidia" / "gpus").glob("*/information"))
     except OSError:
@@ -159,7 +159,7 @@ def nvidia_products(proc: Path = PROC) -> list[str]:
 
 
 def nvidia_driver(proc: Path = PROC) -> str:
-    """Version of the node's NVIDIA driver; empty where it can't be read."""
+    """Returns the version of the node's NVIDIA driver, or an empty string if it can't be read."""
     found = _DRIVER.search(_read(proc / "driver" / "nvidia" / "version"))
     return found[1] if found else ""
 

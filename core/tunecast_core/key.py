@@ -1,4 +1,4 @@
-"""The key: a digest of everything that decides whether a bundle fits a pod."""
+"""Computes the key: a digest of everything that decides whether a bundle fits a pod."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from tunecast_core.records.codec import canonical
 
 KEY_VERSION = 1
-MOUNT_PATH = "/var/cache/tunecast"  # a cache that moves is inert: one constant for Job and replicas alike
+MOUNT_PATH = "/var/cache/tunecast"  # the same in ranks and replicas, since engines don't find caches that move
 
 
 def compute_key(inputs: Mapping[str, Any], version: int = KEY_VERSION) -> str:
-    """52 lower-case letters and digits: short enough for a label, with all of SHA-256's bits.
+    """Returns the key as 52 lower-case letters and digits, which fit into a label and hold all bits of SHA-256.
 
     Args:
-        inputs: JSON values by name; their order doesn't matter.
+        inputs: JSON values by name, in any order.
         version: raised when the meaning of the inputs changes, so that old bundles no longer match.
     """
     digest = hashlib.sha256(canonical({"version": version, "mountPath": MOUNT_PATH, "inputs": inputs})).digest()

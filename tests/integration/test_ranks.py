@@ -129,7 +129,7 @@ def test_a_miss_names_the_variable_that_differs(tmp_path: Path, staged: Staged) 
     assert proof is not None
     [layer] = [layer for layer in proof.ranks[0].layers if layer.layer == "TorchCompile"]
     assert layer.verdict == "Miss"
-    assert "VLLM_SIDE_CHANNEL_HOST" in layer.reason.partition("set otherwise than on rank 0: ")[2]
+    assert "VLLM_SIDE_CHANNEL_HOST" in layer.reason.partition("variables that differ from rank 0: ")[2]
 
 
 def test_the_engine_has_nothing_of_the_job_in_its_environment(tmp_path: Path, staged: Staged) -> None:

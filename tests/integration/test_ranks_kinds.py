@@ -82,8 +82,8 @@ def test_every_request_has_the_api_key(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--hidden-key=k"], "/v1/models answered 401: Unauthorized; a rank looks for the API key in --api-key"),
-        (["--hidden-key=k", "--api-key=other"], "took it from there, and it was refused"),
+        (["--hidden-key=k"], "/v1/models answered 401: Unauthorized; a rank takes the API key from --api-key"),
+        (["--hidden-key=k", "--api-key=other"], "and the engine refused that key"),
         (["--accepts=1"], "/v1/completions answered 400: not here"),
         (["--serves=nothing"], "/v1/completions answered 404: The model does not support /v1/completions"),
         (

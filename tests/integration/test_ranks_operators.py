@@ -193,7 +193,7 @@ def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:
     assert result.archives == ()
     assert not effective(proof)
     assert proof.verdict == "Miss"
-    assert "engines run its default tactics; not here: bmm_fp8 qkv" in proof.reason
+    assert "engines run its default tactics; can't run here: bmm_fp8 qkv" in proof.reason
     tactics = proof.ranks[0].tactics
     assert tactics is not None
     assert [words.partition(" (")[0] for words in tactics.lacking] == [
@@ -214,7 +214,7 @@ def test_the_end_of_rank_0_while_it_tunes(tmp_path: Path, staged: Staged, number
         assert time.monotonic() - started < END_SECONDS
         assert (result.reason, result.lost_rank) == (job.PEER_LOST, 0)
         assert "rank 0" in result.message
-        until(lambda: not ranks[0].engine_processes(), END_SECONDS, "the end of the operators' process")
+        until(lambda: not ranks[0].engine_processes(), END_SECONDS, "the end of the FlashInfer process")
         assert_clean(ranks[1:])
         if number == signal.SIGTERM:
             assert ranks[0].wait(END_SECONDS).reason == job.TERMINATED
@@ -226,8 +226,8 @@ def test_the_end_of_rank_0_while_it_tunes(tmp_path: Path, staged: Staged, number
 @pytest.mark.parametrize(
     ("mode", "reason", "words"),
     [
-        ("crash", job.ENGINE_CRASHED, "the operators' process was ended by SIGABRT"),
-        ("silent", job.INTERNAL, "the operators' process left no report"),
+        ("crash", job.ENGINE_CRASHED, "the FlashInfer process was ended by SIGABRT"),
+        ("silent", job.INTERNAL, "the FlashInfer process left no report"),
     ],
 )
 def test_operators_that_end_their_process(tmp_path: Path, staged: Staged, mode: str, reason: str, words: str) -> None:

@@ -119,7 +119,7 @@ def test_the_operator_and_ranks_say_whose_certificate_is_missing(settings: Store
 def test_a_name_that_the_certificate_is_not_for_is_refused(settings: StoreSettings, proxy: ConnectProxy) -> None:
     proxy.hosts["another.internal"] = "127.0.0.1"
     endpoint = (settings.endpoint or "").replace(HOST, "another.internal")
-    with pytest.raises(StoreError, match=r"another.internal.*s3.endpoint to a name that it is for"):
+    with pytest.raises(StoreError, match=r"another.internal.*s3.endpoint to a name in that certificate"):
         check(replace(settings, endpoint=endpoint))
 
 

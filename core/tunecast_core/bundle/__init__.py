@@ -1,1 +1,1 @@
-"""What a bundle is made of: layers, archives, and how files get in and out of them."""
+"""Layers and archives of a bundle: capturing, packing, reading and installing them."""

@@ -1,4 +1,4 @@
-"""What is below a mount path: regular files, sorted into layers, and searched for secrets."""
+"""Captures the files below a mount path: sorts regular files into layers and searches them for secrets."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from tunecast_core.bundle.layers import layer_of
 from tunecast_core.records.manifest import LayerNote
 from tunecast_core.trust.secret_values import distinct
 
-STAGING = ".tunecast-staging"  # below the mount path, since a rename can't cross file systems; no layer takes it
+STAGING = ".tunecast-staging"  # below the mount path, since a rename can't cross file systems; in no layer
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What is below a mount path."""
+    """The files of each layer below a mount path, and a note on each layer."""
 
     layers: dict[str, tuple[str, ...]]  # layer -> sorted paths, relative to the mount path
     notes: tuple[LayerNote, ...]
 
 
 def capture(root: Path, excluded: Iterable[str], secrets: Mapping[str, bytes]) -> Captured:
-    """Sorts the regular files below ``root`` into layers; a layer with a secret in it is left out, and noted Unsafe.
+    """Sorts the regular files below ``root`` into layers. A layer that holds a secret is left out and noted Unsafe.
 
     Args:
         root: the mount path.
         excluded: names of layers to leave out.
-        secrets: values that must not travel, by the variables or files that hold them; see ``secret_values.distinct``.
+        secrets: values that no bundle may hold, by the variable or file that holds each; see
+            ``secret_values.distinct``.
     """
     wanted = {part: name for name, value in secrets.items() for part in distinct(value)}
     found: dict[str, list[str]] = defaultdict(list)
@@ -43,12 +44,12 @@ def capture(root: Path, excluded: Iterable[str], secrets: Mapping[str, bytes]) -
     objections = {name: _objection(root, paths, wanted) for name, paths in sorted(found.items())}
     return Captured(
         {name: tuple(found[name]) for name, objection in objections.items() if not objection},
-        tuple(LayerNote(name, "Unsafe" if said else "Cached", said) for name, said in objections.items()),
+        tuple(LayerNote(name, "Unsafe" if reason else "Cached", reason) for name, reason in objections.items()),
     )
 
 
 def walk(root: Path) -> list[str]:
-    """The regular files below ``root``, as sorted POSIX paths relative to it. Links are neither taken nor followed."""
+    """Returns the regular files below ``root`` as sorted relative POSIX paths. Links are skipped and not followed."""
     paths = []
     for directory, names, files in os.walk(root):
         if directory == str(root) and STAGING in names:
@@ -61,13 +62,13 @@ def walk(root: Path) -> list[str]:
 
 
 def _objection(root: Path, paths: Sequence[str], secrets: Mapping[bytes, str]) -> str:
-    """Why the layer with these files can't travel; ``secrets`` are what to look for, and where it comes from."""
+    """Returns why the layer with these files can't be packed; ``secrets`` maps each value to its variable or file."""
     for path in paths:
         if holder := _held(os.fsencode(path), secrets):
-            return f"the name of a file holds the value of {holder}"  # so no name may be shown
+            return f"the name of a file holds the value of {holder}"  # the message must not show the name
     for path in paths:
         if not sound(path):
-            return f"the name {path!r} can't travel"
+            return f"the file name {path!r} can't be packed"
         if holder := _holder(root / path, secrets):
             return f"{path} holds the value of {holder}"
     return ""

@@ -1,6 +1,6 @@
-"""FlashInfer's autotune files: what is in one, whom it fits, and what engines keep of them. Pure.
+"""FlashInfer's autotune files: their content, where they are valid, and which of them engines keep. Pure.
 
-Read in the wheels of FlashInfer 0.6.8 to 0.7.2 and of vLLM 0.26 and 0.32. What wasn't looked at is None.
+Source: the wheels of FlashInfer 0.6.8 to 0.7.2 and of vLLM 0.26 and 0.32. Versions that were not examined are None.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from tunecast_core.records.codec import canonical, decode
 from tunecast_core.records.manifest import LayerNote
 
 LAYER = "FlashInferAutotune"
-TACTICS_LAYER = "FlashInferTactics"  # the same, for engines that look for no file: a plugin loads it
+TACTICS_LAYER = "FlashInferTactics"  # for engines that look for no autotune file: a plugin loads the tactics
 METADATA = "_metadata"
-PARTS = (2, 3)  # of an entry: runner, tactic; from 0.7.1 on also how it was measured
-ANY = "*"  # a saved value that fits everywhere
+PARTS = (2, 3)  # lengths of an entry: runner, tactic, and from 0.7.1 on a measurement
+ANY = "*"  # a saved value that is valid everywhere
 SIZE_LIMIT = 64 * 2**20  # bytes of one file
 
 Version = tuple[int, int, int]
-Keys = Literal["Shapes", "ShapesAndRanks"]  # what an entry's key holds, of fused MoE operators
+Keys = Literal["Shapes", "ShapesAndRanks"]  # what the key of an entry for a fused MoE operator holds
 Keeps = Literal["File", "FilePerRank", "Store", "Nothing"]  # what an engine keeps of its own tuning
 
-# From which FlashInfer on: before 0.6.18 keys hold shapes alone, then rank indices too, from 0.7.2 on no longer.
+# By the first version of FlashInfer: keys also hold rank indices from 0.6.18 to 0.7.1.
 KEYS: tuple[tuple[Version, Keys], ...] = (
     ((0, 0, 0), "Shapes"),
     ((0, 6, 18), "ShapesAndRanks"),
     ((0, 7, 2), "Shapes"),
 )
-# From which vLLM on: with one rank in a replica, and with several. Store: FlashInfer's own, an entry a file.
+# By the first version of vLLM: with one rank in a replica, and with several. Store is FlashInfer's own file per entry.
 KEEPS: tuple[tuple[Version, Keeps | None, Keeps | None], ...] = (
     ((0, 22, 0), "Nothing", "Nothing"),
     ((0, 23, 0), None, None),
@@ -46,7 +46,7 @@ FILE = "autotune_configs.json"
 
 @dataclass(frozen=True, slots=True)
 class AutotuneFile:
-    """One file: where it was made, and the tactic of each key as JSON."""
+    """Content of an autotune file: the environment where it was made, and the tactic of each key as JSON."""
 
     metadata: Mapping[str, str]
     tactics: Mapping[str, Any]  # key -> [runner, tactic]
@@ -54,10 +54,10 @@ class AutotuneFile:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A fact of the place where a file was made that is another one here."""
+    """A property of the environment that differs between where the file was made and here."""
 
     name: str
-    saved: str | None  # None: a version that didn't record it made the file
+    saved: str | None  # None if the version that made the file didn't record it
     current: str
 
     def __str__(self) -> str:
@@ -65,20 +65,20 @@ class Mismatch:
 
 
 def version(text: str) -> Version | None:
-    """``0.6.8.post1`` -> (0, 6, 8); None for what is no version."""
+    """Parses a version: ``0.6.8.post1`` -> (0, 6, 8). Returns None for other text."""
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 def read(data: bytes, what: str) -> AutotuneFile:
-    """Reads what ``AutoTuner.save_configs`` wrote.
+    """Reads a file that ``AutoTuner.save_configs`` wrote.
 
     Raises:
-        MalformedError: it is something else.
+        MalformedError: ``data`` is not an autotune file.
     """
     value = decode(dict, data, what, SIZE_LIMIT)
     metadata = value.get(METADATA, {})
-    entries = {key: entry for key, entry in value.items() if not key.startswith("_")}  # others than keys: since 0.6.18
+    entries = {key: entry for key, entry in value.items() if not key.startswith("_")}  # the others are metadata
     if not isinstance(metadata, dict) or not all(isinstance(e, list) and len(e) in PARTS for e in entries.values()):
         raise MalformedError(f"{what} is no autotune file: each of its keys should have a runner and a tactic")
     tactics = {key: entry[:2] for key, entry in entries.items()}
@@ -86,11 +86,11 @@ def read(data: bytes, what: str) -> AutotuneFile:
 
 
 def mismatches(saved: Mapping[str, str], current: Mapping[str, str]) -> tuple[Mismatch, ...]:
-    """Why FlashInfer would skip the whole file; it says so in one warning, and goes on without.
+    """Returns the mismatches for which FlashInfer would skip the whole file, with no more than a warning.
 
     Args:
-        saved: the file's metadata. A file without any fits everywhere.
-        current: what FlashInfer says of this place.
+        saved: metadata of the file. A file without metadata is valid everywhere.
+        current: metadata that FlashInfer reports here.
     """
     if not saved:
         return ()
@@ -99,12 +99,12 @@ def mismatches(saved: Mapping[str, str], current: Mapping[str, str]) -> tuple[Mi
 
 
 def digest(tactics: Mapping[str, Any]) -> str:
-    """SHA-256, hex, of which tactic runs what: equal where the same kernels run."""
+    """Returns the SHA-256, in hex, of the tactic of each operator. It is equal if the same kernels run."""
     return hashlib.sha256(canonical(tactics)).hexdigest()
 
 
 def keys(flashinfer: str) -> Keys:
-    """What the keys of this FlashInfer hold. Of an unknown version the worse is assumed."""
+    """Returns what the keys of this version of FlashInfer hold. An unknown version is assumed to hold rank indices."""
     found = version(flashinfer)
     if found is None:
         return "ShapesAndRanks"
@@ -112,7 +112,7 @@ def keys(flashinfer: str) -> Keys:
 
 
 def keeps(vllm: str, world_size: int) -> Keeps | None:
-    """What this vLLM keeps of its own tuning, with so many ranks in a replica; None where that isn't known."""
+    """Returns what this version of vLLM keeps of its own tuning with ``world_size`` ranks, or None if unknown."""
     found = version(vllm)
     rows = [row for row in KEEPS if found is not None and found >= row[0]]
     if not rows:
@@ -122,7 +122,7 @@ def keeps(vllm: str, world_size: int) -> Keeps | None:
 
 
 def file_names(vllm: str, world_size: int) -> tuple[str, ...]:
-    """The names under which one file is found by all ranks of a replica; none where no file is looked for."""
+    """Returns the names under which the ranks of a replica look for their file; empty if they look for none."""
     match keeps(vllm, world_size):
         case "File":
             return (FILE,)
@@ -134,19 +134,19 @@ def file_names(vllm: str, world_size: int) -> tuple[str, ...]:
 
 
 def objection(flashinfer: str, world_size: int) -> str:
-    """Why one rank's file is not safe on the other ranks of a replica; empty where it is."""
+    """Returns why one rank's file is unsafe on the other ranks of a replica; empty if it is safe."""
     if world_size == 1 or keys(flashinfer) == "Shapes":
         return ""
     return f"FlashInfer {flashinfer or '?'} writes rank indices into its keys: one rank's file doesn't fit another"
 
 
 def absence(versions: Mapping[str, str], world_size: int, *, tuned_nothing: bool) -> LayerNote | None:
-    """Why an engine left no autotune file, as far as that is known.
+    """Returns a note that explains why an engine left no autotune file, or None if the reason is unknown.
 
     Args:
         versions: distributions that the engine's interpreter has.
-        world_size: ranks of one replica.
-        tuned_nothing: whether the engine said that it had nothing to tune.
+        world_size: number of ranks in one replica.
+        tuned_nothing: whether the engine logged that it had nothing to tune.
     """
     vllm = versions.get("vllm", "")
     if "flashinfer-python" not in versions:
@@ -159,7 +159,7 @@ def absence(versions: Mapping[str, str], world_size: int, *, tuned_nothing: bool
 
 
 def no_file(vllm: str, world_size: int) -> str:
-    """Why this vLLM looks for no autotune file that another program could put there; empty where it looks for one."""
+    """Returns why this version of vLLM reads no autotune file of another program; empty if it reads one."""
     match keeps(vllm, world_size):
         case "Nothing":
             return f"vLLM {vllm} keeps nothing of its tuning with {world_size} rank(s) per replica: each start tunes"

@@ -1,4 +1,4 @@
-"""Hashes bytes while somebody else looks at them, so that a large object is read once."""
+"""Hashes bytes while another function inspects them, so that a large object is read once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Inspect = Callable[[Iterable[bytes]], None]
 
 
 def exhaust(chunks: Iterable[object]) -> None:
-    """Reads all of ``chunks``, and finds no fault with them."""
+    """Reads all of ``chunks`` and discards them."""
     for _ in chunks:
         pass
 
 
 def hashed(chunks: Iterator[bytes], inspect: Inspect) -> tuple[str, TunecastError | None]:
-    """SHA-256 in hex of all chunks, and the BundleError or MalformedError that ``inspect`` raises about them.
+    """Returns the SHA-256 of all chunks in hex, and the BundleError or MalformedError that ``inspect`` raised.
 
-    All chunks are read, whatever ``inspect`` finds: an object with another digest is reported as such.
+    All chunks are read even if ``inspect`` fails, since a wrong digest takes precedence in reports.
     """
     digest = hashlib.sha256()
 

@@ -1,7 +1,7 @@
-"""Reads an archive's index, which somebody else may have written, in memory that is bounded before it is taken.
+"""Reads the index of an untrusted archive in bounded memory.
 
-JSON's own reader is no use here: 16 MiB of it, which deflate to 16 KiB, can become lists of a gigabyte. The index is
-matched row by row instead, and each row counted.
+``json`` isn't used: 16 MiB of JSON, which deflate to 16 KiB, can become lists of a gigabyte. Instead, the index is
+matched row by row, and the rows are counted.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tunecast_core.errors import MalformedError, UnsafeArchiveError
 from tunecast_core.records.manifest import Archive
 
 LARGEST = 16 * 2**20  # bytes of an index, and of the names of all directories
-MOST_FILES = 100_000  # of an archive, and as many directories and gzip members
-_BYTES_PER_FILE = LONGEST_PATH + 100  # of the index, at the most
-_TAR_PER_FILE = LONGEST_PATH + 4 * tarfile.BLOCKSIZE  # of the tar, at the most: headers and padding
+MOST_FILES = 100_000  # limit of the files of an archive, and likewise of its directories and gzip members
+_BYTES_PER_FILE = LONGEST_PATH + 100  # upper bound of a file's bytes in the index
+_TAR_PER_FILE = LONGEST_PATH + 4 * tarfile.BLOCKSIZE  # upper bound of a file's headers and padding in the tar
 _BIGGEST = 2**62
 
 _NUMBER = rb"(0|-?[1-9]\d{0,18})"
@@ -37,16 +37,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What an archive holds: files, their directories, and the compressed bytes of gzip members 1 and up."""
+    """The files of an archive, their directories, and the compressed sizes of gzip members 1 and up."""
 
     entries: Sequence[Entry]
-    directories: Sequence[str]  # sorted: each comes after those above it
+    directories: Sequence[str]  # sorted, so that parents come first
     members: Sequence[int]
 
 
 @contextmanager
 def hostile(layer: str) -> Iterator[None]:
-    """Turns what the standard library raises on broken archives into MalformedError."""
+    """Converts exceptions that the standard library raises on broken archives to MalformedError."""
     try:
         yield
     except (EOFError, zlib.error, tarfile.TarError) as error:
@@ -56,11 +56,11 @@ def hostile(layer: str) -> Iterator[None]:
 
 
 def read_index(stream: Stream, expected: Archive) -> Index:
-    """Reads member 0 of ``stream``; the next byte is member 1's.
+    """Reads member 0 of ``stream``, which is then at the first byte of member 1.
 
     Raises:
-        MalformedError: it is no archive, or not a whole one.
-        UnsafeArchiveError: it isn't what ``expected`` says, or reaches outside its layer.
+        MalformedError: the stream is not a complete archive.
+        UnsafeArchiveError: the archive doesn't match ``expected``, or reaches outside its layer.
     """
     with hostile(expected.layer):
         entries, members = _parse(_text(stream, expected), expected)
@@ -108,7 +108,7 @@ def _rows(
     most: int,
     expected: Archive,
 ) -> tuple[list[T], int]:
-    """The items of a JSON list, and where they end."""
+    """Returns the items of a JSON list, and the position of their end."""
     found: list[T] = []
     row, more = pattern.match(text, at), False
     while row:
@@ -135,7 +135,7 @@ def _member(row: re.Match[bytes]) -> int:
 def _number(digits: bytes, least: int, most: int) -> int:
     value = int(digits)
     if not least <= value <= most:
-        raise ValueError(f"its index says {value} where a number from {least} to {most} should be")
+        raise ValueError(f"its index has {value} where a number from {least} to {most} should be")
     return value
 
 
@@ -144,20 +144,20 @@ def _check(entries: Sequence[Entry], expected: Archive) -> None:
     if held != (expected.files, expected.unpacked):
         raise _unsafe(
             expected,
-            f"says it holds {held[0]} files of {held[1]} bytes, "
+            f"declares {held[0]} files of {held[1]} bytes, "
             f"its manifest {expected.files} of {expected.unpacked}",
         )  # fmt: skip
     for entry in entries:
         layer = layer_of(entry.path) if sound(entry.path) else None
         if layer is None or layer.name != expected.layer:
-            raise _unsafe(expected, f"holds {entry.path!r}, which isn't the layer's")
+            raise _unsafe(expected, f"holds {entry.path!r}, which isn't a path of this layer")
 
 
 def directories(paths: Sequence[str], layer: str) -> list[str]:
-    """All directories above ``paths``, sorted, without the root.
+    """Returns all directories above ``paths``, sorted, without the root.
 
     Raises:
-        UnsafeArchiveError: a path is there twice or below another one, or the directories are too many to keep.
+        UnsafeArchiveError: a path occurs twice or is below another path, or there are too many directories.
     """
     files, found, characters = set(paths), set[str](), 0
     for path in paths:

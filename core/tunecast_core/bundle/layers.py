@@ -1,4 +1,4 @@
-"""The one table of layers: what start-up state there is, where it lives, what is taken of it and what never is.
+"""The table of layers: the kinds of start-up state, their directories, and the files that they take or never take.
 
 Patterns are ``fnmatch`` patterns over paths below the mount path; ``*`` also matches ``/``.
 """
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-# Every layer's place is fixed by a variable that serving pods and ranks share; engines find the rest below it.
+# Variables that serving pods and ranks share, with the directory of each below the mount path.
 ENVIRONMENT = {
     "VLLM_CACHE_ROOT": "vllm",
     "FLASHINFER_WORKSPACE_BASE": "flashinfer",
@@ -22,13 +22,13 @@ ENVIRONMENT = {
     "CUDA_CACHE_PATH": "cuda",
     "HUMMING_CACHE_DIR": "humming",
 }
-PYCACHE_VARIABLE = "PYTHONPYCACHEPREFIX"  # set only where the bytecode layer is: it hides the image's own bytecode
+PYCACHE_VARIABLE = "PYTHONPYCACHEPREFIX"  # set only with the bytecode layer, since it hides the image's own bytecode
 PYCACHE_DIRECTORY = "pycache"
-PLUGIN_VARIABLE = "PYTHONPATH"  # set only where the layer of tactics is: Python finds vLLM's plugin by it
+PLUGIN_VARIABLE = "PYTHONPATH"  # set only with the layer FlashInferTactics, whose plugin Python finds by it
 TACTICS_DIRECTORY = "tactics"
 RESERVED_VARIABLES = frozenset({*ENVIRONMENT, PYCACHE_VARIABLE, "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR"})
 
-# Facts of one node, secrets, locks and logs: no layer may take them, whatever its patterns say.
+# Facts of one node, secrets, locks and logs. No layer takes them, even if its patterns match.
 NEVER = (
     "*/gpu_p2p_access_cache_*",
     "*/cache_key_factors.json",
@@ -40,7 +40,7 @@ NEVER = (
 )
 
 
-# Kernels are built where they first run: as memory is profiled, warmed up, graphs are captured, or at a request.
+# Kernels are built when they first run: during memory profiling, warm-up, graph capture, or a request.
 KERNELS = ("profile", "jit", "graphs", "request")
 
 
@@ -48,18 +48,18 @@ KERNELS = ("profile", "jit", "graphs", "request")
 class Layer:
     name: str
     takes: tuple[str, ...]
-    rewritten: tuple[str, ...] = ()  # written in place at every start: judged by content, not by modification time
-    restored: tuple[str, ...] = ()  # written out of another file that is judged: only one that wasn't there tells
-    engine_says: tuple[str, ...] = field(default=())  # regular expressions of log lines that tell of a miss
-    shortens: tuple[str, ...] = KERNELS  # phases of a start that its files can make shorter
+    rewritten: tuple[str, ...] = ()  # files that every start rewrites: compared by content, not by modification time
+    restored: tuple[str, ...] = ()  # files that every start extracts from another one: only new ones are rebuilt
+    miss_patterns: tuple[str, ...] = field(default=())  # regular expressions of log lines that report a miss
+    shortens: tuple[str, ...] = KERNELS  # phases of a start that the layer can shorten
 
 
 LAYERS = (
     Layer(
         "FlashInferAutotune",
         ("vllm/flashinfer_autotune_cache/*", "flashinfer/.cache/flashinfer/autotune/*"),
-        rewritten=("*/autotune_configs*.json",),  # vLLM writes it back after each start, the same bytes where all hit
-        engine_says=(
+        rewritten=("*/autotune_configs*.json",),  # vLLM writes the file after each start, unchanged if all entries hit
+        miss_patterns=(
             r"Cache file .* was created in a different environment \(.*?\)",
             r"\[Autotuner\]: Saved \d+ configs to .* \([1-9]\d* new.*",
         ),
@@ -83,13 +83,13 @@ LAYERS = (
             "*/torch_aot_compile/*/inductor_cache/aotautograd/*",
             "*/torch_aot_compile/*/inductor_cache/fxgraph/*",
         ),
-        # Loading an AOT artefact writes these as they were when it was saved; rank 0 may have measured once more since.
+        # Loading an AOT artefact extracts these as of when it was saved; rank 0 may have measured again later.
         restored=("*/torch_aot_compile/*.best_config",),
-        engine_says=(r"Compiling model again due to a load failure.*",),
+        miss_patterns=(r"Compiling model again due to a load failure.*",),
         shortens=("compile",),
     ),
     Layer("VllmMeta", ("vllm/modelinfos/*", "vllm/startup_plan/*"), shortens=("inspect", "profile")),
-    Layer("Triton", ("triton/*",), shortens=("compile", *KERNELS)),  # what torch.compile writes is Triton's, too
+    Layer("Triton", ("triton/*",), shortens=("compile", *KERNELS)),  # torch.compile writes Triton kernels, too
     Layer("DeepGEMM", ("deepgemm/*", "vllm/deep_gemm/*")),
     Layer("TileLang", ("tilelang/*",)),
     Layer("CuTeDSL", ("cutedsl/*",)),
@@ -101,12 +101,12 @@ BY_NAME = {layer.name: layer for layer in LAYERS}
 
 
 def environment(mount_path: str) -> dict[str, str]:
-    """The variables that put every layer below ``mount_path``."""
+    """Returns the variables that direct every layer to a directory below ``mount_path``."""
     return {variable: f"{mount_path}/{directory}" for variable, directory in ENVIRONMENT.items()}
 
 
 def on_demand(mount_path: str) -> dict[str, str]:
-    """The variables that only some bundles need: each is set where its layer is, and no others ever are."""
+    """Returns the variables that only some bundles need. Each is set only if the bundle has its layer."""
     directories = {PYCACHE_VARIABLE: PYCACHE_DIRECTORY, PLUGIN_VARIABLE: TACTICS_DIRECTORY}
     return {variable: f"{mount_path}/{directory}" for variable, directory in directories.items()}
 
@@ -115,7 +115,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 
-# Compiled once: an init container asks for thousands of paths.
+# Compiled once, because an init container matches thousands of paths.
 _NEVER = _any_of(NEVER)
 _TAKES = tuple((layer, _any_of(layer.takes)) for layer in LAYERS)
 _REWRITTEN = {layer.name: _any_of(layer.rewritten) for layer in LAYERS if layer.rewritten}
@@ -123,7 +123,7 @@ _RESTORED = {layer.name: _any_of(layer.restored) for layer in LAYERS if layer.re
 
 
 def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
-    """The layer that takes the file at ``path`` (relative to the mount path, POSIX), or None."""
+    """Returns the layer that takes the file at ``path`` (relative to the mount path, POSIX), or None."""
     if _NEVER.match(path):
         return None
     for layer, takes in _TAKES:
@@ -133,12 +133,12 @@ def layer_of(path: str, excluded: Iterable[str] = ()) -> Layer | None:
 
 
 def is_rewritten(path: str, layer: Layer) -> bool:
-    """Whether engines write the file at ``path`` in place at every start, so that only its content tells anything."""
+    """Whether engines rewrite the file at ``path`` at every start, so that only a changed content is a rebuild."""
     return _matches(_REWRITTEN, path, layer)
 
 
 def is_restored(path: str, layer: Layer) -> bool:
-    """Whether engines write the file at ``path`` out of another one, so that only its absence tells anything."""
+    """Whether engines extract the file at ``path`` from another file, so that only a new file is a rebuild."""
     return _matches(_RESTORED, path, layer)
 
 

@@ -1,4 +1,4 @@
-"""Names of objects in the bucket."""
+"""Names of the objects in the bucket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ def _join(prefix: str, *parts: str) -> str:
 
 
 def manifest_object(prefix: str, namespace: str, key: str, hardware: str, signer: str) -> str:
-    """``hardware`` is a name of ``hardware.py``: a bundle is found by its key and by what it was made on."""
+    """Returns the name of a signer's manifest for a key and a name of hardware (``hardware.py``)."""
     return _join(prefix, namespace, "manifests", key, hardware, f"{signer}.json")
 
 
@@ -17,12 +17,12 @@ def blob_object(prefix: str, namespace: str, digest: str) -> str:
 
 
 def staging_prefix(prefix: str, namespace: str, key: str, attempt_id: str) -> str:
-    """Ends with a slash, so that one attempt's prefix is never the start of another's."""
+    """Returns the prefix of an attempt. It ends with a slash, so that it is no prefix of another attempt's."""
     return _join(prefix, namespace, "staging", key, attempt_id) + "/"
 
 
 def staging_of(prefix: str, namespace: str, key: str, uid: str) -> str:
-    """Above every attempt of one StartupCache, and of no other: uids have one length."""
+    """Returns the common prefix of all attempts of one StartupCache, and of no other, since uids have one length."""
     return _join(prefix, namespace, "staging", key, f"{uid}-")
 
 
@@ -31,10 +31,10 @@ def manifests_prefix(prefix: str, namespace: str, key: str) -> str:
 
 
 def staging_root(prefix: str, namespace: str) -> str:
-    """Above every attempt's prefix."""
+    """Returns the common prefix of all attempts of a namespace."""
     return _join(prefix, namespace, "staging") + "/"
 
 
 def check_object(prefix: str, name: str) -> str:
-    """An object of a check of the store; no namespace's name has an underscore."""
+    """Returns the name of an object of a store check. No namespace collides, since their names have no underscore."""
     return _join(prefix, "_check", name)

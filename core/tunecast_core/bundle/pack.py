@@ -1,4 +1,4 @@
-"""Files of layers to archives and back: ``capture``, ``pack``, ``unpack``. The format is in ``archive``."""
+"""Packs the files of layers into archives and installs them. The module ``archive`` defines the format."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CHUNK = 2**20
 
 
 def pack(root: Path, paths: Sequence[str], destination: Path) -> Archive:
-    """Writes one layer's files, which nothing may be writing meanwhile, to the archive at ``destination``.
+    """Packs the files of one layer into an archive at ``destination``. Nothing may write to the files meanwhile.
 
     Raises:
-        BundleError: ``paths`` are none, of several layers, more than a reader takes, or a file changed meanwhile.
+        BundleError: ``paths`` is empty, of several layers or beyond a reader's limits, or a file changed meanwhile.
     """
     names = {layer.name if (layer := layer_of(path)) else "none" for path in paths}
     if len(names) != 1 or "none" in names:
@@ -50,7 +50,7 @@ def pack(root: Path, paths: Sequence[str], destination: Path) -> Archive:
 
 
 def _try_index(path: Path, archive: Archive) -> None:
-    """Readers bound what they read: an archive that none of them would take is not worth sending."""
+    """Checks that the archive is within the limits of readers, before it is sent to them."""
     try:
         with path.open("rb") as raw:
             read_index(Stream(_chunks(raw)), archive)
@@ -72,13 +72,13 @@ def _tar(root: Path, entries: Iterable[Entry]) -> Iterator[bytes]:
             while chunk := file.read(_CHUNK):
                 yield chunk
         if _entry(root, entry.path) != entry:
-            raise BundleError(f"{entry.path} changed while it was packed: stop the engine before")
+            raise BundleError(f"{entry.path} changed while it was packed: stop the engine first")
         yield bytes(entry.padding)
     yield END
 
 
 def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes, in pieces of CUT."""
+    """Returns the same bytes in pieces of CUT bytes."""
     buffer = bytearray()
     for piece in pieces:
         buffer += piece
@@ -89,7 +89,7 @@ def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 in hex, and bytes, of the file at ``path``."""
+    """Returns the SHA-256 in hex and the size in bytes of the file at ``path``."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -99,20 +99,20 @@ def digest_of(path: Path) -> tuple[str, int]:
 
 
 def unpack(path: Path, root: Path, expected: Archive) -> None:
-    """Like ``install``, with one archive."""
+    """Installs one archive; see ``install``."""
     install([(path, expected)], root)
 
 
 def install(archives: Iterable[tuple[Path, Archive]], root: Path) -> None:
-    """Puts the files of all ``archives`` below ``root``, or none; whoever clears ``root`` after an error clears all.
+    """Installs the files of all ``archives`` below ``root``. After an error, the caller clears ``root``.
 
-    Any user may then write, lock and replace them, and their modification times are exact to the nanosecond.
+    Any user can write, lock and replace the files. Their modification times are exact to the nanosecond.
 
     Raises:
-        DigestMismatchError: an archive is not the one that was expected; nothing of it was unpacked.
-        UnsafeArchiveError: it reaches outside its layer, or holds more than ``expected`` says.
-        MalformedError: it is broken.
-        InstallError: the file system refused.
+        DigestMismatchError: an archive is not the expected one; none of its files were unpacked.
+        UnsafeArchiveError: an archive reaches outside its layer, or holds more than its manifest declares.
+        MalformedError: an archive is broken.
+        InstallError: the file system failed.
     """
     with _staged(root) as staging:
         for path, expected in archives:
@@ -163,8 +163,8 @@ def _chunks(raw: BinaryIO) -> Iterator[bytes]:
 def _make_directories(staging: Path, directories: Sequence[str]) -> None:
     for directory in directories:
         made = staging / directory
-        made.mkdir(exist_ok=True)  # layers share some
-        made.chmod(0o777)  # whatever the umask
+        made.mkdir(exist_ok=True)  # layers may share a directory
+        made.chmod(0o777)  # independently of the umask
         spread(made)
 
 
@@ -173,8 +173,8 @@ def _write(path: str, entry: Entry, pieces: Iterator[memoryview]) -> None:
     try:
         for piece in pieces:
             _write_all(descriptor, piece)
-        os.fchmod(descriptor, 0o777 if entry.executable else 0o666)  # whatever the umask
-        os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))  # the last touch: ninja compares nanoseconds
+        os.fchmod(descriptor, 0o777 if entry.executable else 0o666)  # independently of the umask
+        os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))  # after the last write: ninja compares nanoseconds
     finally:
         os.close(descriptor)
 
@@ -185,12 +185,12 @@ def _write_all(descriptor: int, data: memoryview) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Moves what is below ``source`` to ``target``, whole directories where there is none of that name yet."""
+    """Moves the content of ``source`` to ``target``, and merges directories that exist in both."""
     for name in sorted(os.listdir(source)):  # noqa: PTH208
         new, old = source / name, target / name
         if old.is_dir() and not old.is_symlink() and new.is_dir():
             _merge(new, old)
         elif os.path.lexists(old):
-            raise InstallError(f"{old} is there already: unpack into an empty mount path")
+            raise InstallError(f"{old} exists already: install into an empty mount path")
         else:
             new.rename(old)

@@ -1,4 +1,4 @@
-"""Reads archives: of whatever bytes, in bounded memory, and as far as their index allows."""
+"""Reads untrusted archives in bounded memory, and no further than their index allows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tunecast_core.records.manifest import Archive
 
 
 def inspect(chunks: Iterable[bytes], expected: Archive) -> None:
-    """Reads an archive whole, as ``bundle.install`` would, and keeps nothing of it.
+    """Reads a whole archive with the checks of ``pack.install``, and discards its content.
 
     Raises:
-        UnsafeArchiveError: it holds something else than its index or ``expected`` say.
-        MalformedError: it is broken.
+        UnsafeArchiveError: the archive doesn't match its index or ``expected``.
+        MalformedError: the archive is broken.
     """
     stream = Stream(chunks)
     index = read_index(stream, expected)
@@ -29,11 +29,11 @@ def inspect(chunks: Iterable[bytes], expected: Archive) -> None:
 
 @contextmanager
 def files(stream: Stream, index: Index, layer: str) -> Iterator[Iterator[tuple[Entry, Iterator[memoryview]]]]:
-    """Each file with its bytes, which are to be read before the next one.
+    """Returns each file with its bytes, which the caller reads before it continues to the next file.
 
     Raises:
-        UnsafeArchiveError: the archive holds something else than its index says.
-        MalformedError: it is broken.
+        UnsafeArchiveError: the archive doesn't match its index.
+        MalformedError: the archive is broken.
     """
     with hostile(layer), ahead(inflate, (stream.read(size) for size in index.members)) as chunks:
         yield _files(Stream(chunks), stream, index, layer)
@@ -49,4 +49,4 @@ def _files(tar: Stream, stream: Stream, index: Index, layer: str) -> Iterator[tu
         yield entry, tar.pieces(entry.size)
         tar.read(entry.padding)
     if tar.read(len(END)) != END or not tar.ended or not stream.ended:
-        raise UnsafeArchiveError(f"the archive of layer {layer} holds more than its index says")
+        raise UnsafeArchiveError(f"the archive of layer {layer} holds more than its index lists")

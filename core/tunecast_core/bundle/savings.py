@@ -1,7 +1,7 @@
-"""What a bundle saves of a start: the phases that its layers can shorten, cold and warm. Pure.
+"""Computes the time that a bundle saves, from the phases of a start that its layers can shorten. Pure.
 
-Nothing else is compared. Weights come from a disk or a network that is faster here than there, a download happens once,
-and what no line of the log claims is nobody's.
+Other phases aren't compared: weights depend on the node's disk and network, a download happens only once, and time
+that no log line explains can't be attributed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tunecast_core.bundle.layers import BY_NAME
 from tunecast_core.records.manifest import Proof, RankProof, Start
 
 Basis = Literal["Phases", "EngineInit", "Verdicts"]
-LEAST_SECONDS = 0.5  # less than this is no gain
-REQUEST = "request"  # the first one: what it waits for after /health
-UNRELATED = ("weights", "download", "wait")  # of no start's speed
+LEAST_SECONDS = 0.5  # savings below this don't count
+REQUEST = "request"  # phase from the first answer of /health to the answer to the first request
+UNRELATED = ("weights", "download", "wait")  # phases that no bundle affects
 UNCLAIMED = "other"
 
 
@@ -28,27 +28,27 @@ class PhaseSaved:
     cold: float
     warm: float
     saved: float
-    layers: tuple[str, ...]  # of the bundle, which shorten it
+    layers: tuple[str, ...]  # layers of the bundle that shorten the phase
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What one rank's warm start was spared."""
+    """The time that one rank's warm start saved."""
 
     rank: int
-    basis: Basis  # EngineInit: the engine's log says too little of its phases. Verdicts: it says nothing at all
+    basis: Basis  # EngineInit: the log explains too few phases. Verdicts: the log has no durations at all
     seconds: float | None = None  # None: nothing could be measured
-    of_seconds: float | None = None  # of the cold start, without weights and downloads; with EngineInit, of that line
+    of_seconds: float | None = None  # the cold start without UNRELATED phases, or its "init engine" line (EngineInit)
     phases: tuple[PhaseSaved, ...] = ()
 
     @property
     def worth_it(self) -> bool:
-        """Where nothing could be measured, verdicts on layers decide alone."""
+        """Whether the start saved enough. If nothing could be measured, only the verdicts on layers decide."""
         return self.seconds is None or self.seconds >= LEAST_SECONDS
 
     @property
     def speedup(self) -> float | None:
-        """How much faster a start is, apart from what a bundle has no part in."""
+        """Ratio of the cold to the warm start, without phases that no bundle affects; None if it can't be computed."""
         if self.seconds is None or self.of_seconds is None or self.seconds >= self.of_seconds:
             return None
         return self.of_seconds / (self.of_seconds - self.seconds)
@@ -63,7 +63,7 @@ def saved(cold: Start, rank: RankProof) -> Saved:
         for phase, layers in shortened.items()
         if before.get(phase)
     )
-    if phases and _told(cold) and _told(rank.warm):
+    if phases and _is_explained(cold) and _is_explained(rank.warm):
         seconds = sum(phase.saved for phase in phases)
         of_seconds = sum(seconds for phase, seconds in before.items() if phase not in UNRELATED)
         return Saved(rank.rank, "Phases", round(seconds, 3), round(of_seconds, 3), phases)
@@ -73,25 +73,25 @@ def saved(cold: Start, rank: RankProof) -> Saved:
 
 
 def least(proof: Proof) -> Saved | None:
-    """What a replica can count on: the rank that was spared least."""
+    """Returns the savings of the rank that saved least, which every replica can expect; None without ranks."""
     found = [saved(proof.cold, rank) for rank in proof.ranks]
     return min(found, key=lambda one: 0.0 if one.seconds is None else one.seconds, default=None)
 
 
 def effective(proof: Proof) -> bool:
-    """Whether a bundle is worth publishing: some layer hit on every rank, and each start was spared something."""
+    """Whether a bundle is worth publishing: on every rank, some layer hit and the start was faster."""
     some_hit = all(any(layer.verdict == "Hit" for layer in rank.layers) for rank in proof.ranks)
     return bool(proof.ranks) and some_hit and all(saved(proof.cold, rank).worth_it for rank in proof.ranks)
 
 
 def _phases(start: Start) -> dict[str, float]:
-    """Seconds by phase, with the first request's wait."""
+    """Returns the seconds of each phase, including the first request."""
     first = start.first_token_seconds
     return {**start.phases, **({} if first is None else {REQUEST: round(first - start.total_seconds, 3)})}
 
 
 def _shortened(rank: RankProof) -> Mapping[str, tuple[str, ...]]:
-    """Phases that layers of the bundle shorten, unless they missed altogether."""
+    """Returns the phases that layers of the bundle shorten. Layers with the verdict Miss don't count."""
     found: dict[str, tuple[str, ...]] = {}
     for layer in rank.layers:
         if layer.verdict != "Miss" and layer.layer in BY_NAME:
@@ -100,6 +100,6 @@ def _shortened(rank: RankProof) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def _told(start: Start) -> bool:
-    """Whether the log claims most of the start; where it doesn't, its lines are another engine's or version's."""
+def _is_explained(start: Start) -> bool:
+    """Whether the log explains most of the start. Otherwise it is of an unknown engine or version."""
     return start.phases.get(UNCLAIMED, 0.0) <= start.total_seconds / 2

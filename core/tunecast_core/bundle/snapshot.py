@@ -1,4 +1,4 @@
-"""What a start wrote: two looks at a mount path, and the verdict on each layer."""
+"""Compares two snapshots of a mount path to find the files that a start wrote, and computes each layer's verdict."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One file, as far as it tells whether it was written."""
+    """State of one file that changes when the file is written."""
 
     size: int
     mtime_ns: int
     inode: int
-    digest: str | None = None  # of files that engines rewrite at every start: theirs alone counts
+    digest: str | None = None  # only for files that every start rewrites, which are compared by content
 
 
-Snapshot = Mapping[str, Seen]  # by path relative to the mount path, POSIX; files that layers take
+Snapshot = Mapping[str, Seen]  # files of layers, by POSIX path relative to the mount path
 
 
 def take(root: Path) -> Snapshot:
-    """Looks at every file below ``root`` that a layer takes."""
-    return {path: _look(root, path) for path in walk(root) if layer_of(path)}
+    """Takes a snapshot of every file below ``root`` that a layer takes."""
+    return {path: _state(root, path) for path in walk(root) if layer_of(path)}
 
 
-def _look(root: Path, path: str) -> Seen:
+def _state(root: Path, path: str) -> Seen:
     layer = layer_of(path)
     if layer and is_restored(path, layer):
         return Seen(0, 0, 0)
@@ -46,7 +46,10 @@ def _look(root: Path, path: str) -> Seen:
 
 
 def rebuilt_files(before: Snapshot, after: Snapshot, excluded: Iterable[str]) -> dict[str, list[str]]:
-    """Sorted paths that are new or written in ``after``, by layer; layers that wrote nothing are left out."""
+    """Returns the sorted paths that were created or written between the snapshots, by layer.
+
+    Layers without such a path are left out.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     left_out = frozenset(excluded)
     for path in sorted(after):
@@ -55,20 +58,20 @@ def rebuilt_files(before: Snapshot, after: Snapshot, excluded: Iterable[str]) ->
     return dict(found)
 
 
-def judge(layer: str, brought: int, rebuilt: Sequence[str], engine_words: str | None) -> LayerProof:
-    """What a warm start made of one layer.
+def judge(layer: str, brought: int, rebuilt: Sequence[str], miss_line: str | None) -> LayerProof:
+    """Returns the proof of one layer for a warm start.
 
     Args:
-        layer: its name.
-        brought: how many files the bundle has in it.
-        rebuilt: files of it that the start wrote all the same. As many as were brought are a miss, even where they
-            are others: that is how a key looks that doesn't match.
-        engine_words: a line of the engine's log that tells of a miss.
+        layer: name of the layer.
+        brought: number of the layer's files in the bundle.
+        rebuilt: paths of the layer that the start wrote. At least as many as the bundle brought are a miss, even
+            if they are different paths, because a key that doesn't match leads to new paths.
+        miss_line: line of the engine's log that reports a miss; None or empty without one.
     """
-    reason = engine_words or _reason(brought, rebuilt)
+    reason = miss_line or _reason(brought, rebuilt)
     return LayerProof(
         layer,
-        _verdict(brought, rebuilt, engine_words),
+        _verdict(brought, rebuilt, miss_line),
         brought,
         len(rebuilt),
         reason,
@@ -76,10 +79,10 @@ def judge(layer: str, brought: int, rebuilt: Sequence[str], engine_words: str | 
     )
 
 
-def _verdict(brought: int, rebuilt: Sequence[str], engine_words: str | None) -> Verdict:
+def _verdict(brought: int, rebuilt: Sequence[str], miss_line: str | None) -> Verdict:
     if len(rebuilt) >= max(brought, 1):
         return "Miss"
-    return "Partial" if rebuilt or engine_words else "Hit"
+    return "Partial" if rebuilt or miss_line else "Hit"
 
 
 def _reason(brought: int, rebuilt: Sequence[str]) -> str:

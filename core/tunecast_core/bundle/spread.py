@@ -1,7 +1,7 @@
-"""Tells ext4 to place a directory's subdirectories apart from each other.
+"""Makes ext4 allocate a directory's subdirectories far apart from each other.
 
-Without a journal, ext4 passes over each inode that was deleted in the last minutes whenever it looks for a free one
-nearby: many small files are then slow to make. Elsewhere this changes little or nothing.
+Without a journal, ext4 skips every inode that was deleted in the last minutes when it looks for a free one nearby,
+so that creating many small files is slow. On other file systems the flag has little or no effect.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 _TOP_OF_TREE = 0x20000  # FS_TOPDIR_FL, as chattr +T sets it
-_INT = "=I"  # the numbers above say long; the kernel reads and writes an int
+_INT = "=I"  # the request numbers declare a long, but the kernel reads and writes an int
 
 
 def spread(directory: Path) -> None:
-    """Sets the flag on ``directory``; file systems and sandboxes that refuse it go without."""
+    """Sets the flag on ``directory``, and ignores file systems and sandboxes that refuse it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         with contextlib.suppress(OSError):

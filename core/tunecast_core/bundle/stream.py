@@ -1,4 +1,4 @@
-"""Exact numbers of bytes out of chunks of any size, in bounded memory."""
+"""Reads exact numbers of bytes from chunks of any size, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from tunecast_core.bundle.archive import GZIP
 
-_THREADS = 2  # measured: zlib keeps up with the file system, more only fight for the interpreter's lock
+_THREADS = 2  # measured: zlib keeps up with the file system, and more threads only contend for the interpreter's lock
 
 T = TypeVar("T")
 
 
 class Stream:
-    """Bytes that come in chunks. Every method raises EOFError where they end early."""
+    """Bytes that arrive in chunks. Every method raises EOFError if they end early."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -34,18 +34,18 @@ class Stream:
         return False
 
     def some(self, most: int) -> memoryview:
-        """At least one byte, at most ``most``."""
+        """Returns at least one byte and at most ``most`` bytes."""
         if self.ended:
             raise EOFError("it ends early")
         found, self._rest = self._rest[:most], self._rest[most:]
         return found
 
     def unread(self, data: bytes) -> None:
-        """Puts the last bytes back, of which ``some`` returned more than its caller has a use for."""
+        """Pushes back bytes that ``some`` returned and that the caller doesn't use."""
         self._rest = memoryview(data + bytes(self._rest))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
-        """``size`` bytes as they come."""
+        """Returns ``size`` bytes in pieces of any length."""
         while size:
             piece = self.some(size)
             size -= len(piece)
@@ -56,15 +56,15 @@ class Stream:
 
 
 class GzipMember:
-    """The gzip member that a stream goes on with, inflated as far as asked."""
+    """Inflates the next gzip member of a stream on demand."""
 
     def __init__(self, stream: Stream, most: int) -> None:
-        """``most``: compressed bytes that are read of it, however few bytes they inflate to."""
+        """``most`` limits the compressed bytes that are read."""
         self._stream, self._left = stream, most
         self._unpacker = zlib.decompressobj(GZIP)
 
     def read(self, size: int) -> bytearray:
-        """The next ``size`` bytes; EOFError where there are fewer."""
+        """Returns the next ``size`` bytes. Raises EOFError if there are fewer."""
         found = bytearray()
         while len(found) < size:
             if self._unpacker.eof:
@@ -73,7 +73,7 @@ class GzipMember:
         return found
 
     def end(self) -> None:
-        """Leaves the stream after this member; ValueError where it holds more bytes than were read."""
+        """Positions the stream behind this member. Raises ValueError if the member holds unread bytes."""
         while not self._unpacker.eof:
             if self._unpacker.decompress(self._more(), 1):
                 raise ValueError("a gzip member holds more than it should")
@@ -91,10 +91,10 @@ class GzipMember:
 
 @contextmanager
 def ahead(work: Callable[[T], bytes], items: Iterable[T]) -> Iterator[Iterator[bytes]]:
-    """``map``, a few items ahead in threads: zlib runs beside the caller's file system calls, in bounded memory.
+    """Maps ``work`` over ``items`` a few items ahead in threads, so that zlib runs beside file system calls.
 
-    The threads end with the context, and not when the garbage collector comes by: in a thread that is just starting,
-    joining another one waits for ever.
+    The threads end with the context. If the garbage collector ended them, it could run in a thread that is just
+    starting, where joining another thread never returns.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         yield _ahead(pool, work, items)

@@ -1,1 +1,1 @@
-"""What an engine's command line says."""
+"""Reads the command line of an engine."""

@@ -1,7 +1,8 @@
-"""Reads the command line of a vLLM server: which model it serves, where, and how it is spread. Pure.
+"""Reads the command line of a vLLM server: its model, its address, and its parallel sizes. Pure.
 
-The operator reads the container of a pod template, where some variables have no known value; a rank reads what it is
-going to run, where all have. Nothing is ever rewritten. What can't be read is an error that says what to write instead.
+The operator reads the container of a pod template, where the values of some variables are unknown. A rank reads the
+command line that it runs, where all values are known. Nothing is rewritten. A command line that can't be read is an
+error that states what to write instead.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ SERVE = ("vllm", "serve")
 API_SERVER = "vllm.entrypoints.openai.api_server"
 _CLI = "vllm.entrypoints.cli.main"
 DEFAULT_PORT = 8000
-# Images whose ENTRYPOINT is known. vLLM's older images start the api_server module, which takes a model as --model
-# alone; `vllm serve --model` is the same engine.
+# Images with a known ENTRYPOINT. vLLM's older images start the api_server module, which accepts a model only as
+# --model; `vllm serve --model` starts the same engine.
 WELL_KNOWN_IMAGE = r"(.*/)?(vllm-openai(-rocm|-cpu)?|vllm-cpu-release-repo)"
 _VLLM_IMAGE = re.compile(rf"{WELL_KNOWN_IMAGE}(?::v?(?P<major>\d+)\.(?P<minor>\d+).*|[:@].*)?")
 _SERVES_POSITIONAL = (0, 20)  # older images may start the module
@@ -38,30 +39,32 @@ _ADVICE = f"start the engine as `vllm serve MODEL` or `python3 -m {API_SERVER} -
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What an engine's command line says. Values of variables that aren't known stay ``$(NAME)``."""
+    """The command line of an engine. A variable whose value is unknown stays ``$(NAME)``."""
 
-    launcher: tuple[str, ...]  # what starts the engine, without flags: ("vllm", "serve")
-    arguments: tuple[str, ...]  # all words behind it, as the engine gets them
+    launcher: tuple[str, ...]  # words that start the engine, without flags: ("vllm", "serve")
+    arguments: tuple[str, ...]  # all words behind the launcher, as the engine receives them
     positional: str | None  # the model behind `serve`
-    options: Mapping[str, tuple[str, ...]]  # by the flag's whole name; "true" or "false" for a switch
-    assigned: Mapping[str, str] = field(default_factory=dict)  # variables that the command line itself sets
+    options: Mapping[str, tuple[str, ...]]  # values by the flag's full name; "true" or "false" for a switch
+    assigned: Mapping[str, str] = field(default_factory=dict)  # variables that the command line sets
     preparation: tuple[tuple[str, ...], ...] = ()  # the other commands of a script
-    notes: tuple[str, ...] = ()  # what its user may not have meant
+    notes: tuple[str, ...] = ()  # likely mistakes of the user
 
     def text(self, flag: str) -> str | None:
-        """The flag's last value.
+        """Returns the flag's last value, or None if the flag isn't set.
 
         Raises:
-            CommandLineError: a variable in it has no known value.
+            CommandLineError: the value of a variable in it is unknown.
         """
         values = self.options.get(flag)
         return known_value(flag, values[-1]) if values else None
 
     def number(self, flag: str) -> int | None:
-        """The same as a positive number: 8k is 8000, 8K is 8192; None where the engine decides (auto, -1).
+        """Returns the flag's last value as a positive number: 8k is 8000, 8K is 8192.
+
+        Returns None if the flag isn't set or leaves the decision to the engine (auto, -1).
 
         Raises:
-            CommandLineError: it is no number.
+            CommandLineError: the value isn't a number.
         """
         text = self.text(flag)
         if text is None or text.lower() in {"auto", "none"} or NEGATIVE_NUMBER.fullmatch(text):
@@ -75,10 +78,10 @@ class CommandLine:
         return self.text(flag) == "true"
 
     def fields(self, flag: str) -> Mapping[str, Any]:
-        """The value as a JSON object; empty where it is something else, such as a number.
+        """Returns the flag's last value as a JSON object, or an empty one if it is something else, such as a number.
 
         Raises:
-            CommandLineError: it begins as an object, and is none.
+            CommandLineError: the value begins like an object but isn't valid JSON.
         """
         text = self.text(flag) or ""
         try:
@@ -91,7 +94,7 @@ class CommandLine:
 
     @property
     def program(self) -> str:
-        """The executable of the engine: a Python, or vLLM's own script."""
+        """The executable of the engine: a Python interpreter, or vLLM's own script."""
         return next(word for word in self.launcher if _PROGRAM.fullmatch(word.rpartition("/")[2]))
 
     @property
@@ -104,7 +107,7 @@ class CommandLine:
 
     @property
     def served_names(self) -> tuple[str, ...]:
-        """What clients call the model; the model's own name where none is given."""
+        """The names by which clients address the model; by default the model's own name."""
         return self.options.get("--served-model-name", ()) or (self.model,)
 
     @property
@@ -122,7 +125,7 @@ class CommandLine:
 
     @property
     def host(self) -> str | None:
-        """The address that the engine listens on; None: every one. The pod's own is known in the pod alone."""
+        """The address that the engine listens on, or None for all addresses."""
         return next(iter(self.options.get("--host", ())), None)
 
     @property
@@ -132,7 +135,7 @@ class CommandLine:
 
     @property
     def root_path(self) -> str:
-        """Where a proxy in front of the engine has it. Requests reach the engine with and without it."""
+        """Path at which a proxy serves the engine. Requests reach the engine with and without this path."""
         return (self.text("--root-path") or "").rstrip("/")
 
     @property
@@ -149,7 +152,7 @@ class CommandLine:
 
     @property
     def devices(self) -> int:
-        """How many GPUs one replica takes."""
+        """Number of GPUs of one replica."""
         return self.tensor * self.pipeline * self.data * (self.number("--prefill-context-parallel-size") or 1)
 
     @property
@@ -158,25 +161,25 @@ class CommandLine:
 
     @property
     def compile_cache_directory(self) -> str | None:
-        """Where ``--compilation-config`` puts the cache of torch.compile."""
+        """Directory of torch.compile's cache that ``--compilation-config`` sets, or None."""
         directory = self.fields("--compilation-config").get("cache_dir")
         return directory if isinstance(directory, str) and directory else None
 
     def api_key(self, environment: Mapping[str, str]) -> str | None:
-        """The key that the engine asks for on /v1: the first one of --api-key, else VLLM_API_KEY."""
+        """Returns the API key that the engine requires on /v1: the first one of --api-key, else VLLM_API_KEY."""
         given = self.options.get("--api-key", ())
         return given[0] if given else {**environment, **self.assigned}.get("VLLM_API_KEY") or None
 
 
 def default_entrypoint(image: str, args: Sequence[str]) -> tuple[str, ...]:
-    """The ENTRYPOINT of a well-known image; empty where it isn't known.
+    """Returns the ENTRYPOINT of a well-known image, or an empty tuple if it is unknown.
 
     Args:
-        image: as the container names it.
-        args: the container's.
+        image: image of the container.
+        args: args of the container.
 
     Raises:
-        CommandLineError: a version of the image may ignore a model that isn't given as ``--model``.
+        CommandLineError: this version of the image may ignore a model that isn't given as ``--model``.
     """
     found = _VLLM_IMAGE.fullmatch(image)
     if not found:
@@ -190,7 +193,7 @@ def default_entrypoint(image: str, args: Sequence[str]) -> tuple[str, ...]:
 
 
 def variables(entries: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """A container's ``env`` by name: the last entry of a name counts; None where the value isn't in the pod."""
+    """Returns a container's ``env`` by name. The last entry of a name counts. A value from a reference is None."""
     found: dict[str, str | None] = {}
     for entry in entries:
         value = entry.get("value", None if entry.get("valueFrom") else "")
@@ -199,7 +202,7 @@ def variables(entries: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
 
 
 def expand(text: str, environment: Mapping[str, str | None]) -> str:
-    """``$(NAME)`` as the kubelet expands it: variables that it doesn't know stay as they are, ``$$`` is a dollar."""
+    """Expands ``$(NAME)`` as the kubelet does. Unknown variables stay as they are, and ``$$`` is a dollar sign."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -221,14 +224,14 @@ def read(
     """Reads the command line of a container.
 
     Args:
-        command: the container's; empty: the image's ENTRYPOINT runs.
-        args: the container's.
-        environment: its variables; None where a variable has a value that isn't known.
-        entrypoint: the image's, where ``command`` is empty.
-        complete: whether no other variables are set, such as by ``envFrom``, but for the image's own.
+        command: command of the container; if empty, the image's ENTRYPOINT runs.
+        args: args of the container.
+        environment: variables of the container; None for a variable whose value is unknown.
+        entrypoint: ENTRYPOINT of the image, which is used if ``command`` is empty.
+        complete: whether ``environment`` has all variables but the image's own, that is, without ``envFrom``.
 
     Raises:
-        CommandLineError: it starts no engine that is known, names no model, or says what can't be read.
+        CommandLineError: the command line starts no known engine, names no model, or can't be read.
     """
     environment = environment or {}
     if not command and not entrypoint:
@@ -240,7 +243,7 @@ def read(
 
 
 def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> bool:
-    """Whether the words name an engine's program by themselves, whatever else is wrong about them."""
+    """Whether the words name the program of an engine, even if the command line is invalid otherwise."""
     expanded = [expand(word, environment or {}) for word in words]
     return _flags_begin(expanded) is not None or _script(expanded) is not None
 
@@ -265,7 +268,7 @@ def _found(words: Sequence[str], environment: Mapping[str, str | None], *, compl
 
 
 def _slips(script: Sequence[str], others: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Flags that the engine doesn't get, although they stand near its command."""
+    """Yields a note for each flag near the engine's command that the engine doesn't receive."""
     ignored = [word for word in script[1:] if word.startswith("--") and word != "--"]
     if ignored and not _POSITIONAL.search(script[0]):
         yield f"the shell's script makes no use of {ignored[0]!r}, which stands behind it: write it into the script"
@@ -275,7 +278,7 @@ def _slips(script: Sequence[str], others: Sequence[Sequence[str]]) -> Iterator[s
 
 
 def _script(words: Sequence[str]) -> tuple[str, ...] | None:
-    """A shell's ``-c`` script and its arguments; None where no shell is run."""
+    """Returns a shell's ``-c`` script and its arguments, or None if no shell runs."""
     start = next((i for i, word in enumerate(words) if word.rpartition("/")[2] in _SHELLS), None)
     if start is None or _is_engine(words[:start]):
         return None
@@ -298,7 +301,7 @@ def _is_engine(words: Sequence[str]) -> bool:
 
 
 def _flags_begin(words: Sequence[str]) -> int | None:
-    """Where an engine's own arguments begin, behind what starts it."""
+    """Returns the index of the engine's first argument behind its launcher, or None without an engine."""
     for i, word in enumerate(words):
         name = word.rpartition("/")[2]
         if name == "vllm" and words[i + 1 : i + 2] == ["serve"]:
@@ -317,7 +320,7 @@ def _flags_begin(words: Sequence[str]) -> int | None:
 
 
 def _engine(command: SimpleCommand) -> CommandLine | None:
-    """The engine that a simple command starts, if it is one; wrappers such as exec, env or numactl stay before it."""
+    """Reads the engine that a simple command starts, or returns None. The launcher includes wrappers such as env."""
     words = list(command.words)
     begin = _flags_begin(words)
     if begin is None or words[0] in _ECHOES:
@@ -344,7 +347,7 @@ def _engine(command: SimpleCommand) -> CommandLine | None:
 
 
 def _check_positionals(words: Sequence[str], *, serves: bool) -> None:
-    """Refuses words that vLLM would take for a model, or refuse itself, and says how they came about."""
+    """Rejects words that vLLM would take for a model, or would reject, with an error that states their likely cause."""
     for word in words:
         if word.startswith("-") and " " in word:
             raise CommandLineError(f"{word!r} is one word: write the flag and its value as two, or as --flag=value")
@@ -362,7 +365,7 @@ def _check_positionals(words: Sequence[str], *, serves: bool) -> None:
 
 
 def _checked(line: CommandLine) -> CommandLine:
-    """Reads once what all callers need, so that an unreadable command line fails here."""
+    """Reads the properties that all callers need, so that an unreadable command line fails early."""
     if line.positional and "--model" in line.options:
         raise CommandLineError(
             f"the model is named twice, as {line.positional!r} and as --model={line.text('--model')}: keep one"

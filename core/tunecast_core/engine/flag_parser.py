@@ -1,4 +1,4 @@
-"""Parses the flags of a vLLM server as vLLM's own parser does. Pure."""
+"""Parses the flags of a vLLM server like vLLM's own parser. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _UNKNOWN = re.compile(r"\$\(([^()]*)\)")
 
 
 def parse_flags(words: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """Returns the positional words, and each flag's values by its whole name.
+    """Returns the positional words, and the values of each flag by its full name.
 
     Raises:
-        CommandLineError: a flag has no value, or may be one of several flags.
+        CommandLineError: a flag has no value, or its name is ambiguous.
     """
     positionals: list[str] = []
     options: dict[str, tuple[str, ...]] = {}
@@ -49,7 +49,10 @@ def parse_flags(words: Sequence[str]) -> tuple[list[str], dict[str, tuple[str, .
 
 
 def _without_dotted(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Takes parts of JSON out first, as vLLM does, so that a list of words goes on behind them."""
+    """Removes dotted flags, which set parts of JSON, before other flags are parsed, as vLLM does.
+
+    Therefore a list of words continues behind a dotted flag.
+    """
     kept: list[str] = []
     dotted: dict[str, dict[str, Any]] = {}
     rest = _Words(words)
@@ -63,7 +66,7 @@ def _without_dotted(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str
 
 
 class _Words:
-    """The words of a command line, which flags take their values from."""
+    """The words of a command line, from which flags consume their values."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words, self._at = list(words), 0
@@ -92,7 +95,7 @@ class _Words:
         return found
 
     def truth(self) -> str | None:
-        """A switch's value, which older versions take: true or false, but no other word."""
+        """Consumes the value of a switch, true or false, which older versions accept. Leaves any other word."""
         following = self._words[self._at : self._at + 1]
         return self.optional() if following and following[0].lower() in {"true", "false"} else None
 
@@ -107,7 +110,7 @@ class _Words:
 
 
 def _is_flag(word: str) -> bool:
-    """As argparse decides."""
+    """Whether argparse treats the word as a flag."""
     return (
         len(word) > 1
         and word.startswith("-")
@@ -117,7 +120,7 @@ def _is_flag(word: str) -> bool:
 
 
 def _resolved(name: str, value: str | None) -> tuple[str, str | None]:
-    """The flag's whole name, from underscores, a short form or an unambiguous prefix."""
+    """Resolves a name with underscores, a short form or an unambiguous prefix to the flag's full name."""
     if found := re.fullmatch(r"-O(.+)", name):
         return "--optimization-level", found[1]
     if name == "-O":
@@ -141,7 +144,7 @@ def _positive(flag: str) -> str:
 
 
 def _merge(dotted: dict[str, dict[str, Any]], name: str, text: str) -> None:
-    """``--compilation-config.cache_dir /x``: a part of a flag's JSON. These parts replace the flag's own value."""
+    """Merges a dotted flag such as ``--compilation-config.cache_dir /x`` into JSON that replaces the flag's value."""
     flag, *keys = name.split(".")
     flag = "--compilation-config" if flag == "-O" else _resolved(flag, None)[0]
     value: Any = text
@@ -160,10 +163,10 @@ def _merge(dotted: dict[str, dict[str, Any]], name: str, text: str) -> None:
 
 
 def known_value(what: str, text: str) -> str:
-    """Returns ``text``.
+    """Returns ``text`` if it holds no unknown variable.
 
     Raises:
-        CommandLineError: it holds a ``$(NAME)`` that has no value.
+        CommandLineError: ``text`` holds a ``$(NAME)`` without a value.
     """
     if found := _UNKNOWN.search(text):
         name = found[1]

@@ -1,7 +1,7 @@
-"""Flags of vLLM's server: as its argument parser of 0.32 has them, and those of 0.8 to 0.31 that are gone since.
+"""Flags of vLLM's server in 0.32, and flags of 0.8 to 0.31 that were removed since.
 
-``python -m vllm.entrypoints.openai.api_server --help=all`` lists them. All names are here, since a prefix of a flag is
-unambiguous only among all of them; what a flag means is in ``command_line``.
+``python -m vllm.entrypoints.openai.api_server --help=all`` lists them. All names are needed to decide whether a prefix
+is unambiguous. The module ``command_line`` defines the meaning of flags.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ def _flags(names: str) -> frozenset[str]:
     return frozenset(f"--{name}" for name in names.split())
 
 
-# Without a value: --flag, --no-flag; older versions also take --flag=false.
+# Flags without a value: --flag, --no-flag. Older versions also accept --flag=false.
 SWITCHES = _flags("""
 aggregate-engine-logging allow-credentials allow-deprecated-quantization async-scheduling calculate-kv-scales
 cohere-is-reasoning-model cudagraph-metrics data-parallel-external-lb data-parallel-hybrid-lb
@@ -39,7 +39,7 @@ tokens-only trust-remote-code trust-request-chat-template trust-request-mm-kwarg
 use-tqdm-on-load use-v2-block-manager worker-use-ray
 """)
 
-# All words up to the next flag.
+# Flags that take all words up to the next flag.
 LISTS = _flags("""
 allowed-media-domains api-key collect-detailed-traces cpu-offload-params cuda-graph-sizes
 cudagraph-capture-sizes ignore-patterns kv-cache-dtype-skip-layers logits-processors lora-modules
@@ -47,7 +47,7 @@ lora-target-modules numa-bind-cpus numa-bind-nodes offload-params prompt-adapter
 sleep-preserve-parameter-names
 """)
 
-# One value.
+# Flags with one value.
 VALUES = _flags("""
 additional-config all2all-backend allowed-headers allowed-local-media-path allowed-methods allowed-origins
 anthropic-disabled-thinking-effort api-server-count attention-backend attention-config aux-output-config
@@ -96,9 +96,9 @@ tool-strict-level ubatch-size uds uvicorn-log-level video-pruning-method video-p
 watermark-config weight-transfer-config worker-cls worker-extension-cls
 """)
 
-# Given several times, all of them count; of all others the last one.
+# Flags of which every occurrence counts. For all other flags, only the last one counts.
 APPENDED = frozenset({"--middleware"})
-# One value, or none.
+# Flags with at most one value.
 OPTIONAL = frozenset({"--hf-token"})
 ALIASES = {
     "-asc": "--api-server-count",

@@ -1,4 +1,4 @@
-"""Where an engine serves, and whether the kubelet's probes and a client in its pod reach it there. Pure."""
+"""The address where an engine serves, and whether the kubelet's probes and clients in its pod can reach it. Pure."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"}
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """What an engine's command line says of its HTTP server, apart from its port."""
+    """Settings of an engine's HTTP server, except its port."""
 
-    host: str = ""  # as it is given; empty: everywhere
-    socket: str = ""  # a Unix domain socket's path, in place of host and port
+    host: str = ""  # value of --host; empty for all addresses
+    socket: str = ""  # path of a Unix domain socket that replaces host and port
     tls: bool = False
-    client_certificate: bool = False  # it refuses clients without one
-    http: bool = True  # whether it serves HTTP at all
+    client_certificate: bool = False  # whether the engine refuses clients without a certificate
+    http: bool = True  # whether the engine serves HTTP at all
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where a client in the same pod tries to connect, one after the other."""
+        """Addresses that a client in the same pod tries in this order."""
         if self.host not in EVERYWHERE:
             return (self.host,)
         loopbacks = ("127.0.0.1", "::1")
         return loopbacks[::-1] if self.host == "::" else loopbacks
 
     def refusal(self) -> str:
-        """Why neither the kubelet's probes nor a Service reach it, and what to do; empty where they do."""
+        """Returns why probes of the kubelet and a Service can't reach the engine, and what to do; empty if they can."""
         if not self.http:
             return "the engine serves no HTTP, so nothing can ask for its health: leave out --grpc and --headless"
         if self.socket:
             return f"the engine listens on the Unix socket {self.socket}, where no probe reaches it: leave out --uds"
         if is_loopback(self.host):
             return (
-                f"the engine listens on {self.host} alone, where neither probes nor clients reach it:"
+                f"the engine listens only on {self.host}, where neither probes nor clients reach it:"
                 " leave out --host, or set it to 0.0.0.0, :: or the pod's own address"
             )
         if self.tls and self.client_certificate:
@@ -50,7 +50,7 @@ class Listen:
 
 
 def listen(line: CommandLine) -> Listen:
-    """Where and how the engine of a command line serves."""
+    """Returns the settings of the HTTP server of a command line."""
     return Listen(
         host=line.host or "",
         socket=line.socket or "",
@@ -61,7 +61,7 @@ def listen(line: CommandLine) -> Listen:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only the pod itself reaches this address or name; ``127.1`` is one too."""
+    """Whether an address or a name is a loopback one, including short forms such as ``127.1``."""
     if host.lower() in _LOCAL_NAMES or re.fullmatch(r"127(\.\d+){1,3}", host):
         return True
     try:

@@ -1,6 +1,6 @@
-"""Reads the simple commands of a shell script, as far as that can be done without running it. Pure.
+"""Reads the simple commands of a shell script as far as possible without running it. Pure.
 
-``shlex`` alone doesn't do: it drops the quotes, which say whether ``$NAME`` is a variable or text.
+``shlex`` is not sufficient, because it drops the quotes, which decide whether ``$NAME`` is a variable or text.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[^\s\\'\"$`;&|<>()#]+|#")
 _OPENING = {"if", "while", "until", "for", "case", "select"}
 _CLOSING = {"fi", "done", "esac"}
-_SHOWN = re.compile(r"\$\([^()\n]*\)|\S{1,40}")  # of what can't be read
+_SHOWN = re.compile(r"\$\([^()\n]*\)|\S{1,40}")  # excerpt of an unreadable part for an error message
 _KEYWORDS = _OPENING | _CLOSING | {"then", "else", "elif", "do", "in", "!", "{", "}"}
 _DECLARES = {"export", "declare", "typeset", "local", "readonly"}
-_READS = {"read", "mapfile", "readarray", "unset"}  # give variables values that nobody knows before
+_READS = {"read", "mapfile", "readarray", "unset"}  # commands that give variables unknown values
 _SOURCES = {"source", "."}
-_VIRTUAL_ENVIRONMENT = "/activate"  # what it sets is no variable that a command line uses
+_VIRTUAL_ENVIRONMENT = "/activate"  # sets no variable that a command line uses
 _ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
 _UNREADABLE = {"eval", "function", "shift", "(("}
 
 
 @dataclass(frozen=True, slots=True)
 class SimpleCommand:
-    """One command of a script: what it assigns, its words, and whether it runs in any case."""
+    """One command of a script with its words and variables, and whether it runs unconditionally."""
 
     words: tuple[str, ...]
-    assigned: Mapping[str, str]  # by the script up to here, and for this command
-    conditional: bool  # within if, while, for or case
-    computed: str = ""  # a part of its words that another command prints, as the script has it
-    notes: tuple[str, ...] = ()  # what was assumed to read it
+    assigned: Mapping[str, str]  # variables that the script has assigned up to and for this command
+    conditional: bool  # whether it is within if, while, for or case, or behind a test
+    computed: str = ""  # source text of a command substitution among its words
+    notes: tuple[str, ...] = ()  # assumptions that were made to read it
 
 
 def unknown(name: str) -> str:
-    """Stands for the value of a variable that isn't known, spelt as the kubelet leaves one that it doesn't know."""
+    """Returns the placeholder of an unknown value, in the form in which the kubelet leaves unknown variables."""
     return f"$({name})"
 
 
 def unreadable(text: str) -> CommandLineError:
-    """Says that a part of a script has no value before it runs."""
+    """Returns the error for a part of a script whose value is unknown before the script runs."""
     return CommandLineError(f"only a shell can evaluate {text!r}: {_ADVICE}")
 
 
 def simple_commands(
     script: str, environment: Mapping[str, str | None], arguments: Sequence[str] = (), *, complete: bool = True
 ) -> list[SimpleCommand]:
-    """The script's commands with their variables expanded; a value that isn't known stays ``$(NAME)``.
+    """Returns the script's commands with their variables expanded. An unknown value stays ``$(NAME)``.
 
     Args:
-        script: what follows the shell's ``-c``.
-        environment: the container's variables; None where a variable has a value that isn't known.
-        arguments: what follows the script: ``$0``, ``$1`` and so on.
-        complete: whether no other variables are set, but for the image's own.
+        script: the script, which follows the shell's ``-c``.
+        environment: variables of the container; None for a variable whose value is unknown.
+        arguments: arguments behind the script: ``$0``, ``$1`` and so on.
+        complete: whether ``environment`` has all variables but the image's own.
 
     Raises:
-        CommandLineError: the script uses what only a shell can evaluate.
+        CommandLineError: the script uses a construct that only a shell can evaluate.
     """
     positional = {str(number): value for number, value in enumerate(arguments)}
     reader = _Reader(script, {**environment, **positional}, tuple(arguments[1:]), complete)
@@ -81,10 +81,10 @@ class _Reader:
     complete: bool
     at: int = 0
     assigned: dict[str, str] = field(default_factory=dict)
-    depth: int = 0  # of if, while, for, case
-    guarded: bool = False  # by || or a test before it
-    printed: list[str] = field(default_factory=list)  # by other commands, in the word that is read
-    computed: str = ""  # the first of them in the command that is read, but for what it assigns
+    depth: int = 0  # nesting of if, while, for, case
+    guarded: bool = False  # whether || or a test precedes the command
+    printed: list[str] = field(default_factory=list)  # command substitutions in the current command
+    computed: str = ""  # the first command substitution of the current command, except in assignments
     notes: list[str] = field(default_factory=list)
 
     def commands(self) -> Iterator[SimpleCommand]:
@@ -134,7 +134,7 @@ class _Reader:
         return words
 
     def _assign(self, own: Mapping[str, str]) -> None:
-        """What is assigned on a condition has one value or another; what a command prints isn't known."""
+        """Records assignments. A conditional assignment or a command substitution makes the value unknown."""
         for name, value in own.items():
             computed = any(text in value for text in self.printed)
             self.variables[name] = None if self._uncertain or computed else value
@@ -166,7 +166,7 @@ class _Reader:
         return words
 
     def _word(self) -> list[str]:
-        """One word; none, or several, where it is an unquoted variable that has so many."""
+        """Reads one word. An unquoted variable can expand to no word or to several."""
         parts: list[str] = [""]
         quoted = False
         begin = self.at
@@ -219,7 +219,7 @@ class _Reader:
         self.at += 1
 
     def _substituted(self, parts: list[str]) -> bool:
-        """Takes the place of what a command prints as it stands in the script."""
+        """Keeps a command substitution as its source text."""
         match = _SUBSTITUTION.match(self.text, self.at)
         if match is not None:
             parts[-1] += match[0]
@@ -229,7 +229,7 @@ class _Reader:
         return match is not None
 
     def _is_kubelets(self, text: str) -> bool:
-        """Whether the kubelet puts a value in its place, which isn't known here, before the shell sees it."""
+        """Whether ``text`` is a variable with an unknown value that the kubelet expands before the shell runs."""
         return any(value is None and text == unknown(name) for name, value in self.variables.items())
 
     def _unquoted_variable(self, parts: list[str]) -> None:
@@ -245,7 +245,7 @@ class _Reader:
             _splice(parts, value.split(), joined_left=value[:1].strip() != "", joined_right=value[-1:].strip() != "")
 
     def _variable(self, special: str) -> re.Match[str] | None:
-        """The variable that begins here; None where the dollar is text."""
+        """Returns the variable at the current position, or None if the dollar sign is text."""
         match = _VARIABLE.match(self.text, self.at)
         following = self.text[self.at + 1 : self.at + 2]
         if match is None and (self.text[self.at] != "$" or following in tuple(special)):
@@ -278,7 +278,7 @@ class _Reader:
 
 
 def _splice(parts: list[str], values: Sequence[str], *, joined_left: bool = True, joined_right: bool = True) -> None:
-    """Puts the words of a value into the word that is read, as field splitting does."""
+    """Splits a value into words and joins them to the current word, as a shell's field splitting does."""
     if not joined_left:
         parts.append("")
     for number, value in enumerate(values):

@@ -1,1 +1,1 @@
-"""The records that pass between operator, ranks and init containers, and how they are read."""
+"""The records that the operator, ranks and init containers exchange, and their codec."""

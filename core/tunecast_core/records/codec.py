@@ -1,6 +1,6 @@
-"""Frozen dataclasses to JSON and back, checked field by field, with the standard library alone.
+"""Converts frozen dataclasses to JSON and back, and checks every field. Needs only the standard library.
 
-Fields are written in camelCase. Unknown fields are ignored, so that an older reader takes a newer record.
+Fields are written in camelCase. Unknown fields are ignored, so that an older reader accepts a newer record.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 from tunecast_core.errors import MalformedError
 
 T = TypeVar("T")
-_BEYOND = 2**63  # numbers that the API server, JSON's other readers and floats all take are smaller
+_BEYOND = 2**63  # the API server, other JSON readers and floats accept smaller numbers
 
 
 def camel(name: str) -> str:
-    """``init_seconds`` -> ``initSeconds``."""
+    """Converts a name to camelCase: ``init_seconds`` -> ``initSeconds``."""
     head, *rest = name.split("_")
     return head + "".join(part.title() for part in rest)
 
 
 def to_json(value: Any) -> Any:
-    """Turns dataclasses, mappings and tuples into what ``json`` takes; fields that are None are left out."""
+    """Converts dataclasses, mappings and tuples to types of ``json``. Fields that are None are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((camel(f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
         return {name: to_json(field) for name, field in pairs if field is not None}
@@ -38,7 +38,7 @@ def to_json(value: Any) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """The one spelling of a JSON value that digests and signatures are made of."""
+    """Returns the canonical JSON of a value, from which digests and signatures are computed."""
     return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -46,8 +46,8 @@ def decode(kind: type[T], data: bytes, what: str, limit: int = 4 * 2**20) -> T:
     """Reads a record of ``kind`` from JSON bytes.
 
     Raises:
-        MalformedError: ``data`` is longer than ``limit`` bytes, no JSON, or a field is missing, of another type, or
-            nothing that can be written as JSON again.
+        MalformedError: ``data`` is longer than ``limit`` bytes or isn't JSON, or a field is missing, has another type,
+            or can't be written as JSON again.
     """
     if len(data) > limit:
         raise MalformedError(f"{what} has {len(data)} bytes, more than the {limit} that are read")
@@ -59,11 +59,11 @@ def decode(kind: type[T], data: bytes, what: str, limit: int = 4 * 2**20) -> T:
 
 
 def from_json(kind: type[T], value: Any, what: str) -> T:
-    """Like ``decode``, from a value that ``json`` has read already."""
+    """Reads a record of ``kind`` from a value that ``json`` has parsed; see ``decode``."""
     return typing.cast("T", _convert(kind, value, what))
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:  # a table
+def _convert(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, where)
@@ -129,7 +129,7 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise MalformedError(f"{where} should be a number")
-    return float(_ordinary(float(_ordinary(value, where)), where))  # an integer just below may reach it as a float
+    return float(_ordinary(float(_ordinary(value, where)), where))  # rounding to a float may exceed the limit
 
 
 def _ordinary(value: float, where: str) -> float:

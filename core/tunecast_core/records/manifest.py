@@ -1,4 +1,4 @@
-"""What a bundle is: its archives, what they were proved to do, and where they came from."""
+"""The manifest, which describes a bundle: its archives, its proof, and its provenance."""
 
 from __future__ import annotations
 
@@ -14,77 +14,77 @@ LayerState = Literal["Cached", "NotCacheable", "Unsafe"]
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One layer's files, packed by ``bundle.pack`` and named by the digest of what that wrote."""
+    """The archive of one layer's files, which ``bundle.pack`` wrote. Its name in the store is its digest."""
 
     layer: str
     digest: str  # SHA-256 of the compressed bytes, hex
     size: int  # compressed bytes
-    unpacked: int  # bytes of all its files together
+    unpacked: int  # total bytes of its files
     files: int
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One engine start, in seconds."""
+    """Durations of one engine start, in seconds."""
 
-    total_seconds: float  # from process start to /health
-    init_seconds: float | None = None  # the engine's own "init engine" line
-    first_token_seconds: float | None = None  # from process start to the answer to the first request, of one token
-    phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, ...; other: nobody's
+    total_seconds: float  # from the process's start to the first answer of /health
+    init_seconds: float | None = None  # duration in the engine's log line "init engine"
+    first_token_seconds: float | None = None  # from the process's start to the answer to a request of one token
+    phases: dict[str, float] = field(default_factory=dict)  # import, weights, compile, ...; other: unexplained time
 
 
 @dataclass(frozen=True, slots=True)
 class LayerProof:
-    """What one warm start made of one layer."""
+    """Proof of one layer by one warm start."""
 
     layer: str
     verdict: Verdict
-    files: int  # files that the layer brought
-    rebuilt: int  # files that the warm start wrote although the layer has them
-    reason: str = ""  # the engine's own words, or which files, when it is no Hit
-    examples: tuple[str, ...] = ()
+    files: int  # number of the layer's files in the bundle
+    rebuilt: int  # number of files that the warm start wrote although the layer has them
+    reason: str = ""  # why the verdict is no Hit: a line of the engine's log, or the rebuilt files
+    examples: tuple[str, ...] = ()  # paths of some of the rebuilt files
 
 
 @dataclass(frozen=True, slots=True)
 class Tactics:
-    """What one rank's replay of FlashInfer's operators found in the autotune file."""
+    """Result of one rank's replay of FlashInfer's operators from the autotune file."""
 
-    entries: int  # of the file
-    hits: int  # one for each operator, shape and number of tokens
-    misses: int
-    digest: str  # SHA-256, hex, of which tactic ran what: the same on all ranks
-    lacking: tuple[str, ...] = ()  # operators that this GPU or this FlashInfer hasn't, and why
-    mismatches: tuple[str, ...] = ()  # why the file doesn't fit this place, so that it was not loaded
+    entries: int  # number of entries in the file
+    hits: int  # look-ups that found an entry; there is one for each operator, shape and number of tokens
+    misses: int  # look-ups that found no entry
+    digest: str  # SHA-256, hex, of the tactic that ran each operator: the same on all ranks
+    lacking: tuple[str, ...] = ()  # operators that this GPU or this FlashInfer can't run, each with the reason
+    mismatches: tuple[str, ...] = ()  # why the file doesn't fit the rank's GPU or software, so that it was not loaded
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What the engine was asked once it was up."""
+    """The requests that were sent to the engine once it was healthy."""
 
     kind: str  # such as Completion or Embedding
-    route: str
+    route: str  # HTTP path
     requests: int
-    refused: int  # answered otherwise than with 200: a feature that this engine or model hasn't
-    refusal: str = ""  # the first one's status and message
+    refused: int  # requests without status 200, for features that this engine or model doesn't have
+    refusal: str = ""  # status and message of the first refused request
 
 
 @dataclass(frozen=True, slots=True)
 class RankProof:
-    """One rank's warm start."""
+    """Proof of the bundle by one rank's warm start."""
 
     rank: int
     warm: Start
     layers: tuple[LayerProof, ...]
     outputs: Outputs
-    outputs_reason: str = ""  # why they are Inconclusive
-    tactics: Tactics | None = None  # of the Operators workload
+    outputs_reason: str = ""  # why the outputs are Inconclusive
+    tactics: Tactics | None = None  # only with the Operators workload
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the Job measured."""
+    """Measurements of one attempt."""
 
-    mode: Literal["Peer", "SamePod"]  # Peer: the warm start ran on another pod than the one that made the cache
+    mode: Literal["Peer", "SamePod"]  # Peer: the warm starts ran in other pods than the cold start
     verdict: Verdict
     outputs: Outputs
     cold: Start
@@ -94,26 +94,26 @@ class Proof:
 
     @property
     def warm(self) -> Start:
-        """The slowest of the warm starts: what a replica can count on."""
+        """The slowest warm start, which every replica can expect."""
         return max((rank.warm for rank in self.ranks), key=lambda start: start.total_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What made the bundle, as the rank saw it: for people, and to find drift."""
+    """Software and hardware that made the bundle, as rank 0 found them. They inform people and reveal drift."""
 
     python: str
-    versions: dict[str, str] = field(default_factory=dict)  # vllm, torch, flashinfer-python, triton where installed
+    versions: dict[str, str] = field(default_factory=dict)  # installed ones of vllm, torch, flashinfer-python, triton
     gpu: str | None = None
     driver: str | None = None
-    model_commit: str | None = None  # of a model from a hub
-    image_id: str | None = None  # the engine's image, as rank 0's kubelet named it; the operator adds it
+    model_commit: str | None = None  # only for a model from a hub
+    image_id: str | None = None  # ID of the engine's image from the status of rank 0's pod; the operator adds it
     hardware: str = UNKNOWN  # a name of hardware.py
 
 
 @dataclass(frozen=True, slots=True)
 class LayerNote:
-    """Why a layer is in the bundle, or isn't."""
+    """Reason why a layer is in the bundle, or why it isn't."""
 
     layer: str
     state: LayerState
@@ -135,7 +135,7 @@ class Manifest:
     notes: tuple[LayerNote, ...]
     proof: Proof
     provenance: Provenance
-    hardware: str = UNKNOWN  # what it was made on: a name of hardware.py
+    hardware: str = UNKNOWN  # hardware that the bundle was made on: a name of hardware.py
     version: int = 1
 
     @property

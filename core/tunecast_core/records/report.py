@@ -1,4 +1,4 @@
-"""What an init container says when it ends: its termination message, 4,096 bytes at the most."""
+"""The report of an init container, which is its termination message of at most 4,096 bytes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Literal
 LIMIT = 4096
 
 INSTALLED = "Installed"
-NO_MANIFEST = "NoManifest"  # nothing was published for this key yet
-NO_BUNDLE_FOR_HARDWARE = "NoBundleForThisGPU"  # a bundle of this key was published, for other hardware
+NO_MANIFEST = "NoManifest"  # no bundle of this key is published yet
+NO_BUNDLE_FOR_HARDWARE = "NoBundleForThisGPU"  # bundles of this key are published only for other hardware
 NO_TRUST = "NoTrust"
 QUARANTINED = "Quarantined"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 NOTHING_WANTED = "NothingWanted"  # every layer of the bundle is excluded here
-BLOCKED_BY_MESH = "BlockedByMesh"  # the store can't be reached, in a pod whose proxy may start later
-NO_ROOM = "NoRoom"  # the bundle doesn't fit the pod's ephemeral storage, or the node's
-TERMINATED = "Terminated"  # the pod was deleted first
+BLOCKED_BY_MESH = "BlockedByMesh"  # the store can't be reached, and the proxy of a service mesh may start later
+NO_ROOM = "NoRoom"  # the bundle doesn't fit into the ephemeral storage of the pod or the node
+TERMINATED = "Terminated"  # the pod was deleted before the init container finished
 OUT_OF_MEMORY = "OutOfMemory"
-INTERRUPTED = "Interrupted"  # killed with its supervisor, as the kernel does with memory.oom.group
+INTERRUPTED = "Interrupted"  # killed together with its supervisor, as the kernel does with memory.oom.group
 INTERNAL_ERROR = "InternalError"
-# and the reasons of tunecast_core.errors
+# The reasons of tunecast_core.errors are possible, too.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class InitReport:
     reason: str
     message: str
     key: str
-    manifest: str = ""  # digest of the manifest's signed payload: of what is installed, or quarantined
-    bytes: int = 0  # fetched
-    seconds: dict[str, float] = field(default_factory=dict)  # start, clear, manifest, fetch, unpack, total
-    layers: tuple[str, ...] = ()  # installed
-    hardware: str = ""  # of the node: a name of hardware.py
+    manifest: str = ""  # digest of the signed payload of the manifest that is installed or quarantined
+    bytes: int = 0  # bytes that were fetched
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase: start, clear, manifest, fetch, unpack, total
+    layers: tuple[str, ...] = ()  # layers that were installed
+    hardware: str = ""  # hardware of the node: a name of hardware.py

@@ -1,6 +1,6 @@
-"""Records that only who holds their attempt's settings can have written, whoever else can write to the same place.
+"""Seals records with a token of their attempt, so that only the ranks of the attempt can write valid records.
 
-The bucket's other writers can put objects into staging, and pods of other namespaces can reach the ranks' port.
+Other writers of the bucket can stage objects, and pods of other namespaces can reach the ranks' port.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _LENGTH = hashlib.sha256().digest_size * 2
 
 
 def seal(token: str, name: str, data: bytes) -> bytes:
-    """``data`` behind a code that is good for the record ``name`` of the attempt of ``token`` alone."""
+    """Returns ``data`` behind an HMAC that is valid only for the record ``name`` of the token's attempt."""
     return _code(token, name, data) + b"\n" + data
 
 
 def unseal(token: str, name: str, sealed: bytes) -> bytes:
-    """Raises MalformedError unless a holder of ``token`` sealed it, as ``name``."""
+    """Returns the sealed data. Raises MalformedError unless a holder of ``token`` sealed it as ``name``."""
     data = sealed[_LENGTH + 1 :]
     if not hmac.compare_digest(sealed, seal(token, name, data)):
         raise MalformedError(f"{name} was not written by a rank of this attempt")

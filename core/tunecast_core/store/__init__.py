@@ -1,1 +1,1 @@
-"""All that is done in the bucket, and the way to it."""
+"""Access to the bucket: requests, retries, presigned URLs, and the meaning of errors."""

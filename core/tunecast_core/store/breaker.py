@@ -1,4 +1,4 @@
-"""A circuit breaker: where a store is down, one caller waits for it now and then, and all others fail at once."""
+"""A circuit breaker: while the store is down, one call tries it from time to time, and all others fail at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OPEN_SECONDS = 10.0
 
 
 class Breaker:
-    """Opens when a call finds the store unavailable. After ``seconds`` one call tries again, which closes it or not.
+    """Opens when a call raises StoreUnavailableError. After ``seconds``, one call tries again and closes it on success.
 
-    Thread-safe. Only StoreUnavailableError opens it: a refusal is an answer.
+    The breaker is thread-safe. Other errors don't open it, because they are answers of the store.
     """
 
     def __init__(self, seconds: float = OPEN_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,16 +26,16 @@ class Breaker:
         self._retry_at = 0.0
 
     def call(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns.
+        """Calls ``work`` and returns its result.
 
         Raises:
-            StoreUnavailableError: of ``work``; or, while it is open, in the words of the one that opened it.
+            StoreUnavailableError: raised by ``work``, or the breaker is open; then with the message that opened it.
         """
         with self._lock:
             if self._failure is not None and self._clock() < self._retry_at:
                 raise StoreUnavailableError(self._failure)
             if self._failure is not None:
-                self._retry_at = float("inf")  # until this call has ended
+                self._retry_at = float("inf")  # no other call tries until this one has ended
         failure = None
         try:
             return work()

@@ -1,4 +1,4 @@
-"""All that Tunecast does in its bucket; ``layout`` has the names. Used by the operator and init containers."""
+"""All operations of the operator and init containers on the bucket. The module ``layout`` has the object names."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from tunecast_core.store.s3 import CONNECTIONS, code_of
 from tunecast_core.store.transport import Transport
 from tunecast_core.trust.settings import StoreSettings
 
-LARGEST_COPY = 5 * 2**30  # S3's own limit
+LARGEST_COPY = 5 * 2**30  # limit of S3 for one CopyObject
 MANIFEST_LIMIT = 8 * 2**20
 
 
 class Store:
     """The bucket of one installation. Thread-safe.
 
-    Every method raises StoreUnavailableError, AccessDeniedError, NotFoundError (no such bucket) or StoreError. It ends
-    by its deadline, ``seconds`` from its call or ``until``; or CONNECT_SECONDS later, where it then still connects.
+    Every method can raise StoreUnavailableError, AccessDeniedError, NotFoundError (the bucket doesn't exist) or
+    StoreError. It ends by its deadline, which is ``until`` or ``seconds`` after the call, or CONNECT_SECONDS later if
+    it is still connecting.
 
     Args:
-        settings: where it is.
-        seconds: of one call, with all its tries.
-        retries: tries and pauses, and the clock that deadlines are read from.
-        breaker: has calls fail at once for some time after one found the store unavailable.
+        settings: location of the bucket.
+        seconds: time limit of one call with all its tries.
+        retries: retry policy, with the clock of the deadlines.
+        breaker: makes calls fail at once for some time after one found the store unavailable.
     """
 
     def __init__(
@@ -54,18 +55,18 @@ class Store:
 
     @property
     def transport(self) -> Transport:
-        """How requests get there."""
+        """How requests reach the store."""
         return self._objects.transport
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes the connections."""
         self._objects.close()
 
     def check(self) -> None:
-        """Does once all that tunings and replicas need, with objects of its own, which it deletes.
+        """Tries every operation that tuning and replicas need, on temporary objects.
 
         Raises:
-            TunecastError: the first thing that failed, and what to change.
+            TunecastError: an operation failed; the message states what to change.
         """
         staged, created, copied = (layout.check_object(self._prefix, uuid.uuid4().hex) for _ in range(3))
         data = uuid.uuid4().bytes
@@ -78,31 +79,31 @@ class Store:
     def get_manifest(
         self, namespace: str, key: str, hardware: str, signer: str, until: float | None = None
     ) -> bytes | None:
-        """The envelope that ``signer`` published for ``key`` and ``hardware``, or None."""
+        """Returns the envelope that ``signer`` published for ``key`` and ``hardware``, or None."""
         name = layout.manifest_object(self._prefix, namespace, key, hardware, signer)
         return self._objects.read(name, MANIFEST_LIMIT, until)
 
     def list_manifests(self, namespace: str, key: str, until: float | None = None) -> list[tuple[str, str]]:
-        """Hardware and signer of each manifest that was published for ``key``."""
+        """Returns the hardware and the signer of each manifest that is published for ``key``."""
         names = self._objects.sizes(layout.manifests_prefix(self._prefix, namespace, key), until)
         parts = (name.removesuffix(".json").split("/") for name in names if name.endswith(".json"))
         return sorted((part[0], part[1]) for part in parts if len(part) == 2)  # noqa: PLR2004 - hardware and signer
 
     def put_manifest(self, namespace: str, key: str, hardware: str, signer: str, envelope: bytes) -> bool:
-        """Publishes an envelope; False where there is one already, which stays."""
+        """Publishes an envelope. Returns False if one exists already, which is kept."""
         name = layout.manifest_object(self._prefix, namespace, key, hardware, signer)
         return self._objects.create(name, envelope)
 
     def blob_exists(self, namespace: str, digest: str, size: int) -> bool:
-        """Whether the archive is there, whole."""
+        """Whether the archive exists with its full size."""
         return self._objects.size(layout.blob_object(self._prefix, namespace, digest)) == size
 
     def download(self, namespace: str, archives: Sequence[tuple[Archive, Path]], until: float | None = None) -> None:
-        """Writes archives to files, all of them in parallel ranges. Their digests are for ``bundle.install`` to check.
+        """Downloads archives to files in parallel ranges. ``pack.install`` verifies their digests.
 
         Raises:
-            NotFoundError: one isn't there.
-            DigestMismatchError: one has another size than the archive says.
+            NotFoundError: an archive doesn't exist.
+            DigestMismatchError: an object has another size than its archive.
         """
         limit = self._objects.limit(until)
         with ExitStack() as files, ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -121,58 +122,58 @@ class Store:
     def presign_puts(
         self, namespace: str, key: str, attempt_id: str, names: Iterable[str], seconds: int
     ) -> dict[str, str]:
-        """URLs that write staged objects without credentials, by ``names``.
+        """Returns presigned URLs that write staged objects, by name.
 
-        They expire after ``seconds``, or with the credentials that sign them, which are fetched anew.
+        The URLs expire after ``seconds``, or with the credentials that sign them. Fresh credentials are fetched first.
         """
         prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         return self._objects.presign_puts(prefix, names, seconds)
 
     def staged(self, namespace: str, key: str, attempt_id: str) -> dict[str, int]:
-        """Bytes of what an attempt staged, by name."""
+        """Returns the sizes in bytes of the objects that an attempt staged, by name."""
         prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         return self._objects.sizes(prefix)
 
     def staged_attempts(self, namespace: str) -> list[tuple[str, str]]:
-        """Key and ID of each attempt that has staged objects."""
+        """Returns the key and the ID of each attempt that has staged objects."""
         names = self._objects.sizes(layout.staging_root(self._prefix, namespace))
         return sorted(
             {(key, attempt_id) for key, attempt_id, *_ in (name.split("/", 2) for name in names if name.count("/") > 1)}
         )
 
     def read_staged(self, namespace: str, key: str, attempt_id: str, name: str, limit: int) -> bytes | None:
-        """A staged object, or None where there is none; MalformedError where it has more than ``limit`` bytes."""
+        """Returns a staged object, or None if it doesn't exist. Raises MalformedError beyond ``limit`` bytes."""
         return self._objects.read(layout.staging_prefix(self._prefix, namespace, key, attempt_id) + name, limit)
 
     def delete_staged(self, namespace: str, key: str, attempt_id: str) -> None:
-        """Removes all that an attempt staged."""
+        """Deletes all objects that an attempt staged."""
         prefix = layout.staging_prefix(self._prefix, namespace, key, attempt_id)
         self._objects.delete_all(prefix + name for name in self._objects.sizes(prefix))
 
     def delete_all_staged(self, namespace: str, key: str, uid: str) -> None:
-        """Removes all that attempts of one StartupCache staged."""
+        """Deletes all objects that the attempts of one StartupCache staged."""
         prefix = layout.staging_of(self._prefix, namespace, key, uid)
         self._objects.delete_all(prefix + name for name in self._objects.sizes(prefix))
 
     def delete_manifest(self, namespace: str, key: str, hardware: str, signer: str) -> None:
-        """Removes a manifest that can't be used, so that another takes its place."""
+        """Deletes a manifest that can't be used, so that another one can be published."""
         self._objects.delete(layout.manifest_object(self._prefix, namespace, key, hardware, signer))
 
     def publish(
         self, namespace: str, key: str, attempt_id: str, name: str, archive: Archive, inspect: Inspect = exhaust
     ) -> None:
-        """Takes a staged archive over as a blob, after hashing it. A swap between hashing and copying is noticed.
+        """Hashes a staged archive and copies it to its blob. A replacement between the two is detected.
 
-        ``inspect`` is given the archive's bytes, and raises BundleError or MalformedError if it may not be published.
+        ``inspect`` reads the archive's bytes, and raises BundleError or MalformedError if it must not be published.
 
         Raises:
-            NotFoundError: nothing of that name is staged.
-            DigestMismatchError: what is staged isn't ``archive``.
-            BundleError: it is larger than what S3 copies at once.
+            NotFoundError: no object of that name is staged.
+            DigestMismatchError: the staged object isn't ``archive``.
+            BundleError: the archive is larger than S3 can copy at once.
         """
         if archive.size > LARGEST_COPY:
             raise BundleError(
-                f"the archive of layer {archive.layer} has {archive.size} bytes: S3 copies {LARGEST_COPY}"
+                f"the archive of layer {archive.layer} has {archive.size} bytes: S3 copies at most {LARGEST_COPY}"
             )
         blob = layout.blob_object(self._prefix, namespace, archive.digest)
         if self.blob_exists(namespace, archive.digest, archive.size) and self._intact(blob, archive, inspect):
@@ -181,7 +182,7 @@ class Store:
         self._take_over(staged, blob, archive, inspect)
 
     def _intact(self, blob: str, archive: Archive, inspect: Inspect) -> bool:
-        """Whether a blob that is there holds ``archive``: who put it there isn't known."""
+        """Whether an existing blob holds ``archive``. The blob may be of another writer; a wrong one is deleted."""
         try:
             self._objects.hash_archive(blob, archive, inspect)
         except DigestMismatchError:
@@ -199,7 +200,7 @@ class Store:
             raise
         if copied == tag:
             return
-        try:  # the store read over the condition, as Ceph does; or it encrypts, and a copy has another tag
+        try:  # the store ignored the condition, as Ceph does, or it encrypts, so that a copy has another ETag
             self._objects.hash_archive(blob, archive)
         except DigestMismatchError:
             self._objects.delete(blob)

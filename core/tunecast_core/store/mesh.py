@@ -1,4 +1,4 @@
-"""Service meshes: what an injector leaves on a pod, and how its init containers get past the proxy."""
+"""Service meshes: how to detect the proxy of one in a pod, and how init containers can bypass the proxy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 @dataclass(frozen=True, slots=True)
 class Mesh:
     name: str
-    mark: str  # the annotation that its injector leaves on every pod that it changed
-    exclusion: str  # the annotation that keeps outbound ports away from its proxy
+    mark: str  # annotation that the injector sets on every pod that it changes
+    exclusion: str  # annotation that excludes outbound ports from the proxy
 
     @property
     def variable(self) -> str:
-        """The environment variable of an init container that has the value of ``mark``."""
+        """The environment variable of an init container that holds the value of ``mark``."""
         return f"TUNECAST_MESH_{self.name.upper()}"
 
 
@@ -32,12 +32,12 @@ MESHES = (
 
 
 def mesh_of(environment: Mapping[str, str]) -> Mesh | None:
-    """The mesh that has its proxy in this pod, as the pod template's variables say."""
+    """Returns the mesh whose proxy is in this pod, according to the variables of the pod template."""
     return next((mesh for mesh in MESHES if environment.get(mesh.variable)), None)
 
 
 def advice(mesh: Mesh, endpoint: str | None) -> str:
-    """What to do where an init container can't reach ``endpoint``; None is AWS's own."""
+    """Returns advice for an init container that can't reach ``endpoint``. None is the endpoint of AWS."""
     url = urlsplit(endpoint or "https://")
     port = url.port or (80 if url.scheme == "http" else 443)
     return (

@@ -1,4 +1,4 @@
-"""Objects of the bucket by their names: reads, writes, hashes and copies, each with retries and a deadline."""
+"""Reads, writes, hashes and copies objects of the bucket by name, with retries and a deadline."""
 
 from __future__ import annotations
 
@@ -35,39 +35,40 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RANGE = 8 * 2**20  # bytes of one request
-SLOWEST_BYTES_PER_SECOND = 10 * 2**20  # at which a large object is still worth waiting for
-SLOWEST_INFLATED_PER_SECOND = 50 * 2**20  # for what inspects it
-CHECK_SECONDS = 300  # that the URL of a check lives
+SLOWEST_BYTES_PER_SECOND = 10 * 2**20  # assumed minimum, which extends the deadline of a large object
+SLOWEST_INFLATED_PER_SECOND = 50 * 2**20  # likewise for its inspection
+CHECK_SECONDS = 300  # lifetime of the presigned URL of a check
 PRECONDITION_FAILED = "PreconditionFailed"
 # Features of S3 that some stores lack: docs/stores.md.
 CREATION = "conditional writes (If-None-Match: *)"
 COPY = "conditional copies (x-amz-copy-source-if-match)"
 RANGES = "reads of ranges (Range)"
-SHORTEST = 0.1  # seconds that an answer is waited for
+SHORTEST = 0.1  # minimum time-out of an answer, in seconds
 _CHUNK = 2**18
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """RANGE bytes of an object, or its rest, and the file they go to."""
+    """RANGE bytes of an object, or its remainder, and the file that they are written to."""
 
     name: str
     start: int
-    total: int  # bytes of the object
+    total: int  # size of the object in bytes
     descriptor: int
 
 
 class BucketObjects:
     """The objects of one bucket. Thread-safe.
 
-    Every method raises StoreUnavailableError, AccessDeniedError, NotFoundError (no such bucket) or StoreError. It ends
-    by its deadline, ``seconds`` from its call or ``until``; or CONNECT_SECONDS later, where it then still connects.
+    Every method can raise StoreUnavailableError, AccessDeniedError, NotFoundError (the bucket doesn't exist) or
+    StoreError. It ends by its deadline, which is ``until`` or ``seconds`` after the call, or CONNECT_SECONDS later if
+    it is still connecting.
 
     Args:
-        settings: where it is.
-        seconds: of one call, with all its tries.
-        retries: tries and pauses, and the clock that deadlines are read from.
-        breaker: has calls fail at once for some time after one found the store unavailable.
+        settings: location of the bucket.
+        seconds: time limit of one call with all its tries.
+        retries: retry policy, with the clock of the deadlines.
+        breaker: makes calls fail at once for some time after one found the store unavailable.
     """
 
     def __init__(
@@ -81,16 +82,16 @@ class BucketObjects:
 
     @property
     def transport(self) -> Transport:
-        """How requests get there."""
+        """How requests reach the store."""
         return self._settings.transport
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes the connections."""
         if "_client" in self.__dict__:
             self._client.close()
 
     def upload(self, name: str, data: bytes) -> None:
-        """As ranks do, without credentials."""
+        """Writes an object through a presigned URL, as ranks do."""
         with explained("sign a URL for", self._settings, name):
             url = self._presign(self._client, name, CHECK_SECONDS)
         limit = self.limit()
@@ -102,7 +103,7 @@ class BucketObjects:
         self._call(once, limit)
 
     def check_ranges(self, name: str) -> None:
-        """Raises StoreError where the store ignores that a range is asked for."""
+        """Raises StoreError if the store ignores the Range header."""
         self._try("read a range of", name, lambda s3: self._first_byte(s3, name), needs=RANGES)
 
     def _first_byte(self, s3: S3Client, name: str) -> bytes:
@@ -112,9 +113,9 @@ class BucketObjects:
             return body.read()
 
     def create(self, name: str, data: bytes) -> bool:
-        """Writes an object; False where there is one already, which stays.
+        """Writes an object. Returns False if one exists already, which is kept.
 
-        It looks first: some stores read over the condition, and then only an operator beside this one could be faster.
+        The existence is checked first, because some stores ignore the condition of the write.
         """
         if self.size(name) is not None:
             return False
@@ -138,7 +139,7 @@ class BucketObjects:
         return True
 
     def size(self, name: str) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """Returns the size of an object in bytes, or None if it doesn't exist."""
         try:
             head = self._try("look at", name, lambda s3: s3.head_object(Bucket=self._settings.bucket, Key=name))
         except NotFoundError:
@@ -146,7 +147,7 @@ class BucketObjects:
         return head["ContentLength"]
 
     def fetch(self, part: Part, until: float) -> None:
-        """Writes a part of an object to its place in a file."""
+        """Fetches a part of an object and writes it to its position in the file."""
 
         def once(s3: S3Client) -> None:
             last = min(part.start + RANGE, part.total) - 1
@@ -166,11 +167,11 @@ class BucketObjects:
     def _chunks(self, body: StreamingBody, name: str, until: float) -> Iterator[bytes]:
         while chunk := body.read(_CHUNK):
             if self._retries.clock() >= until:
-                raise StoreUnavailableError(f"the deadline was over before {name} was read whole")
+                raise StoreUnavailableError(f"the deadline passed before all of {name} was read")
             yield chunk
 
     def presign_puts(self, prefix: str, names: Iterable[str], seconds: int) -> dict[str, str]:
-        """URLs that write objects below ``prefix`` without credentials, by ``names``."""
+        """Returns presigned URLs that write objects below ``prefix``, by name."""
         with explained("sign URLs for", self._settings, prefix), signing(self._settings, seconds) as (client, left):
             return {name: self._presign(client, prefix + name, left) for name in names}
 
@@ -180,7 +181,7 @@ class BucketObjects:
 
     @contextmanager
     def deleting(self, *names: str) -> Iterator[None]:
-        """Deletes ``names`` at the end. An error of the block takes precedence over one of the deletion."""
+        """Deletes ``names`` when the block ends. An error of the block takes precedence over one of the deletion."""
         try:
             yield
         except TunecastError:
@@ -195,11 +196,11 @@ class BucketObjects:
             self.delete(name)
 
     def delete(self, name: str) -> None:
-        """Deletes an object, if it is there."""
+        """Deletes an object if it exists."""
         self._try("delete", name, lambda s3: s3.delete_object(Bucket=self._settings.bucket, Key=name))
 
     def hash_archive(self, name: str, archive: Archive, inspect: Inspect = exhaust) -> str:
-        """The ETag of the object whose bytes are ``archive``'s."""
+        """Verifies that the object's bytes are ``archive``, and returns its ETag."""
         until = self.limit() + archive.size / SLOWEST_BYTES_PER_SECOND + archive.unpacked / SLOWEST_INFLATED_PER_SECOND
 
         def once(s3: S3Client) -> str:
@@ -217,7 +218,7 @@ class BucketObjects:
         return self._try("hash", name, once, until)
 
     def copy(self, source: str, target: str, tag: str, size: int) -> str:
-        """The ETag of the copy. S3 answers only when it is done."""
+        """Copies an object and returns the ETag of the copy. S3 answers only when the copy is done."""
         bucket = self._settings.bucket
         answer = self._try(
             "copy to",
@@ -232,7 +233,7 @@ class BucketObjects:
         return answer["CopyObjectResult"]["ETag"]
 
     def sizes(self, prefix: str, until: float | None = None) -> dict[str, int]:
-        """Bytes of the objects below ``prefix``, by name without it."""
+        """Returns the sizes in bytes of the objects below ``prefix``, by name without the prefix."""
 
         def once(s3: S3Client) -> dict[str, int]:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self._settings.bucket, Prefix=prefix)
@@ -242,7 +243,7 @@ class BucketObjects:
         return self._try("list", prefix, once, until)
 
     def read(self, name: str, most: int, until: float | None = None) -> bytes | None:
-        """Returns an object, or None where there is none; MalformedError where it has more than ``most`` bytes."""
+        """Returns an object, or None if it doesn't exist. Raises MalformedError beyond ``most`` bytes."""
         limit = self.limit(until)
 
         def once(s3: S3Client) -> bytes:
@@ -286,12 +287,12 @@ class BucketObjects:
         return self._breaker.call(lambda: self._retries.call(work, limit))
 
     def limit(self, until: float | None = None) -> float:
-        """When a call ends that begins now, by the clock of ``retries``."""
+        """Returns ``until``, or the deadline of a call that begins now, by the clock of ``retries``."""
         return self._retries.clock() + self._seconds if until is None else until
 
 
 def _whole(answer: GetObjectOutputTypeDef, name: str) -> int:
-    """Bytes of the object of which ``answer`` is a range."""
+    """Returns the size in bytes of the object of which ``answer`` is a range."""
     if "ContentRange" not in answer:
         raise StoreError(f"the store sent all of {name}, and ignored {RANGES}: see docs/stores.md")
     return int(answer["ContentRange"].rpartition("/")[2])

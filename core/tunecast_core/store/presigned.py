@@ -1,4 +1,4 @@
-"""PUTs through presigned URLs, with the standard library alone: a rank's only way to the store."""
+"""PUT requests to presigned URLs, the only access of ranks to the store. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tunecast_core.store.refusals import ErrorAnswer, no_answer, refusal
 from tunecast_core.store.transport import DIRECT, Transport
 
 SOCKET_SECONDS = 60.0
-_ERROR_BYTES = 4096  # of an answer's body, that are read
+_ERROR_BYTES = 4096  # bytes of an error's body that are read
 _DATE = "%Y%m%dT%H%M%SZ"
 
 
 def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS, transport: Transport = DIRECT) -> None:
-    """One PUT, streamed, without credentials or proxies of the environment. Redirects are not followed.
+    """Streams one PUT request. Credentials and proxies of the environment are not used; redirects are not followed.
 
     Args:
-        url: presigned. No error shows its query, which is a credential.
-        body: read from where it stands.
-        size: of the body, in bytes.
+        url: presigned URL. No error shows its query, which is a credential.
+        body: file that is read from its current position.
+        size: size of the body in bytes.
         timeout: seconds of one read or write of the socket.
-        transport: how to get there.
+        transport: how the request reaches the store.
 
     Raises:
-        StoreUnavailableError: no answer came, or one that says that another try may work.
-        UrlExpiredError: the URL, or the credentials that it was signed with, expired.
-        StoreError: the store refused; the message says what to change.
+        StoreUnavailableError: no answer came, or the answer states that a retry may succeed.
+        UrlExpiredError: the URL, or the credentials that signed it, expired.
+        StoreError: the store refused the request; the message states what to change.
     """
     headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(url, data=body, headers=headers, method="PUT")  # noqa: S310 - the operator's URL
@@ -49,13 +49,13 @@ def put(url: str, body: BinaryIO, size: int, timeout: float = SOCKET_SECONDS, tr
 
 
 def life_of(url: str) -> int | None:
-    """Seconds from its signature to its end, by what ``url`` says itself; None where it doesn't say."""
+    """Returns the lifetime of a presigned URL in seconds, or None if its query doesn't state one."""
     found = parse_qs(urlsplit(url).query).get("X-Amz-Expires", [""])[0]
     return int(found) if found.isdecimal() else None
 
 
 def end_of(url: str) -> datetime | None:
-    """When ``url`` expires; None where it doesn't say."""
+    """Returns the time at which a presigned URL expires, or None if its query doesn't state one."""
     life, signed = life_of(url), parse_qs(urlsplit(url).query).get("X-Amz-Date", [""])[0]
     try:
         begun = datetime.strptime(signed, _DATE).replace(tzinfo=timezone.utc)
@@ -75,7 +75,7 @@ def _refused(what: str, url: str, error: urllib.error.HTTPError) -> StoreError:
 
 
 def _answer(error: urllib.error.HTTPError) -> ErrorAnswer:
-    """Only S3's own code and message: a page of a proxy could show the URL."""
+    """Reads only S3's code and message from an error, because an error page of a proxy could show the URL."""
     body = b""
     with contextlib.suppress(OSError, http.client.HTTPException):
         body = error.read(_ERROR_BYTES)
@@ -90,13 +90,13 @@ def _element(tag: str, body: bytes) -> str:
 
 
 class _EarlyAnswer(http.client.HTTPConnection):
-    """Reads the answer also where it came before the whole body was sent, and the server hung up."""
+    """Reads the answer even if the server sent it and closed the connection before it read the whole body."""
 
     def request(self, *arguments: Any, **named: Any) -> None:
         try:
             super().request(*arguments, **named)
         except (BrokenPipeError, ConnectionResetError):
-            if self.sock is None:  # it never was connected
+            if self.sock is None:  # the connection was never established
                 raise
 
 

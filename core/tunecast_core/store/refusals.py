@@ -1,4 +1,4 @@
-"""What an S3 server's refusals mean and what to change: the same words for operator, init containers and ranks."""
+"""Maps error responses of an S3 server to errors with advice, for the operator, init containers and ranks alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredRequest", "TokenRefreshRequired"})
 _UNKNOWN_USER = "XAdminUserNotFound"  # versitygw answers 404 to an access key that it doesn't know
 _REGION = "set s3.region to the bucket's region{region}, or s3.addressingStyle to what the store expects"
 _CLOCK = "the clocks of the store, the operator and the pod that sends the request are too far apart: set them"
-_LIMIT = "the body is larger than the store takes, or than an ingress or proxy before it takes: raise that limit"
+_LIMIT = "the body exceeds a size limit of the store, or of an ingress or proxy in front of it: raise that limit"
 _SIGNATURE = (
     "check the secret key; if it is right, something between here and the store changes the host or the path "
     "(an ingress, a proxy), or s3.addressingStyle doesn't fit the store"
@@ -39,7 +39,7 @@ _ADVICE = {
     "RequestExpired": _CLOCK,
     "SignatureDoesNotMatch": _SIGNATURE,
     "InvalidAccessKeyId": "the store doesn't know this access key: check the credentials, and s3.endpoint",
-    "InvalidToken": "the store doesn't take the session token: check the credentials, and s3.endpoint",
+    "InvalidToken": "the store doesn't accept the session token: check the credentials, and s3.endpoint",
     "MethodNotAllowed": "check that s3.endpoint is the address of the store's S3 API",
     "EntityTooLarge": _LIMIT,
     "QuotaExceeded": "free space in the bucket, or raise its quota",
@@ -54,13 +54,13 @@ _ADVICE_BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An HTTP answer that is no success.
+    """An HTTP response that reports an error.
 
     Attributes:
-        status: the HTTP status.
-        code: S3's own code of the error, such as NoSuchKey; empty where the body has none.
-        message: S3's own words.
-        region: where the bucket is, as some redirects say.
+        status: HTTP status.
+        code: error code of S3, such as NoSuchKey; empty if the body has none.
+        message: error message of S3.
+        region: region of the bucket, which some redirects state; else empty.
     """
 
     status: int
@@ -70,12 +70,12 @@ class ErrorAnswer:
 
 
 def refusal(what: str, answer: ErrorAnswer, needs: str = "") -> StoreError:
-    """The error that ``answer`` amounts to.
+    """Returns the error for an error response.
 
     Args:
-        what: what was tried, of which object; the error's message begins with it.
-        answer: of the server.
-        needs: the feature of S3 that the request used, where some stores lack it.
+        what: the failed operation and its object, with which the error's message begins.
+        answer: response of the server.
+        needs: feature of S3 that the request used and that some stores lack; else empty.
     """
     text = f"{what}: {answer.code or 'HTTP'} ({answer.status})"
     if answer.status == NOT_IMPLEMENTED or answer.code == "NotImplemented":
@@ -86,7 +86,7 @@ def refusal(what: str, answer: ErrorAnswer, needs: str = "") -> StoreError:
     if answer.code == "NoSuchBucket":
         return NotFoundError(f"{text}; make the bucket, or name another")
     if answer.code in _MISSING:
-        return NotFoundError(f"{text}; it isn't there")
+        return NotFoundError(f"{text}; it doesn't exist")
     if _expired(answer):
         return UrlExpiredError(f"{text}: {answer.message}; the URL, or the credentials that signed it, expired")
     if "not valid yet" in answer.message:
@@ -95,11 +95,11 @@ def refusal(what: str, answer: ErrorAnswer, needs: str = "") -> StoreError:
 
 
 def no_answer(what: str, reason: str) -> StoreError:
-    """The error where no answer came, for ``reason``: another try may work, unless it is the certificate's fault."""
+    """Returns the error for a request without a response. A retry may succeed, unless the certificate is invalid."""
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return StoreError(
             f"{what}: {reason}; set s3.caCertificates to the authority that signed the store's certificate, and "
-            "s3.endpoint to a name that it is for"
+            "s3.endpoint to a name in that certificate"
         )
     return StoreUnavailableError(f"{what}: {reason}; check that it exists and can be reached from here")
 
@@ -110,7 +110,7 @@ def _busy(answer: ErrorAnswer) -> bool:
 
 
 def _expired(answer: ErrorAnswer) -> bool:
-    """Stores agree on neither the code nor the status."""
+    """Whether credentials or a URL expired. Stores report it with different codes and statuses."""
     return answer.code in _EXPIRED or "expired" in answer.message.lower()
 
 
@@ -123,6 +123,6 @@ def _advised(text: str, answer: ErrorAnswer, needs: str) -> StoreError:
         advice = _DENIED
     elif needs and not advice:
         advice = f"does the store support {needs}? See docs/stores.md"
-    said = f": {answer.message}" if answer.message else ""
+    detail = f": {answer.message}" if answer.message else ""
     hint = (advice or "check bucket, endpoint and region").format(region=f", {answer.region}" if answer.region else "")
-    return (AccessDeniedError if denied else StoreError)(f"{text}{said}; {hint}")
+    return (AccessDeniedError if denied else StoreError)(f"{text}{detail}; {hint}")

@@ -1,4 +1,4 @@
-"""Tries again with full jitter, a bounded number of times and until a deadline: a dead store sees few requests."""
+"""Retries with full jitter, a bounded number of times and until a deadline, so that a failing store isn't flooded."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how patiently; pauses are random between zero and a bound that doubles from ``first`` to ``most``.
+    """A retry policy. Pauses are random between zero and a bound, which doubles from ``first`` up to ``most`` seconds.
 
-    With the defaults, five tries that fail at once take 3.75 seconds on average, and 7.5 at the most.
+    With the defaults, five tries that fail at once take 3.75 seconds on average, and at most 7.5 seconds.
     """
 
     tries: int = 5
@@ -28,16 +28,19 @@ class Retries:
     random: Callable[[], float] = random.random
 
     def call(self, work: Callable[[], T], until: float) -> T:
-        """What ``work`` returns; StoreUnavailableError after the last try, or where ``until`` is near.
+        """Calls ``work`` until it succeeds, and returns its result.
 
         Args:
             work: may be called several times.
-            until: by ``clock``, in seconds.
+            until: deadline in seconds, by ``clock``.
+
+        Raises:
+            StoreUnavailableError: the last try failed, or the next pause would exceed the deadline.
         """
         for tried in range(1, self.tries):
             try:
                 return work()
-            except StoreUnavailableError:  # that is what the loop is for
+            except StoreUnavailableError:
                 pause = self.random() * min(self.most, self.first * 2 ** (tried - 1))
                 if self.clock() + pause >= until:
                     raise

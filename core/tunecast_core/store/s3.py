@@ -1,4 +1,4 @@
-"""One S3 client for all, and what its errors mean."""
+"""The S3 client of the operator and init containers, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 8
 CONNECT_SECONDS = 2.0
-READ_SECONDS = 5.0  # of each piece of an answer
+READ_SECONDS = 5.0  # time-out of each read of an answer
 
 _answer_seconds = ContextVar("answer_seconds", default=READ_SECONDS)
 _TRANSIENT = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)
-_STILL_EXPIRED = "refreshed credentials are still expired"  # botocore says it with a RuntimeError
+_STILL_EXPIRED = "refreshed credentials are still expired"  # message of botocore's RuntimeError
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
 @cache
 def _loader() -> Loader:
-    """Reads botocore's models of services once for all sessions, each of which would keep ten megabytes of its own."""
+    """Loads botocore's service models once for all sessions, since each copy takes ten megabytes."""
     return create_loader()
 
 
@@ -51,16 +51,16 @@ def _session() -> Session:
 
 
 def connect(settings: StoreSettings, session: Session | None = None) -> S3Client:
-    """A client with short time-outs and no retries of its own. Credentials come from boto3's chain.
+    """Creates a client with short time-outs and without retries. Credentials come from boto3's chain.
 
-    AWS is always asked at the region's own endpoint: presigned URLs of the global one are redirected, which an upload
-    can't follow. With an endpoint, requests go unsigned where the chain finds no credentials.
+    AWS is always addressed by its regional endpoint, because presigned URLs of the global endpoint are redirected,
+    which an upload can't follow. If an endpoint is set and the chain finds no credentials, requests are unsigned.
     """
     session = session or _session()
     if settings.transport.ca_certificates:
         session.set_config_variable("ca_bundle", _ca_file(settings.transport))
     anonymous = settings.endpoint is not None and session.get_credentials() is None
-    same_for_all: Any = {"ignore_configured_endpoint_urls": True}  # ranks don't see the operator's AWS_ENDPOINT_URL
+    same_for_all: Any = {"ignore_configured_endpoint_urls": True}  # ranks don't have the operator's AWS_ENDPOINT_URL
     config: Any = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -68,9 +68,9 @@ def connect(settings: StoreSettings, session: Session | None = None) -> S3Client
         max_pool_connections=CONNECTIONS,
         signature_version=UNSIGNED if anonymous else "s3v4",
         s3={"addressing_style": addressing_style(settings), "us_east_1_regional_endpoint": "regional"},
-        proxies=settings.transport.proxies,  # none is not the environment's
+        proxies=settings.transport.proxies,  # an empty mapping disables proxies of the environment
         **same_for_all,
-        request_checksum_calculation="when_required",  # archives are checked by their SHA-256
+        request_checksum_calculation="when_required",  # archives are verified by their SHA-256
         response_checksum_validation="when_required",
     )
     client = session.create_client("s3", settings.region, endpoint_url=settings.endpoint, config=config)
@@ -80,7 +80,7 @@ def connect(settings: StoreSettings, session: Session | None = None) -> S3Client
 
 @functools.cache
 def _ca_file(transport: Transport) -> str:
-    """A path of its certificates, which botocore wants: in memory, because pods' file systems are read-only."""
+    """Returns a path of the certificates for botocore. The file is in memory, since a pod's disk is read-only."""
     transport.tls()
     path = f"/proc/self/fd/{os.memfd_create('tunecast-ca')}"
     Path(path).write_text(transport.ca_certificates)
@@ -89,7 +89,7 @@ def _ca_file(transport: Transport) -> str:
 
 @contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
-    """Within it, this thread's requests wait ``seconds`` at the most for each piece of an answer."""
+    """Sets the time-out of each read of an answer for requests of this thread in the block."""
     before = _answer_seconds.set(seconds)
     try:
         yield
@@ -103,10 +103,10 @@ def _limit_answer(request: AWSRequest, **_: Any) -> None:
 
 @contextmanager
 def signing(settings: StoreSettings, most: int) -> Iterator[tuple[S3Client, int]]:
-    """A client whose credentials were fetched just now, and how many seconds they live, up to ``most``.
+    """Yields a client with freshly fetched credentials, and their remaining seconds, at most ``most``.
 
-    botocore keeps temporary credentials until a quarter of an hour before they expire: a URL that is signed with old
-    ones would die with them.
+    botocore keeps temporary credentials until a quarter of an hour before they expire. A URL that is signed with old
+    credentials would expire with them.
     """
     session = _session()
     with closing(connect(settings, session=session)) as client:
@@ -114,15 +114,15 @@ def signing(settings: StoreSettings, most: int) -> Iterator[tuple[S3Client, int]
 
 
 def lifetime(credentials: Credentials | None, most: int) -> int:
-    """Seconds for which ``credentials`` are valid, from 1 to ``most``. Others than temporary ones are always valid."""
+    """Returns the remaining seconds of ``credentials``, from 1 to ``most``. Permanent credentials have ``most``."""
     if not isinstance(credentials, RefreshableCredentials):
         return most
-    credentials.get_frozen_credentials()  # some are fetched at their first use
+    credentials.get_frozen_credentials()  # some credentials are fetched at their first use
     return max(1, bisect_left(range(most + 1), True, key=lambda left: credentials.refresh_needed(refresh_in=left)) - 1)
 
 
 def addressing_style(settings: StoreSettings) -> Literal["virtual", "path"]:
-    """Where URLs have the bucket's name, in botocore's words; its "auto" presigns URLs of AWS's global endpoint."""
+    """Returns botocore's addressing style. Its "auto" isn't used: it presigns URLs of AWS's global endpoint."""
     if settings.addressing_style != "Auto":
         return "virtual" if settings.addressing_style == "Virtual" else "path"
     return "path" if settings.endpoint or "." in settings.bucket else "virtual"
@@ -130,13 +130,13 @@ def addressing_style(settings: StoreSettings) -> Literal["virtual", "path"]:
 
 @contextmanager
 def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = "") -> Iterator[None]:
-    """Turns botocore's errors into ours, with what was done to which object, and what to do about it.
+    """Translates botocore's errors into StoreErrors that name the operation, the object and a remedy.
 
     Args:
-        doing: a verb.
-        settings: of the store.
-        name: of the object.
-        needs: the feature of S3 that is used, where some stores lack it.
+        doing: the operation, as a verb phrase.
+        settings: location of the store.
+        name: name of the object.
+        needs: feature of S3 that the request uses and that some stores lack; else empty.
     """
     what = f"can't {doing} s3://{settings.bucket}/{name}" + (f" at {settings.endpoint}" if settings.endpoint else "")
     try:
@@ -158,17 +158,17 @@ def explained(doing: str, settings: StoreSettings, name: str = "", needs: str = 
 
 
 def unreachable(error: StoreError) -> bool:
-    """Whether nobody answered: neither S3, nor where credentials come from."""
-    nobody = isinstance(error.__cause__, (boto.ConnectionError, boto.HTTPClientError, *_NO_CREDENTIALS))
-    return nobody and not isinstance(error.__cause__, boto.SSLError)  # which is somebody else's answer
+    """Whether neither S3 nor the source of credentials answered."""
+    unanswered = isinstance(error.__cause__, (boto.ConnectionError, boto.HTTPClientError, *_NO_CREDENTIALS))
+    return unanswered and not isinstance(error.__cause__, boto.SSLError)  # a TLS error means that a server answered
 
 
 def code_of(error: BaseException | None) -> str:
-    """S3's own code of the error that one of ours was raised from, such as NoSuchKey; "" where there is none."""
+    """Returns the error code of S3, such as NoSuchKey, from the cause of a StoreError; empty if there is none."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, boto.ClientError) else ""
 
 
 def _answer(error: boto.ClientError) -> ErrorAnswer:
-    said, sent = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    region = sent.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
-    return ErrorAnswer(int(sent.get("HTTPStatusCode", 0)), code_of(error), str(said.get("Message", "")), region)
+    body, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
+    return ErrorAnswer(int(metadata.get("HTTPStatusCode", 0)), code_of(error), str(body.get("Message", "")), region)

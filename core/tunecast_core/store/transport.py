@@ -1,4 +1,4 @@
-"""How requests get to the store: whose certificates count, and through which proxy. Standard library alone."""
+"""Certificates and proxy of requests to the store. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The same for the operator, init containers and ranks. Nothing of it is read from the environment.
+    """Transport settings of the operator, init containers and ranks. The environment doesn't change them.
 
     Attributes:
-        ca_certificates: PEM, in place of the public authorities; empty: those that the image trusts.
-        proxy: URL of an HTTP proxy, ``http://host:port``; None: none, whatever HTTPS_PROXY says.
+        ca_certificates: PEM of the trusted authorities; if empty, those that the image trusts.
+        proxy: URL of an HTTP proxy, ``http://host:port``; None for no proxy, even if HTTPS_PROXY is set.
     """
 
     ca_certificates: str = ""
@@ -25,11 +25,11 @@ class Transport:
 
     @property
     def proxies(self) -> dict[str, str]:
-        """The proxy by the scheme of a URL, as urllib and botocore want it."""
+        """The proxy by URL scheme, in the form of urllib and botocore."""
         return dict.fromkeys(("http", "https"), self.proxy) if self.proxy else {}
 
     def tls(self) -> ssl.SSLContext:
-        """Verifies the store by its certificate and name.
+        """Returns a TLS context that verifies the store's certificate and host name.
 
         Raises:
             StoreError: the certificates can't be read.
@@ -44,10 +44,10 @@ DIRECT = Transport()
 
 
 def certificates(text: str) -> str:
-    """The certificates of a PEM file, without its comments and keys.
+    """Returns the certificates of a PEM file, without its comments and keys.
 
     Raises:
-        StoreError: there are none, or none that can be read.
+        StoreError: there is no certificate, or one can't be read.
     """
     found = "\n".join(_CERTIFICATE.findall(text))
     if not found:

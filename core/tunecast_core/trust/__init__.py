@@ -1,1 +1,1 @@
-"""Whose signatures count, and what is never staged."""
+"""Trusted signatures, and the detection of secrets that must never be staged."""

@@ -1,4 +1,4 @@
-"""Which manifest of a key counts. The operator and init containers both decide it here, so both go by the same one."""
+"""Selects the manifest of a key. The operator and init containers share this code, so they select the same one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tunecast_core.records.codec import decode
 from tunecast_core.records.manifest import Manifest
 from tunecast_core.trust.signing import verify
 
-REFUSED = (SignatureError, WrongKeyError, MalformedError)  # errors of a manifest that doesn't count
+REFUSED = (SignatureError, WrongKeyError, MalformedError)  # errors for which a manifest is passed over
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the manifests of one place in the store are of. Each signer has one manifest there."""
+    """A place in the store, where each signer can have one manifest."""
 
     namespace: str
     key: str
@@ -32,49 +32,49 @@ class VerifiedManifest:
 
     manifest: Manifest
     digest: str  # SHA-256 of the signed payload, hex
-    signer: str  # whose place it was read from
+    signer: str  # the signer in the name of the object
 
 
 def verify_manifest(envelope: bytes, keys: Mapping[str, str], place: Place, signer: str) -> VerifiedManifest:
-    """Verifies what was read from the place of ``signer``.
+    """Verifies an envelope that was read from a place in the store.
 
     Args:
         envelope: the signed manifest.
         keys: trusted public keys, by signer.
-        place: where it was read.
-        signer: likewise.
+        place: the place of the manifest.
+        signer: the signer in the name of the object.
 
     Raises:
-        SignatureError: no trusted key signed it.
-        WrongKeyError: it is of another namespace, key or hardware.
-        MalformedError: it is no manifest that this version can read.
+        SignatureError: no trusted key signed the manifest.
+        WrongKeyError: the manifest belongs to another namespace, key or hardware.
+        MalformedError: this version can't read the manifest.
     """
     payload, _ = verify(envelope, keys)
     manifest = decode(Manifest, payload, f"the manifest of {place}")
     found = Place(manifest.namespace, manifest.key, manifest.hardware)
     if found != place:
-        raise WrongKeyError(f"the manifest is of {found}, not of {place}")
+        raise WrongKeyError(f"the manifest belongs to {found}, not to {place}")
     return VerifiedManifest(manifest, hashlib.sha256(payload).hexdigest(), signer)
 
 
 def counting_manifest(
     read: Callable[[str], bytes | None], keys: Mapping[str, str], first: str, place: Place
 ) -> VerifiedManifest | None:
-    """Finds the one manifest of a place that counts: the first that verifies, in the order of its signers' names.
+    """Selects the first manifest of a place that verifies, in the order of the signers' names.
 
-    It alone counts, whatever else is wrong with its bundle: a quarantined or incomplete one is replaced by no other.
+    No other manifest replaces the selected one, even if its bundle is quarantined or incomplete.
 
     Args:
-        read: returns the envelope of a signer, or None where there is none.
+        read: returns the envelope of a signer, or None if there is none.
         keys: trusted public keys, by signer.
-        first: the operator's own signer, whose manifest comes before all others'.
-        place: where to look.
+        first: the operator's own signer, whose manifest precedes all others.
+        place: the place of the manifests.
 
     Returns:
-        The manifest, or None where there is none at all.
+        The manifest, or None if the place has no manifest of a trusted signer.
 
     Raises:
-        SignatureError, WrongKeyError, MalformedError: there are manifests, and none of them verifies.
+        SignatureError, WrongKeyError, MalformedError: there are manifests, but none of them verifies.
     """
     refused: Exception | None = None
     for signer in sorted(keys, key=lambda name: (name != first, name)):

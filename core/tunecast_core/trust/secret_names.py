@@ -1,26 +1,26 @@
-"""Which names of variables and fields say that the value is a secret: whole words of them, and not parts of words."""
+"""Recognises names of variables and fields whose values are secrets, by whole words in the names."""
 
 from __future__ import annotations
 
 import itertools
 import re
 
-# vLLM's users have TOKENIZER_MODE and MAX_NUM_BATCHED_TOKENS, so a word counts, and not the letters in it.
+# Words are compared as a whole: TOKENIZER_MODE and MAX_NUM_BATCHED_TOKENS hold no secret.
 _SECRET = {
     "token", "secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey", "apikeys",
     "accesskey", "privatekey", "secretkey", "authtoken", "accesstoken",
 }  # fmt: skip
 _AT_THE_END = ("password", "passwd", "pass", "pwd", "pat")
 _KEYS = {"api", "access", "private", "secret", "auth", "signing", "encryption", "account", "shared", "client"}
-_OWNERS = {"api", "auth", "access", "bearer", "refresh", "session", "hub", "hf"}  # of tokens that aren't counted
-# What a name ends with that says something about a secret, or about tokens of text.
+_OWNERS = {"api", "auth", "access", "bearer", "refresh", "session", "hub", "hf"}  # "tokens" behind these are secrets
+# Last words of names that describe a secret, or that count tokens of text.
 _ABOUT = {
     "path", "file", "filename", "dir", "directory", "name", "url", "uri", "endpoint", "type", "mode", "format",
     "method", "algorithm", "class", "provider", "issuer", "header", "prefix", "timeout", "ttl", "expiry", "length",
     "len", "limit", "size", "count", "num", "number", "budget", "threshold", "max", "min", "ids", "parallelism",
     "enabled", "version",
 }  # fmt: skip
-# What a name ends with whose value is no secret, although it may come from a Secret beside one.
+# Last words of names whose values are public, although they may be stored in a Secret.
 _PUBLIC = {
     "user", "username", "login", "email", "host", "hostname", "port", "endpoint", "url", "uri", "region", "zone",
     "bucket", "database", "name", "path",
@@ -31,7 +31,7 @@ _USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable or a field of this name holds a secret: HF_TOKEN, hfToken and hf-token alike."""
+    """Whether a variable or a field of this name holds a secret. HF_TOKEN, hfToken and hf-token are equivalent."""
     words = _words(name)
     if not words or name in _PLACES or words[-1] in _ABOUT or words[-2:] == ["token", "id"]:
         return False
@@ -46,7 +46,7 @@ def names_secret(name: str) -> bool:
 
 
 def names_public(name: str) -> bool:
-    """Whether the value of a variable, or of a Secret's key, of this name is found in caches that hold no secret."""
+    """Whether a variable, or a key of a Secret, of this name holds a public value, which caches may contain."""
     return _words(name)[-1:] != [] and _words(name)[-1] in _PUBLIC and not names_secret(name)
 
 

@@ -1,7 +1,7 @@
-"""What an init container believes: where the store is, whose signatures count, and which bundles don't.
+"""The trust settings of init containers: the location of the store, the trusted keys, and quarantined bundles.
 
-The operator keeps it as a ConfigMap in every namespace it serves, so that keys rotate, the store moves and bundles
-are quarantined without a rollout.
+The operator writes them to a ConfigMap in every namespace that it serves, so that keys rotate, the store moves and
+bundles are quarantined without a rollout.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ AddressingStyle = Literal["Auto", "Virtual", "Path"]
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where bundles are. Credentials come from the environment or the pod's identity, never from here.
+    """Location of the store. Credentials are not part of it: they come from the environment or the pod's identity.
 
     Attributes:
-        bucket: its name.
-        prefix: what the names of all objects begin with.
-        endpoint: URL of the S3 server; None: AWS's own endpoint of the region.
-        region: where the bucket is.
-        addressing_style: where the bucket's name is in a URL: in the host (Virtual) or in the path (Path). Auto is
-            Virtual on AWS, unless the name has a dot, for which AWS has no certificate; and Path elsewhere.
-        transport: how requests get there.
+        bucket: name of the bucket.
+        prefix: prefix of all object names.
+        endpoint: URL of the S3 server; None for AWS's endpoint of the region.
+        region: region of the bucket.
+        addressing_style: position of the bucket's name in a URL: in the host (Virtual) or in the path (Path). Auto is
+            Path with an endpoint or for a name with a dot, for which AWS has no certificate, and otherwise Virtual.
+        transport: how requests reach the store.
     """
 
     bucket: str
@@ -43,6 +43,6 @@ class Trust:
     store: StoreSettings
     keys: dict[str, str]  # signer -> Ed25519 public key, base64 of its 32 bytes
     quarantined: tuple[str, ...] = ()  # digests of manifests (SHA-256 of the signed payload, hex)
-    deadline_seconds: float = 60.0  # of the whole init container
-    signer: str = ""  # the operator's own: of several bundles of a key, replicas take the one that it goes by
+    deadline_seconds: float = 60.0  # deadline of the whole init container
+    signer: str = ""  # the operator's own signer, whose manifest precedes those of other signers
     version: int = field(default=1)

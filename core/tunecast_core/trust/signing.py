@@ -17,7 +17,7 @@ from tunecast_core.records.codec import decode
 
 PAYLOAD_TYPE = "application/vnd.tunecast.manifest.v1+json"
 ATTEMPT_TYPE = "application/vnd.tunecast.attempt.v1"
-LIMIT = 8 * 2**20  # bytes of an envelope
+LIMIT = 8 * 2**20  # maximum size of an envelope in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _Envelope:
 
 
 def generate() -> bytes:
-    """A new private key, 32 bytes."""
+    """Returns a new private key of 32 bytes."""
     return Ed25519PrivateKey.generate().private_bytes_raw()
 
 
@@ -52,7 +52,7 @@ class Signer:
         self.public_key = base64.b64encode(public).decode()
 
     def sign(self, payload: bytes) -> bytes:
-        """The envelope, as JSON."""
+        """Returns the envelope of a signed payload, as JSON."""
         signature = self._key.sign(_signed_bytes(PAYLOAD_TYPE, payload))
         envelope = {
             "payload": base64.b64encode(payload).decode(),
@@ -62,15 +62,15 @@ class Signer:
         return json.dumps(envelope, sort_keys=True).encode()
 
     def token(self, attempt_id: str) -> str:
-        """What ranks of an attempt seal with: the same whenever it is asked for, and nobody else's to guess."""
+        """Returns the token with which ranks of an attempt seal records. It is derived from the private key."""
         return hashlib.sha256(self._key.sign(_signed_bytes(ATTEMPT_TYPE, attempt_id.encode()))).hexdigest()
 
 
 def public_bytes(text: str) -> bytes:
-    """The 32 bytes of a public key that is written in base64.
+    """Returns the 32 bytes of a public key in base64.
 
     Raises:
-        ValueError: it is none.
+        ValueError: ``text`` isn't a public key in base64.
     """
     public = base64.b64decode(text, validate=True)
     Ed25519PublicKey.from_public_bytes(public)
@@ -78,12 +78,16 @@ def public_bytes(text: str) -> bytes:
 
 
 def signer_of(public: bytes) -> str:
-    """The name of a public key: 16 hexadecimal digits."""
+    """Returns the name of a public key: 16 hexadecimal digits."""
     return hashlib.sha256(public).hexdigest()[:16]
 
 
 def verify(envelope: bytes, keys: Mapping[str, str]) -> tuple[bytes, str]:
-    """The payload and its signer, once a signature by one of ``keys`` (signer -> public key, base64) is found good.
+    """Verifies an envelope, and returns its payload and the signer.
+
+    Args:
+        envelope: the envelope as JSON.
+        keys: trusted public keys in base64, by signer.
 
     Raises:
         SignatureError: no trusted key signed it, or the envelope or a trusted key is broken.
@@ -107,7 +111,7 @@ def _check(signer: str, public_key: str, signature: bytes, signed: bytes) -> Non
     try:
         public = base64.b64decode(public_key, validate=True)
         if signer_of(public) != signer:
-            raise SignatureError(f"the trusted key of {signer} is another one: its name should be {signer_of(public)}")
+            raise SignatureError(f"the trusted key of {signer} has the wrong name: it should be {signer_of(public)}")
         Ed25519PublicKey.from_public_bytes(public).verify(signature, signed)
     except InvalidSignature as error:
         raise SignatureError(
@@ -118,5 +122,5 @@ def _check(signer: str, public_key: str, signature: bytes, signed: bytes) -> Non
 
 
 def _signed_bytes(kind: str, payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding."""
+    """Returns DSSE's pre-authentication encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)

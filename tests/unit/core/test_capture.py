@@ -83,9 +83,9 @@ def test_values_that_are_too_short_are_not_searched(tmp_path: Path) -> None:
     assert capture(tmp_path, (), {"PIN": b"12345", "EMPTY": b""}).layers == {"Triton": ("triton/a",)}
 
 
-def test_a_name_that_cannot_travel_keeps_its_layer_out(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_packed_keeps_its_layer_out(tmp_path: Path) -> None:
     write(tmp_path, "triton/a")
     (tmp_path / "triton" / os.fsdecode(b"\xff")).write_bytes(b"")
     (note,) = capture(tmp_path, (), {}).notes
     assert note.state == "Unsafe"
-    assert "travel" in note.reason
+    assert "packed" in note.reason

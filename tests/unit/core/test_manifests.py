@@ -71,7 +71,7 @@ def test_one_manifest_counts(envelopes: dict[Signer, bytes], first: Signer, expe
 
 def test_where_all_are_refused_the_reason_is_the_last_ones() -> None:
     read = {A.signer: b"{}", B.signer: B.sign(ELSEWHERE[0])}.get
-    with pytest.raises(WrongKeyError, match="of others/k/nvidia-l4-x86-64, not of models/k/nvidia-l4-x86-64"):
+    with pytest.raises(WrongKeyError, match="others/k/nvidia-l4-x86-64, not to models/k/nvidia-l4-x86-64"):
         counting_manifest(read, KEYS, A.signer, PLACE)
 
 

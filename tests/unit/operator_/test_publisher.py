@@ -262,7 +262,7 @@ def test_what_rank_0_may_not_claim_is_never_published(
 LINK = special("vllm/torch_compile_cache/model", tarfile.SYMTYPE, link="/etc/passwd") + END
 UNSAFE = {
     "a link": packed([FILE], LINK),
-    "more than its index says": packed([FILE], plain(FILE) + plain(entry("vllm/torch_compile_cache/z")) + END),
+    "more than its index lists": packed([FILE], plain(FILE) + plain(entry("vllm/torch_compile_cache/z")) + END),
     "another layer's file": packed([entry("triton/a")], plain(entry("triton/a")) + END),
     "bytes after its end": BYTES + b"more",
     "no archive": b"archive",

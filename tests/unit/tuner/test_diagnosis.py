@@ -84,7 +84,7 @@ HARD = {
         job.ENGINE_CRASHED,
         'AssertionError: assert w1_scale is not None <- File "/v/flashinfer_cutlass_moe.py", line 12, in apply',
     ),
-    "core-killed-empty-dict-0.23": (job.ENGINE_OUT_OF_MEMORY, "one of its processes ended without a word"),
+    "core-killed-empty-dict-0.23": (job.ENGINE_OUT_OF_MEMORY, "one of its processes ended without a status"),
     "core-killed-minus-9": (job.ENGINE_OUT_OF_MEMORY, "EngineCore was ended by SIGKILL"),
     "gated-repo": (job.ENGINE_REJECTED, "You are trying to access a gated repo"),
     "hip-memory-fault": (job.ENGINE_CRASHED, "Memory access fault by GPU node-4"),

@@ -15,4 +15,4 @@ def test_only_what_did_not_hit_is_explained() -> None:
     hit, miss = LayerProof("A", "Hit", 1, 0), LayerProof("A", "Miss", 1, 1, "rebuilt x")
     assert explained(hit, ["V"]) == hit
     assert explained(miss, []) == miss
-    assert explained(miss, ["V", "W"]).reason == "rebuilt x; set otherwise than on rank 0: V, W"
+    assert explained(miss, ["V", "W"]).reason == "rebuilt x; variables that differ from rank 0: V, W"

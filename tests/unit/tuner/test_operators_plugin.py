@@ -53,7 +53,7 @@ def tactics(tmp_path: Path) -> Path:
     [
         ("return True", "INFO Tunecast: FlashInfer's tactics were loaded from"),
         ("return None", "INFO Tunecast: FlashInfer's tactics were loaded from"),  # of a version that doesn't tell
-        ("return False", "WARNING Tunecast: FlashInfer refuses the tactics in"),
+        ("return False", "WARNING Tunecast: FlashInfer refused the tactics in"),
         ("raise OSError('gone')", "ERROR Tunecast: FlashInfer's tactics in"),
     ],
 )
@@ -64,7 +64,7 @@ def test_tactics_are_loaded_where_the_autotuner_is_first_asked_for(
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "autotuner.py").write_text(AUTOTUNER.format(outcome=outcome))
-    [(name, value)] = plugin.place(tmp_path, tactics).items()
+    [(name, value)] = plugin.install(tmp_path, tactics).items()
     variables = {**os.environ, name: f"{value}:{package.parent}", "PYTHONSAFEPATH": "1"}
     found = subprocess.run([sys.executable, "-c", PROGRAM], env=variables, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
@@ -73,7 +73,7 @@ def test_tactics_are_loaded_where_the_autotuner_is_first_asked_for(
 
 
 def test_the_layer_takes_all_of_it_and_nothing_that_engines_add(tmp_path: Path, tactics: Path) -> None:
-    plugin.place(tmp_path, tactics)
+    plugin.install(tmp_path, tactics)
     files = [str(path.relative_to(tmp_path)) for path in (tmp_path / "tactics").rglob("*") if path.is_file()]
     assert len(files) == 4
     assert {found.name for path in files if (found := layer_of(path))} == {"FlashInferTactics"}

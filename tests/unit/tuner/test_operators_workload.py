@@ -13,7 +13,7 @@ from tunecast_tuner.flashinfer_ops.records import Lacking, Report
 from tunecast_tuner.flashinfer_ops.table import Problem
 from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.workloads import exchange
-from tunecast_tuner.workloads.operators import check_tactics, in_words, judge, tactics
+from tunecast_tuner.workloads.operators import check_tactics, described, judge, tactics
 
 FILE = Archive(flashinfer.LAYER, "digest", 9, 9, 1)
 KERNELS = Archive("FlashInferJIT", "digest", 9, 9, 3)
@@ -69,7 +69,10 @@ def test_ranks_that_pass_the_gate(replayed: Report) -> None:
     ("replayed", "words"),
     [
         (replace(TUNED, tactics={"gemm": ["Runner", 2]}), "rank 2 replayed"),
-        (replace(TUNED, tactics={}, lacking=(Lacking(PROBLEM, "no"),)), r"not there: bmm_fp8 qkv \(n=2, k=1\): no"),
+        (
+            replace(TUNED, tactics={}, lacking=(Lacking(PROBLEM, "no"),)),
+            r"can't run there: bmm_fp8 qkv \(n=2, k=1\): no",
+        ),
     ],
 )
 def test_a_rank_that_does_not(replayed: Report, words: str) -> None:
@@ -80,7 +83,7 @@ def test_a_rank_that_does_not(replayed: Report, words: str) -> None:
 
 def test_what_rank_0_lacks_is_no_rank_s_difference() -> None:
     tuned = replace(TUNED, lacking=(Lacking(PROBLEM, "no"),))
-    replayed = tactics(replace(TUNED, tactics={"gemm": ["Runner", 2]}), in_words(tuned.lacking))
+    replayed = tactics(replace(TUNED, tactics={"gemm": ["Runner", 2]}), described(tuned.lacking))
     with pytest.raises(AttemptError, match=r"rank 0 tuned \w+$"):
         check_tactics(tuned, [proof_of(replayed)])
 

@@ -30,7 +30,7 @@ def test_an_unanswered_prompt_says_nothing() -> None:
     assert compare(*rounds) == "Inconclusive"
     assert unanswered(*rounds) == "the engine gave no answer that can be compared to 1 of 2 requests"
     assert unanswered(*[texts("a")] * 3) == ""
-    assert unanswered(texts("a"), texts("a"), texts("a", "b")) == "not every start was asked the same"
+    assert unanswered(texts("a"), texts("a"), texts("a", "b")) == "not every start received the same requests"
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_silent_log_is_all_other() -> None:
     [("cpu-0.32.0-aot-warm-load-failure.log", True), ("cpu-0.32.0-no-aot-warm.log", False)],
 )
 def test_the_engine_says_why_a_layer_missed(log: str, said: bool) -> None:
-    words = phases.engine_words(lines_of(log), BY_NAME["TorchCompile"].engine_says)
+    words = phases.first_match(lines_of(log), BY_NAME["TorchCompile"].miss_patterns)
     assert words.startswith("Compiling model again due to a load failure") == said
     assert bool(words) == said
 
@@ -182,7 +182,7 @@ SAVED = "Saved 12 configs to /m/autotune_configs.json (3 new, 9 from previous co
     ],
 )
 def test_flashinfer_says_that_tactics_were_not_taken(line: str, words: str) -> None:
-    assert phases.engine_words([(1.0, LOGGER + line)], BY_NAME["FlashInferAutotune"].engine_says) == words
+    assert phases.first_match([(1.0, LOGGER + line)], BY_NAME["FlashInferAutotune"].miss_patterns) == words
 
 
 def test_lines_without_a_stamp_take_the_time_of_the_one_before() -> None:

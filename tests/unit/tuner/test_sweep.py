@@ -107,10 +107,10 @@ def test_text_of_unknown_length_leaves_room_for_its_template() -> None:
 @pytest.mark.parametrize(
     ("reply", "key", "words"),
     [
-        (Reply(401, {"error": "Unauthorized"}), "", "answered 401: Unauthorized; a rank looks for the API key"),
-        (Reply(401, {"error": "Unauthorized"}), "", "in VLLM_API_KEY, and found none there"),
-        (Reply(403, {"detail": "no"}), "k", "403: no; a rank looks for the API key"),
-        (Reply(403, {"detail": "no"}), "k", "and took it from there, and it was refused"),
+        (Reply(401, {"error": "Unauthorized"}), "", "answered 401: Unauthorized; a rank takes the API key"),
+        (Reply(401, {"error": "Unauthorized"}), "", "or VLLM_API_KEY, and found none"),
+        (Reply(403, {"detail": "no"}), "k", "403: no; a rank takes the API key"),
+        (Reply(403, {"detail": "no"}), "k", "and the engine refused that key"),
         (Reply(404, {}, "<html>"), "", "/v1/x answered 404: <html>; start it so that it serves completions"),
         (Reply(400, {"error": {"message": "a\nb"}}), "", "/v1/x answered 400: a b;"),
         (Reply(500, {"error": {"message": "EngineDeadError"}}), "", "/v1/x answered 500: EngineDeadError"),

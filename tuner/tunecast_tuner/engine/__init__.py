@@ -1,1 +1,1 @@
-"""The engine as a child process, and what it is asked."""
+"""The engine as a child process, and the requests that it receives."""

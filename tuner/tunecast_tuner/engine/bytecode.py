@@ -1,6 +1,6 @@
-"""Does the image lack bytecode for much of what the engine imports?
+"""Counts the modules of the engine for which the image lacks bytecode.
 
-Only then is PYTHONPYCACHEPREFIX worth setting: with it Python ignores the image's own bytecode.
+PYTHONPYCACHEPREFIX is worth setting only if many lack it, because Python then ignores the image's own bytecode.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ DONT_WRITE = "PYTHONDONTWRITEBYTECODE"
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Source files, and how many of them the image holds valid bytecode of."""
+    """Number of source files, and number of those for which the image holds valid bytecode."""
 
     sources: int
     compiled: int
 
     @property
     def much_missing(self) -> bool:
-        """A third or more, as in images that hold torch's bytecode and not vLLM's."""
+        """Whether a third or more lacks bytecode, as in images with torch's bytecode and without vLLM's."""
         return 3 * (self.sources - self.compiled) >= max(self.sources, 1)
 
 
 def refusal(environment: Mapping[str, str], excluded: Iterable[str]) -> str | None:
-    """Why the layer is out of the question before anything is counted, or None."""
+    """Returns why the layer is impossible without counting, or None."""
     if LAYER in excluded:
         return "excluded by cache.layers.exclude"
     if environment.get(DONT_WRITE):
@@ -41,18 +41,18 @@ def refusal(environment: Mapping[str, str], excluded: Iterable[str]) -> str | No
 
 
 def prefix(mount_path: str) -> dict[str, str]:
-    """The variable that makes the layer."""
+    """Returns the variable that makes Python write the layer."""
     return {PYCACHE_VARIABLE: f"{mount_path}/{PYCACHE_DIRECTORY}"}
 
 
 def scan(interpreter: Interpreter) -> Count:
-    """Counts in all that the interpreter could import: an estimate, before the engine has imported anything."""
+    """Counts all modules that the interpreter could import: an estimate before the engine starts."""
     magic = bytes.fromhex(interpreter.magic)
     sources = compiled = 0
     roots = {os.path.realpath(entry) for entry in interpreter.path if os.path.isdir(entry)}  # noqa: PTH112
     for root in sorted(roots):
         for directory, names, files in os.walk(root):
-            # A root below a root is walked in its own right.
+            # A root below another root is walked separately.
             names[:] = [n for n in names if n != "__pycache__" and os.path.join(directory, n) not in roots]  # noqa: PTH118
             modules = [name for name in files if name.endswith(".py")]
             sources += len(modules)
@@ -61,13 +61,13 @@ def scan(interpreter: Interpreter) -> Count:
 
 
 def imported(mount_path: str) -> Count:
-    """Counts what the engine did import, from what it left below the prefix; each has its source's path."""
+    """Counts the modules that the engine imported, from the bytecode files that it wrote below the prefix."""
     root = Path(mount_path, PYCACHE_DIRECTORY)
     sources = compiled = 0
     for path in root.rglob("*.pyc"):
         source_directory = Path("/", path.parent.relative_to(root))
         if source_directory.is_relative_to(mount_path):
-            continue  # of a cache's own modules, which no image holds
+            continue  # a module of a cache, which no image holds
         sources += 1
         compiled += (source_directory / "__pycache__" / path.name).exists()
     return Count(sources, compiled)
@@ -85,7 +85,7 @@ def _compiled(directory: str, modules: list[str], tag: str, magic: bytes) -> int
 
 
 def valid(source: Path, cached: Path, magic: bytes) -> bool:
-    """Whether an interpreter of ``magic`` would take ``cached`` for ``source``."""
+    """Whether an interpreter with the magic number ``magic`` would load ``cached`` instead of ``source``."""
     try:
         with cached.open("rb") as file:
             header = file.read(16)
@@ -96,5 +96,5 @@ def valid(source: Path, cached: Path, magic: bytes) -> bool:
         return False
     flags, mtime, size = struct.unpack("<III", header[4:])
     if flags & 1:
-        return True  # by hash: independent of times
+        return True  # validated by hash, independent of times
     return bool(mtime == int(stat.st_mtime) & 0xFFFFFFFF and size == stat.st_size & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""The engine as a child process: started, watched and asked for its health."""
+"""The engine as a child process: starts it, watches it, and checks its health."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class EngineProcess(Process):
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts it; ``line`` is what ``command`` says.
+        """Starts the engine. ``line`` is the parsed ``command``.
 
         Raises:
-            AttemptError: ENGINE_REJECTED, its program can't be run; BAD_SETTINGS, its port is taken.
+            AttemptError: ENGINE_REJECTED, the program can't be run; BAD_SETTINGS, the port is in use.
         """
         self.client = Client(line.port, listen(line), line.api_key(environment) or "")
         if self.client.listens():
@@ -40,16 +40,16 @@ class EngineProcess(Process):
         super().__init__(command, environment, console, "the engine", clock)
 
     def check(self) -> None:
-        """Raises AttemptError when the engine has exited: nobody asked it to."""
+        """Raises AttemptError if the engine has exited on its own."""
         code = self.ended()
         if code is not None:
             raise self.failure(code)
 
     def wait_healthy(self, attempt: Attempt) -> float:
-        """Waits for ``/health``; returns the seconds since the process started.
+        """Waits until ``/health`` answers 200, and returns the seconds since the process started.
 
         Raises:
-            AttemptError: it exited, or the attempt ended.
+            AttemptError: the engine exited, or the attempt ended.
         """
 
         def condition() -> bool:
@@ -64,7 +64,7 @@ class EngineProcess(Process):
 def running(
     command: Sequence[str], environment: Mapping[str, str], line: CommandLine, console: Console
 ) -> Iterator[EngineProcess]:
-    """An engine that is stopped at the end: in its own time when all went well, soon when not."""
+    """Runs an engine for the block, and then stops it: after an error with a short grace period."""
     engine = EngineProcess(command, environment, line, console)
     try:
         yield engine

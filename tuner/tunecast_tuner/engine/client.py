@@ -1,4 +1,4 @@
-"""A thin HTTP client of the engine, with the standard library alone."""
+"""A small HTTP client of the engine, which needs only the standard library."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from tunecast_core.engine.listen import Listen, is_loopback
 
 HEALTH_SECONDS = 2.0
-WORDS = 300  # characters of a refusal that are kept
+MESSAGE_CHARACTERS = 300  # characters of an error message that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP status, the JSON object that came with it, if one did, and what it says of a refusal."""
+    """An HTTP response: its status, its JSON object or an empty one, and the beginning of its text."""
 
-    status: int
+    status: int  # 0 without a response
     body: dict[str, Any]
     text: str = ""
 
@@ -29,21 +29,21 @@ class Reply:
         return self.status == http.HTTPStatus.OK
 
     @property
-    def words(self) -> str:
-        """The server's own message, on one line; engines put it in different places."""
+    def message(self) -> str:
+        """The error message on one line. Engines use different fields for it."""
         error = self.body.get("error", self.body.get("detail", self.body))
         message = error.get("message", "") if isinstance(error, dict) else error
-        return " ".join(str(message or self.text).split())[:WORDS]
+        return " ".join(str(message or self.text).split())[:MESSAGE_CHARACTERS]
 
     @property
     def refusal(self) -> str:
-        """The status with the message; of no answer at all, the error."""
-        return f"{self.status}: {self.words or 'nothing'}" if self.status else self.words
+        """The status with the error message, or only the error if there was no response."""
+        return f"{self.status}: {self.message or 'nothing'}" if self.status else self.message
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Calls the engine in this pod. Errors are OSError or http.client.HTTPException."""
+    """Sends requests to the engine in this pod. They raise OSError or http.client.HTTPException."""
 
     port: int
     listen: Listen = field(default_factory=Listen)
@@ -51,14 +51,14 @@ class Client:
     timeout: float = 600.0  # seconds; a request may wait for a kernel to be built
 
     def healthy(self) -> bool:
-        """Whether ``/health`` answers 200 within two seconds; never raises."""
+        """Whether ``/health`` answers 200 within two seconds. Never raises."""
         try:
             return self._call("GET", "/health", None, HEALTH_SECONDS).ok
         except (OSError, http.client.HTTPException):
             return False
 
     def listens(self) -> bool:
-        """Whether something accepts connections where the engine does, or will."""
+        """Whether any process accepts connections at the engine's address."""
         try:
             self._connected(HEALTH_SECONDS).close()
         except (OSError, http.client.HTTPException) as error:
@@ -69,7 +69,7 @@ class Client:
         return self._call("GET", path, None, self.timeout)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Reply:
-        """Sends JSON; a body that holds bytes is sent as a form with a file."""
+        """Sends JSON, or a multipart form if the body holds bytes."""
         return self._call("POST", path, body, self.timeout)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> Reply:
@@ -82,12 +82,13 @@ class Client:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             content = response.read()
-            return Reply(response.status, _object(content), content[: 4 * WORDS].decode(errors="replace"))
+            text = content[: 4 * MESSAGE_CHARACTERS].decode(errors="replace")
+            return Reply(response.status, _object(content), text)
         finally:
             connection.close()
 
     def _connected(self, timeout: float) -> http.client.HTTPConnection:
-        """To the first of the engine's addresses that accepts a connection."""
+        """Connects to the first of the engine's addresses that accepts a connection."""
         *others, last = self.listen.addresses
         for address in others:
             try:
@@ -95,7 +96,7 @@ class Client:
             except ssl.SSLError:
                 raise
             except OSError:
-                continue  # the engine may listen on the other family alone; the last error is raised
+                continue  # the engine may listen only on the other address family; the last error is raised
         return self._connect(last, timeout)
 
     def _connect(self, address: str, timeout: float) -> http.client.HTTPConnection:
@@ -114,7 +115,7 @@ class Client:
 
 
 def _unverified() -> ssl.SSLContext:
-    """The certificate names the Service, if anything; what we talk to is this very pod."""
+    """Returns a TLS context without verification: certificates name the Service, but requests go to this pod."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -122,18 +123,21 @@ def _unverified() -> ssl.SSLContext:
 
 
 def check_local(connection: http.client.HTTPConnection) -> None:
-    """A connection within one host has one of its addresses at both ends; no other host is ever sent an API key."""
+    """Raises ConnectionError unless the peer is this pod, so that the API key is never sent to another host.
+
+    A connection within a host has the same address at both ends.
+    """
     here, there = connection.sock.getsockname()[0], connection.sock.getpeername()[0]
     if here != there and not is_loopback(there):
         raise ConnectionError(f"the engine's --host is {there}, which is not an address of this pod: its own is {here}")
 
 
 def _encoded(body: Mapping[str, Any]) -> tuple[str, bytes]:
-    """A body's content type and bytes."""
+    """Returns the content type and the bytes of a body."""
     if not any(isinstance(value, bytes) for value in body.values()):
         return "application/json", json.dumps(body).encode()
     content = b"".join(value for value in body.values() if isinstance(value, bytes))
-    boundary = hashlib.sha256(content).hexdigest()  # no recording holds its own digest
+    boundary = hashlib.sha256(content).hexdigest()  # does not occur in the content
     parts = []
     for name, value in body.items():
         disposition = f'Content-Disposition: form-data; name="{name}"'

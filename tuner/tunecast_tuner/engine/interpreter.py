@@ -1,4 +1,4 @@
-"""The Python that the engine runs on: found from its command line, and asked what it has."""
+"""Finds the Python interpreter of the engine from its command line, and queries its versions and paths."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ print(json.dumps({"python": platform.python_version(), "cacheTag": sys.implement
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """What an interpreter says of itself."""
+    """Properties of an interpreter, as it reports them."""
 
     python: str  # version
     cache_tag: str  # such as cpython-312
-    magic: str  # of its bytecode, hex
-    path: tuple[str, ...]
-    versions: dict[str, str] = field(default_factory=dict)
+    magic: str  # magic number of its bytecode, hex
+    path: tuple[str, ...]  # sys.path
+    versions: dict[str, str] = field(default_factory=dict)  # of the installed distributions
 
 
 def locate(program: str, environment: Mapping[str, str]) -> str:
-    """The interpreter of a program: itself, its script's first lines, or else the one that runs this program."""
+    """Returns the interpreter of a program: the program itself, or the one in its first lines, or else our own."""
     found = shutil.which(program, path=environment.get("PATH"))
     if found is None:
         return sys.executable
@@ -53,7 +53,7 @@ def locate(program: str, environment: Mapping[str, str]) -> str:
         head = file.read(1024).decode(errors="replace").splitlines()[:2]
     if not head or not head[0].startswith("#!"):
         return sys.executable
-    # Long paths don't fit the kernel's limit: installers then write a shell line that executes the interpreter.
+    # The kernel limits the length of "#!" lines: for long paths, installers write a shell line with the interpreter.
     for word in re.split(r"[\s'\"]+", " ".join(head).removeprefix("#!")):
         if _is_python(word) and (python := shutil.which(word, path=environment.get("PATH"))):
             return python
@@ -61,17 +61,17 @@ def locate(program: str, environment: Mapping[str, str]) -> str:
 
 
 def ask(program: str, environment: Mapping[str, str]) -> Interpreter | None:
-    """Runs the interpreter shortly, without leaving bytecode behind; None when it doesn't answer."""
+    """Runs the interpreter for a moment without writing bytecode. Returns None if it fails."""
     command = [program, "-B", "-c", _PROBE, *DISTRIBUTIONS]
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=PROBE_SECONDS, check=True)
-        return decode(Interpreter, done.stdout.splitlines()[-1], f"what {program} says of itself")
+        return decode(Interpreter, done.stdout.splitlines()[-1], f"the output of {program}")
     except (OSError, subprocess.SubprocessError, MalformedError, IndexError):
         return None
 
 
 def provenance(interpreter: Interpreter | None, model_commit: str | None, made_on: Hardware) -> Provenance:
-    """What made the bundle, with the GPU and its driver where there is one."""
+    """Returns the provenance of the bundle, with the GPU and its driver if there is one."""
     python, versions = (interpreter.python, interpreter.versions) if interpreter else ("unknown", {})
     return Provenance(
         python, versions, made_on.product or None, made_on.driver or None, model_commit, hardware=made_on.name
@@ -79,4 +79,4 @@ def provenance(interpreter: Interpreter | None, model_commit: str | None, made_o
 
 
 def _is_python(path: str) -> bool:
-    return re.fullmatch(r"python[\d.]*", os.path.basename(path)) is not None  # noqa: PTH119 - of a word, not a file
+    return re.fullmatch(r"python[\d.]*", os.path.basename(path)) is not None  # noqa: PTH119 - a word, not a file

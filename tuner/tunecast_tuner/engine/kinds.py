@@ -1,7 +1,7 @@
-"""The kinds of engine, by what they can be asked: a route, requests of a size, and answers that can be compared. Pure.
+"""The kinds of engines: the route, the requests, and the comparable answers of each. Pure.
 
-Read in vLLM 0.32, which has only the routes of its model's task; older ones have all of them, and refuse those of
-other tasks.
+Source: vLLM 0.32, which serves only the routes of the model's task. Older versions serve all routes and refuse
+requests of other tasks.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from tunecast_tuner.proof.outputs import Answer
 
 Body = dict[str, Any]
 CHAT = "/v1/chat/completions"
-NUMBERS = 256  # of an answer that are compared
+NUMBERS = 256  # maximum count of an answer's numbers that are compared
 SAMPLE_RATE = 16_000
-AUDIO_SECONDS = (0.5, 40.0)  # the shortest and the longest recording; models hear 30 s at a time
-TOKEN_SECONDS = 0.1  # of a recording in place of one token
+AUDIO_SECONDS = (0.5, 40.0)  # the shortest and the longest recording; models process 30 s at a time
+TOKEN_SECONDS = 0.1  # length of a recording that stands for one token
 WORDS = ("time", "water", "house", "world", "light", "river", "stone", "green", "table", "music", "paper")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One way to ask an engine."""
+    """One kind of request that an engine may accept."""
 
     name: str
     route: str
-    content: Callable[[int, int], Body]  # of so many tokens or words, from a seed
+    content: Callable[[int, int], Body]  # (number of tokens or words, seed) -> content of a request
     read: Callable[[Reply], Answer]
-    fixed: Body = field(default_factory=dict)  # in every request
-    generates: bool = False  # tokens, so that samplers and grammars are tried
-    text: bool = False  # its tokens are only roughly as many as were asked for
+    fixed: Body = field(default_factory=dict)  # fields of every request
+    generates: bool = False  # whether the engine generates tokens, so that samplers and grammars apply
+    text: bool = False  # whether requests hold text, so that their number of tokens is approximate
 
     def request(self, model: str, tokens: int, seed: int, /, **options: Any) -> Body:
-        """A request of about ``tokens``; options of sampling are for kinds that generate."""
-        return {"model": model, **self.content(tokens, seed), **self.fixed, **self._spelt(options)}
+        """Returns a request of about ``tokens`` tokens. Sampling options apply only to kinds that generate."""
+        return {"model": model, **self.content(tokens, seed), **self.fixed, **self._sampling(options)}
 
-    def _spelt(self, options: Body) -> Body:
+    def _sampling(self, options: Body) -> Body:
         if self.route == CHAT and "logprobs" in options:
             options = {**options, "logprobs": True, "top_logprobs": options["logprobs"]}
         return options if self.generates else {}
 
 
 def prompt(length: int, seed: int) -> list[int]:
-    """Token ids that any vocabulary has, and that share no prefix with another seed's."""
+    """Returns token IDs that are in any vocabulary and share no prefix with those of another seed."""
     return [3 + (seed * 31 + index * (seed % 7 + 1)) % 190 for index in range(length)]
 
 
 def words(length: int, seed: int) -> str:
-    """The same for engines that take text alone."""
+    """Returns a prompt as text, for engines that accept no token IDs."""
     return " ".join(WORDS[token % len(WORDS)] for token in prompt(max(1, length), seed))
 
 
 def recording(length: int, seed: int) -> bytes:
-    """A WAV file of a rising tone, of some seconds."""
+    """Returns a WAV file with a rising tone, whose duration grows with ``length``."""
     shortest, longest = AUDIO_SECONDS
     samples = int(SAMPLE_RATE * min(longest, max(shortest, length * TOKEN_SECONDS)))
     tones = (math.sin((200 + seed % 7 * 40 + 400 * i / samples) * math.tau * i / SAMPLE_RATE) for i in range(samples))
@@ -73,23 +73,23 @@ def recording(length: int, seed: int) -> bytes:
 
 
 def generated(reply: Reply) -> Answer:
-    """Tokens, where the engine gives them, else text: equal where the tokens are."""
+    """Reads generated token IDs, or else text, which is equal if the tokens are."""
     choices = reply.body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    spoken = [message.get(part) for part in ("reasoning", "reasoning_content", "content")]
-    said = choice.get("token_ids") or choice.get("text") or "".join(str(part) for part in spoken if part)
-    return Answer(str(said)) if reply.ok and said else Answer()
+    parts = [message.get(part) for part in ("reasoning", "reasoning_content", "content")]
+    output = choice.get("token_ids") or choice.get("text") or "".join(str(part) for part in parts if part)
+    return Answer(str(output)) if reply.ok and output else Answer()
 
 
 def heard(reply: Reply) -> Answer:
-    """What was heard in a recording."""
+    """Reads the transcript of a recording."""
     return Answer(str(reply.body.get("text", ""))) if reply.ok else Answer()
 
 
 def computed(reply: Reply) -> Answer:
-    """A vector, probabilities or a score; of a long one as many numbers as are compared, evenly taken."""
+    """Reads a vector, probabilities or a score. A long vector is sampled evenly to at most NUMBERS numbers."""
     items = reply.body.get("data") or reply.body.get("results")
     item = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
     names = ("embedding", "probs", "score", "relevance_score", "data")
@@ -123,7 +123,7 @@ def _message(tokens: int, seed: int) -> Body:
 
 
 _GREEDY = {"temperature": 0, "ignore_eos": True}
-# The first that an engine accepts is its kind. Token ids come before text: no tokenizer has to be there.
+# An engine is of the first kind that it accepts. Token IDs precede text, because they need no tokenizer.
 KINDS = (
     EngineKind(
         "Completion", "/v1/completions", lambda n, s: {"prompt": prompt(n, s)}, generated, _GREEDY, generates=True

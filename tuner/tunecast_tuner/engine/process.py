@@ -1,4 +1,4 @@
-"""A child process of a rank: started, watched, read and stopped."""
+"""Starts, watches, reads and stops a child process of a rank."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tunecast_tuner.rank import cgroup
 from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.failures import AttemptError
 
-HEAD_LINES = 20_000  # of the start, for the phases
-TAIL_LINES = 400  # before the end, for the diagnosis
+HEAD_LINES = 20_000  # first lines that are kept, to find the phases
+TAIL_LINES = 400  # last lines that are kept, for the diagnosis
 LINE_CHARACTERS = 2_000
-STOP_SECONDS = 30.0  # to write its caches and exit
-ABORT_SECONDS = 3.0  # when nothing of it is of use any more
+STOP_SECONDS = 30.0  # grace period in which the engine writes its caches and exits
+ABORT_SECONDS = 3.0  # grace period after a failure
 
 
 class Log:
@@ -34,7 +34,7 @@ class Log:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def add(self, seconds: float, raw: bytes) -> None:
-        # Progress bars overwrite their line: its last state counts.
+        # Progress bars overwrite their line, so only its last state is kept.
         text = raw.decode(errors="replace").rstrip("\r\n").rpartition("\r")[2][:LINE_CHARACTERS]
         self._tail.append(text)
         if len(self.head) < HEAD_LINES:
@@ -46,7 +46,7 @@ class Log:
 
 
 class Process:
-    """One run of a command, in a process group of its own."""
+    """One run of a command in its own process group."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Process:
         what: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts it; ``what`` it is, in messages.
+        """Starts the process. ``what`` names it in messages.
 
         Raises:
-            AttemptError: ENGINE_REJECTED, its program can't be run.
+            AttemptError: ENGINE_REJECTED, the program can't be run.
         """
         self.log = Log()
         self._what = what
@@ -83,22 +83,25 @@ class Process:
 
     @property
     def seconds(self) -> float:
-        """Since the process started."""
+        """Seconds since the process started."""
         return self._clock() - self._started
 
     def ended(self) -> int | None:
-        """Its exit status as ``subprocess`` gives it, once there is one; all of its output is in the log then."""
+        """Returns the exit status as in ``subprocess``, or None while the process runs.
+
+        Once there is a status, the log has the whole output.
+        """
         code = self._process.poll()
         if code is not None:
             self._reader.join(timeout=2.0)
         return code
 
     def failure(self, code: int) -> AttemptError:
-        """Why it ended so."""
+        """Returns the error that explains why the process ended with ``code``."""
         return diagnose(code, self.log.tail, self._what, cgroup.oom_kills() - self._oom_kills)
 
     def stop(self, grace: float = STOP_SECONDS) -> None:
-        """SIGTERM to all of its processes, ``grace`` seconds, SIGKILL to what is left."""
+        """Sends SIGTERM to the process group, waits up to ``grace`` seconds, and sends SIGKILL to the rest."""
         self._signal(signal.SIGTERM)
         end = time.monotonic() + grace
         while not self._gone() and time.monotonic() < end:
@@ -114,7 +117,7 @@ class Process:
             os.killpg(self._process.pid, number)
 
     def _gone(self) -> bool:
-        """Whether no process of its group is left. As process 1 of a pod we also inherit its orphans, and reap them."""
+        """Whether no process of the group is left. Reaps orphans, which a pod's process 1 inherits."""
         if self._process.poll() is None:
             return False
         with suppress(ChildProcessError):
@@ -130,6 +133,6 @@ class Process:
         pipe: BinaryIO = self._process.stdout  # type: ignore[assignment]
         with pipe:
             for raw in pipe:
-                told = self._console.redactor.line(raw)  # before anything of it is cut, kept or quoted
-                self.log.add(self._clock() - self._started, told)
-                self._console.echo(told if told.endswith(b"\n") else told + b"\n")
+                line = self._console.redactor.line(raw)  # before the line is cut, kept or quoted
+                self.log.add(self._clock() - self._started, line)
+                self._console.echo(line if line.endswith(b"\n") else line + b"\n")

@@ -1,4 +1,4 @@
-"""The requests that an engine gets once it is up, so that kernels built at the first request are captured too."""
+"""The sweep: requests to a healthy engine, so that kernels that are built at the first request are captured, too."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tunecast_tuner.rank.attempt import Attempt
 from tunecast_tuner.rank.failures import AttemptError
 
 MAX_CONCURRENCY = 256
-BUDGET_SECONDS = 900.0  # no further batch is begun after it
-PROMPTS = 8  # whose greedy answers are compared
+BUDGET_SECONDS = 900.0  # time after which no further batch begins
+PROMPTS = 8  # number of prompts whose greedy answers are compared
 NO_ROUTE = frozenset({404, 405, 501})
 FORBIDDEN = frozenset({401, 403})
 SERVER_ERROR = 500
@@ -47,7 +47,7 @@ GRAMMARS: tuple[Body, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine can take, in tokens and sequences."""
+    """Limits of the engine, in tokens and sequences."""
 
     model: str
     model_len: int = 2048
@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Requests sent at once, and those that join while they decode."""
+    """Requests that are sent at once, and requests that join while the former decode."""
 
     requests: tuple[Body, ...]
     joining: tuple[Body, ...] = ()
@@ -66,16 +66,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of a sweep."""
+    """Result of a sweep."""
 
     batches: int
     sent: int
     seconds: float
-    refusals: tuple[Reply, ...] = field(default=())  # a feature that this engine or model hasn't
+    refusals: tuple[Reply, ...] = field(default=())  # for features that this engine or model doesn't have
 
 
 def limits(line: CommandLine, models: Reply) -> Limits:
-    """From the engine's command line and its ``/v1/models``, whose first entry is the model's first served name."""
+    """Reads the limits from the command line and ``/v1/models``, whose first entry is the first served name."""
     cards = models.body.get("data") or [{}]
     card = cards[0] if isinstance(cards[0], dict) else {}
     model_len = card.get("max_model_len")
@@ -89,7 +89,7 @@ def limits(line: CommandLine, models: Reply) -> Limits:
 
 
 def plan(kind: EngineKind, limit: Limits, extra: Iterable[Mapping[str, Any]] = ()) -> list[Batch]:
-    """The sweep: the same for the same limits, so that every rank sends the same in the same order."""
+    """Plans the sweep. The same limits give the same requests in the same order on every rank."""
     make = _maker(kind, limit, iter(range(1, 1_000_000)))
     batches = [Batch((make(length, max_tokens=3),)) for length in _lengths(kind, limit)]
     sizes = sorted({size for size in (2, 7, 8, 15, 16, 17, limit.sequences) if size <= limit.sequences})
@@ -121,17 +121,17 @@ def _lengths(kind: EngineKind, limit: Limits) -> list[int]:
 
 
 def first_request(engine: EngineProcess, limit: Limits, attempt: Attempt, models: Reply) -> EngineKind:
-    """Asks for one token, or whatever the engine computes; returns the kind that it accepted.
+    """Sends a minimal request of each kind, and returns the first kind that the engine accepts.
 
     Args:
-        engine: healthy.
-        limit: its limits.
-        attempt: this one.
-        models: what it answered to ``/v1/models``.
+        engine: a healthy engine.
+        limit: limits of the engine.
+        attempt: the current attempt.
+        models: the engine's answer to ``/v1/models``.
 
     Raises:
-        AttemptError: SWEEP_REFUSED, it accepts no kind of request; ENGINE_CRASHED, it fails at all of them, or exited;
-            or the attempt ended.
+        AttemptError: SWEEP_REFUSED, the engine accepts no kind of request; ENGINE_CRASHED, the engine fails at every
+            request or exited; or the attempt ended.
     """
     if models.status in FORBIDDEN:
         raise refused(engine.client, "/v1/models", models)
@@ -146,12 +146,12 @@ def first_request(engine: EngineProcess, limit: Limits, attempt: Attempt, models
         if reply.ok:
             return kind
         refusals.append((kind.route, reply))
-    telling = [(route, reply) for route, reply in refusals if reply.status not in NO_ROUTE]
-    raise refused(engine.client, *(telling or refusals)[0])
+    answered = [(route, reply) for route, reply in refusals if reply.status not in NO_ROUTE]
+    raise refused(engine.client, *(answered or refusals)[0])
 
 
 def _routes(engine: EngineProcess, attempt: Attempt) -> frozenset[str]:
-    """Those that the engine says it has; none where it doesn't say."""
+    """Returns the routes that the engine's OpenAPI document lists; empty without a document."""
     reply = attempt.run(lambda: _safely(lambda: engine.client.get("/openapi.json")))
     engine.check()
     paths = reply.body.get("paths")
@@ -159,13 +159,13 @@ def _routes(engine: EngineProcess, attempt: Attempt) -> frozenset[str]:
 
 
 def refused(client: Client, route: str, reply: Reply) -> AttemptError:
-    """Why nothing that was sent had an effect, and what to do."""
+    """Returns the error for an engine that refused all requests, with advice."""
     what = f"{route} answered {reply.refusal}" if reply.status else f"{route} did not answer ({reply.refusal})"
     if not reply.status or reply.status >= SERVER_ERROR:
         return AttemptError(job.ENGINE_CRASHED, f"the engine is healthy, but fails at all requests: {what}")
     if reply.status in FORBIDDEN:
-        sent = "took it from there, and it was refused" if client.api_key else "found none there"
-        advice = f"a rank looks for the API key in --api-key and in VLLM_API_KEY, and {sent}"
+        found = "the engine refused that key" if client.api_key else "found none"
+        advice = f"a rank takes the API key from --api-key or VLLM_API_KEY, and {found}"
     else:
         advice = "start it so that it serves completions, chat, embeddings, scores, classes, pooling or transcriptions"
     return AttemptError(job.SWEEP_REFUSED, f"the engine refused all requests of the sweep: {what}; {advice}")
@@ -177,7 +177,8 @@ def sweep(
     """Sends the batches one after the other.
 
     Raises:
-        AttemptError: SWEEP_REFUSED, none of the requests was accepted; the engine exited, or the attempt ended.
+        AttemptError: SWEEP_REFUSED, the engine accepted none of the requests; or the engine exited or the attempt
+            ended.
     """
     start, sent, done = time.monotonic(), 0, 0
     refusals: list[Reply] = []
@@ -195,7 +196,7 @@ def sweep(
 
 
 def record(kind: EngineKind, swept: Swept) -> Sweep:
-    """What the proof keeps of a sweep."""
+    """Returns the record of a sweep for the proof."""
     first = next((reply.refusal for reply in swept.refusals), "")
     return Sweep(kind.name, kind.route, swept.sent, len(swept.refusals), first)
 
@@ -223,13 +224,13 @@ def _safely(call: Callable[[], Reply]) -> Reply:
     try:
         return call()
     except (OSError, http.client.HTTPException) as error:
-        return Reply(0, {}, f"{type(error).__name__}: {error}")  # the engine's own state says whether it is gone
+        return Reply(0, {}, f"{type(error).__name__}: {error}")  # engine.check finds out whether the engine exited
 
 
 def greedy(engine: EngineProcess, kind: EngineKind, limit: Limits, attempt: Attempt) -> tuple[Answer, ...]:
-    """Answers without chance in them, one request at a time; an empty one where the engine gave none."""
+    """Sends greedy requests one at a time. An answer is empty if the engine gave none."""
     length = min(12, max(1, limit.model_len - 20))
-    # Token ids, since logprobs would need a tokenizer.
+    # Token IDs are compared, since logprobs would need a tokenizer.
     bodies = (
         kind.request(limit.model, length, 1_000_003 + seed, max_tokens=16, return_token_ids=True, ignore_eos=False)
         for seed in range(PROMPTS)

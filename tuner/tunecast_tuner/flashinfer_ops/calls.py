@@ -1,4 +1,4 @@
-"""How each operator of the table is called: the same way as vLLM does. In the engine's interpreter only."""
+"""Calls each operator of the table in the same way as vLLM. Runs only in the engine's interpreter."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Run = Callable[[], Any]  # runs the operator once
-Call = Callable[[int], Run]  # makes the inputs of so many tokens
+Call = Callable[[int], Run]  # makes the inputs for a number of tokens
 
-FP4_BLOCK = 16  # values that share a scale
-FP4_ROWS = 128  # of scales that are interleaved
+FP4_BLOCK = 16  # number of values that share a scale
+FP4_ROWS = 128  # number of rows of scales that are interleaved
 
 
 def device(torch: Any) -> str:
-    """The GPU; without one operators say themselves that they can't run."""
+    """Returns the device for inputs. Without a GPU, operators raise errors themselves."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def mm_bf16(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
-    """(tokens, k) by (k, n), the weight column-major."""
+    """Multiplies (tokens, k) by (k, n) with a column-major weight."""
     n, k = sizes["n"], sizes["k"]
     weight = torch.randn((n, k), dtype=torch.bfloat16, device=device(torch)).t()
 
@@ -30,7 +30,7 @@ def mm_bf16(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
 
 
 def bmm_fp8(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
-    """(1, tokens, k) by (1, k, n), the weight column-major, one scale for each tensor."""
+    """Multiplies (1, tokens, k) by (1, k, n) with a column-major weight and one scale for each tensor."""
     n, k = sizes["n"], sizes["k"]
     scale = torch.ones((), dtype=torch.float32, device=device(torch))
 
@@ -47,7 +47,7 @@ def bmm_fp8(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
 
 
 def mm_fp4(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
-    """(tokens, k) by (k, n) of NVFP4: two values to a byte, a scale for 16 of them."""
+    """Multiplies (tokens, k) by (k, n) in NVFP4, which packs two values into a byte, with a scale for 16 values."""
     n, k = sizes["n"], sizes["k"]
     alpha = torch.ones((), dtype=torch.float32, device=device(torch))
 
@@ -68,7 +68,7 @@ def mm_fp4(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
 
 
 def cutlass_fused_moe(torch: Any, flashinfer: Any, sizes: Mapping[str, int]) -> Call:
-    """All experts of a layer in bf16: gate and up in one weight, then down."""
+    """Runs all experts of a layer in bf16: a combined weight for gate and up, and a weight for down."""
     experts, topk, hidden = sizes["experts"], sizes["topk"], sizes["hidden"]
 
     def bf16(*shape: int) -> Any:

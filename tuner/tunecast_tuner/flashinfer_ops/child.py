@@ -1,6 +1,6 @@
-"""The process that runs FlashInfer's operators, in the engine's own interpreter; ``process`` starts it.
+"""The process that runs FlashInfer's operators in the engine's interpreter. The module ``process`` starts it.
 
-It is one of its own, so that the rank can end it at any moment, and a crash of a kernel is none of the rank's.
+A separate process can be killed at any moment, and a crash of a kernel doesn't end the rank.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from tunecast_core.bundle import flashinfer as rules
 from tunecast_core.records import job
 from tunecast_core.records.codec import canonical, decode
-from tunecast_tuner.flashinfer_ops import config, model, place, table
+from tunecast_tuner.flashinfer_ops import config, locate, model, table
 from tunecast_tuner.flashinfer_ops.calls import CALLS, Call
 from tunecast_tuner.flashinfer_ops.recorder import Found, recording
 from tunecast_tuner.flashinfer_ops.records import Lacking, Report, Request
@@ -32,7 +32,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Seconds(dict[str, float]):
-    """By phase."""
+    """Seconds by phase."""
 
     @contextmanager
     def of(self, phase: str) -> Iterator[None]:
@@ -44,24 +44,24 @@ class Seconds(dict[str, float]):
 
 
 def start() -> None:
-    """Reads the request that the command line names, and leaves the report where it says."""
+    """Handles the request in the first file of the command line, and writes the report to the second one."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a rank that is killed can't end its child
-    request, report = (Path(name) for name in sys.argv[1:3])
-    asked = decode(Request, request.read_bytes(), str(request))
+    source, target = (Path(name) for name in sys.argv[1:3])
+    request = decode(Request, source.read_bytes(), str(source))
     try:
-        report.write_bytes(canonical(_place(asked) if asked.mode == "Place" else run(asked)))
+        target.write_bytes(canonical(_locate(request) if request.mode == "Locate" else run(request)))
     except AttemptError as failure:
         sys.stderr.write(f"operators: error: {failure.message}\n")
-        sys.exit(USAGE if failure.reason == job.BAD_SETTINGS else 1)  # the former ends tuning
+        sys.exit(USAGE if failure.reason == job.BAD_SETTINGS else 1)  # the status USAGE ends tuning
 
 
-def _place(request: Request) -> Report:
-    where, unknown = place.ask(command_line(request.command, os.environ))
-    return Report(place=where, place_unknown=unknown)
+def _locate(request: Request) -> Report:
+    directory, problem = locate.locate(command_line(request.command, os.environ))
+    return Report(directory=directory, directory_problem=problem)
 
 
 def run(request: Request) -> Report:
-    """Tunes or replays; an operator that this GPU or this FlashInfer lacks is reported, and none of the others' fault.
+    """Tunes or replays. Operators that this GPU or this FlashInfer can't run are reported and skipped.
 
     Raises:
         AttemptError: the command line or the model's config.json can't be used.
@@ -105,7 +105,7 @@ def _problems(serving: model.Serving) -> tuple[Problem, ...]:
 
 
 def _build(torch: Any, flashinfer: Any, problems: Sequence[Problem]) -> tuple[dict[Problem, Call], dict[Problem, str]]:
-    """Runs each once: what FlashInfer compiles at first use is compiled then."""
+    """Runs each operator once, so that FlashInfer compiles it."""
     calls: dict[Problem, Call] = {}
     lacking: dict[Problem, str] = {}
     for problem in problems:
@@ -113,17 +113,17 @@ def _build(torch: Any, flashinfer: Any, problems: Sequence[Problem]) -> tuple[di
             calls[problem] = CALLS[problem.operator](torch, flashinfer, problem.sizes)
             calls[problem](1)()
             _settle(torch)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises where it lacks something
+        except Exception as error:  # noqa: BLE001 - libraries raise various errors for unsupported operators
             calls.pop(problem, None)
-            lacking[problem] = _said(error)
-            print(f"not here: {problem}: {lacking[problem]}", flush=True)  # noqa: T201 - the rank's log
+            lacking[problem] = _message(error)
+            print(f"can't run here: {problem}: {lacking[problem]}", flush=True)  # noqa: T201 - the rank's log
     return calls, lacking
 
 
 def _tune(
     torch: Any, flashinfer: Any, calls: dict[Problem, Call], tokens: int, lacking: dict[Problem, str], cache: str
 ) -> None:
-    """The most tokens make FlashInfer tune for all numbers of them below."""
+    """Tunes each operator. A call with the maximum of tokens makes FlashInfer tune for all smaller numbers, too."""
     with flashinfer.autotune(True, cache=cache):
         for problem, call in list(calls.items()):
             try:
@@ -131,13 +131,13 @@ def _tune(
                 _settle(torch)
             except Exception as error:  # noqa: BLE001 - as above
                 del calls[problem]
-                lacking[problem] = _said(error)
+                lacking[problem] = _message(error)
             else:
                 print(f"tuned {problem}", flush=True)  # noqa: T201
 
 
 def _load(tuner: Any, cache: Path, metadata: Mapping[str, str]) -> list[str]:
-    """Loads the file, unless FlashInfer would skip it: it would only warn."""
+    """Loads the file unless FlashInfer would skip it with a warning. Returns the mismatches."""
     if not cache.exists():
         return []  # nothing was tuned
     saved = rules.read(cache.read_bytes(), str(cache)).metadata
@@ -157,7 +157,7 @@ def _replay(torch: Any, tuner: Any, calls: Mapping[Problem, Call], counts: Seque
 
 
 def _metadata(tuner: Any, beside: Path) -> dict[str, str]:
-    """By its public way: a file that it saves says where it was made; ``beside`` goes when the rank does."""
+    """Reads FlashInfer's metadata from a file that it saves in a temporary directory below ``beside``."""
     with tempfile.TemporaryDirectory(dir=beside) as directory:
         path = Path(directory, "metadata.json")
         tuner.save_configs(str(path))
@@ -169,10 +169,10 @@ def _entries(cache: Path) -> int:
 
 
 def _settle(torch: Any) -> None:
-    """Kernels run later than they are called, and so fail later."""
+    """Waits for kernels, which run and fail asynchronously."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -1,4 +1,4 @@
-"""A model's config.json: from a directory, or from the hub that the engine itself would ask."""
+"""Reads a model's config.json from a directory, or from the hub that the engine uses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from tunecast_core.records import job
 from tunecast_tuner.rank.failures import AttemptError
 
 NAME = "config.json"
-MODELOPT = "hf_quant_config.json"  # where older checkpoints of ModelOpt say how they are quantised
+MODELOPT = "hf_quant_config.json"  # quantisation of older ModelOpt checkpoints
 _LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 def load(model: str, revision: str | None) -> dict[str, Any]:
-    """Reads it, with the quantisation that a file beside it may tell of.
+    """Reads the config.json, with the quantisation from hf_quant_config.json if it has none itself.
 
     Raises:
-        AttemptError: BAD_SETTINGS, there is none; ENGINE_CRASHED, the hub didn't answer, and may the next time.
+        AttemptError: BAD_SETTINGS, there is no valid config.json; ENGINE_CRASHED, the hub didn't answer, which may be
+            temporary.
     """
     value = _read(model, revision, NAME)
     if value.get("quantization_config") is None:
@@ -35,7 +36,7 @@ def _beside(model: str, revision: str | None) -> dict[str, Any]:
     except AttemptError as failure:
         if failure.reason != job.BAD_SETTINGS or _local(model):
             raise
-        return {}  # the hub has none
+        return {}  # the model has no such file
 
 
 def _local(model: str) -> bool:
@@ -55,19 +56,19 @@ def _read(model: str, revision: str | None, name: str) -> dict[str, Any]:
 
 def _download(model: str, revision: str | None, name: str) -> Path:
     try:
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - the engine's image brings it
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - part of the engine's image
 
         return Path(hf_hub_download(model, name, revision=revision))
-    except Exception as error:  # its own, or those of whatever HTTP client it uses
+    except Exception as error:  # errors of huggingface_hub and of its HTTP client
         reason = job.BAD_SETTINGS if is_final(error) else job.ENGINE_CRASHED
-        raise AttemptError(reason, f"the {name} of {model} can't be had from the hub: {error}") from error
+        raise AttemptError(reason, f"the {name} of {model} can't be downloaded from the hub: {error}") from error
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the next attempt would see the same: the hub said no, or was never asked."""
+    """Whether the next attempt would fail the same way, because the hub refused the request or is disabled."""
     chain = list(_chain(error))
-    said = [status for e in chain if (status := getattr(getattr(e, "response", None), "status_code", None))]
-    refused = any(400 <= status < 500 and status not in _LATER for status in said)  # noqa: PLR2004
+    statuses = [status for e in chain if (status := getattr(getattr(e, "response", None), "status_code", None))]
+    refused = any(400 <= status < 500 and status not in _LATER for status in statuses)  # noqa: PLR2004
     offline = any(type(e).__name__ == "OfflineModeIsEnabled" for e in chain)
     return refused or offline or isinstance(error, (ValueError, ImportError))
 

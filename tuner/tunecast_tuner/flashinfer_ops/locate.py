@@ -1,6 +1,6 @@
-"""In which directory this engine looks for autotune files: asked of the engine's own code, never computed here.
+"""Locates the directory where an engine looks for autotune files, with the engine's own code.
 
-The path holds a hash of vLLM's whole configuration, which has moved between versions.
+The path holds a hash of vLLM's whole configuration, whose computation differs between versions.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from tunecast_core.engine.command_line import CommandLine
 
 
-def ask(line: CommandLine) -> tuple[str | None, str]:
-    """The directory for the serving command line, or None and why it isn't known."""
+def locate(line: CommandLine) -> tuple[str | None, str]:
+    """Returns the directory for the serving command line, or None and the reason why it is unknown."""
     try:
         found = _resolve(_configuration(line))
     except SystemExit as error:
-        return None, f"vLLM took the command line for a wrong one, status {error.code}"
-    except Exception as error:  # noqa: BLE001 - another version of vLLM, or none: any error means that it can't be asked
-        return None, f"vLLM could not be asked: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        return None, f"vLLM rejects the command line with status {error.code}"
+    except Exception as error:  # noqa: BLE001 - vLLM may be of another version, or missing
+        return None, f"vLLM could not compute it: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
     return str(found.parent), ""
 
 

@@ -1,4 +1,4 @@
-"""What a model's config.json says of its shapes. Pure."""
+"""Reads the sizes of a model from its config.json. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tunecast_core.records import job
 from tunecast_tuner.rank.failures import AttemptError
 
 Weights = Literal["bf16", "fp8", "fp8_block", "fp4", "other"]
-LANGUAGE_MODEL = ("text_config", "llm_config", "language_config")  # where multimodal models have it
-DEFAULT_BATCHED_TOKENS = 8192  # what vLLM's server takes on an H100 or better
+LANGUAGE_MODEL = ("text_config", "llm_config", "language_config")  # sections of multimodal models
+DEFAULT_BATCHED_TOKENS = 8192  # default of vLLM's server on an H100 or better
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the serving command line says."""
+    """Settings of the serving command line that affect operators."""
 
     model: str
     revision: str | None
@@ -28,7 +28,7 @@ class Serving:
 
     @property
     def token_counts(self) -> tuple[int, ...]:
-        """How many tokens a step may have: those that FlashInfer tunes for, and the most."""
+        """Numbers of tokens in a step for which FlashInfer tunes, and their maximum."""
         powers = (2**bit for bit in range(self.batched_tokens.bit_length()))
         between = (*range(256, 2048, 256), *range(2048, 4096, 512))
         return tuple(sorted({*powers, *(n for n in between if n <= self.batched_tokens), self.batched_tokens}))
@@ -47,7 +47,7 @@ class ModelSizes:
     experts_per_token: int
     expert_intermediate: int
     vocabulary: int
-    latent_attention: bool  # its projections go through a smaller space, and have other shapes
+    latent_attention: bool  # whether projections go through a smaller latent space, and so have other shapes
     weights: Weights
 
 
@@ -63,12 +63,12 @@ def serving(line: CommandLine) -> Serving:
 
 
 def replica_ranks(line: CommandLine) -> int:
-    """How many engine processes of one replica share a tuning."""
+    """Returns the number of engine processes of one replica that share a tuning."""
     return line.tensor * line.pipeline
 
 
 def read(config: Mapping[str, Any], quantization: str = "") -> ModelSizes:
-    """A model from its config.json; multimodal ones have the language model's in a part of its own.
+    """Reads the sizes of a model. Multimodal models have a separate section for the language model.
 
     Raises:
         AttemptError: BAD_SETTINGS, a size is missing.
@@ -114,24 +114,24 @@ def _has_dense_layers(config: Mapping[str, Any]) -> bool:
 
 
 def _weights(config: Mapping[str, Any], asked: str) -> Weights:
-    """How linear layers' weights are kept: what the checkpoint says, else what the command line asks for."""
+    """Returns the format of linear layers' weights from the checkpoint, or else from the command line."""
     method = str(config.get("quant_method") or asked).lower()
-    said = " ".join([method, str(config.get("quant_algo", "")), str(config.get("format", ""))]).lower()
+    formats = " ".join([method, str(config.get("quant_algo", "")), str(config.get("format", ""))]).lower()
     scales = _scales(config)
     if not method:
         return "bf16"
-    if "mxfp" in said or scales - {"tensor", "block", "tensor_group"}:  # other formats, and a scale for each channel
+    if "mxfp" in formats or scales - {"tensor", "block", "tensor_group"}:  # such as a scale for each channel
         return "other"
     if config.get("weight_block_size") or "block" in scales:
         return "fp8_block"
-    if "fp4" in said:
+    if "fp4" in formats:
         return "fp4"
-    if "fp8" in said or "float-quantized" in said:
+    if "fp8" in formats or "float-quantized" in formats:
         return "fp8"
     return "other"
 
 
 def _scales(config: Mapping[str, Any]) -> set[str]:
-    """What shares a scale, in the words of compressed-tensors."""
+    """Returns the granularities of the scales, by their names in compressed-tensors."""
     groups = (_mapping(group) for group in _mapping(config.get("config_groups")).values())
     return {str(scale) for group in groups if (scale := _mapping(group.get("weights")).get("strategy"))}

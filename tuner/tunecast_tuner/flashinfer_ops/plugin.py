@@ -1,4 +1,4 @@
-"""The layer FlashInferTactics: tactics for engines that keep none, with the plugin of vLLM that loads them."""
+"""The layer FlashInferTactics: tactics for engines that keep none, and the vLLM plugin that loads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISTRIBUTION = {
 
 
 def objection(environment: Mapping[str, str]) -> str:
-    """Why an engine with these variables wouldn't find the plugin; empty where it would."""
+    """Returns why an engine with these variables wouldn't find the plugin; empty if it would."""
     if environment.get(PLUGIN_VARIABLE):
         return f"{PLUGIN_VARIABLE} is set by the image or its container, and the plugin that loads tactics needs it"
     allowed = environment.get(ALLOWED)
@@ -28,8 +28,8 @@ def objection(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def place(root: Path, tactics: Path) -> dict[str, str]:
-    """Writes the layer below the mount path; returns the variables that engines need to find it."""
+def install(root: Path, tactics: Path) -> dict[str, str]:
+    """Writes the layer below the mount path, and returns the variables that engines need to find it."""
     directory = root / TACTICS_DIRECTORY
     described = directory / f"{MODULE}-1.dist-info"
     described.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""A plugin of vLLM that loads tactics which are already tuned. It runs in the engine, alone: standard library only.
+"""A vLLM plugin that loads tuned tactics. It runs in the engine, and needs only the standard library.
 
-vLLM calls ``register`` in each of its processes before any model is there. The tactics are loaded where FlashInfer's
-autotuner is first asked for, so in ranks only, and after they have chosen their GPU.
+vLLM calls ``register`` in each of its processes before it loads a model. The tactics are loaded when FlashInfer's
+autotuner is first used, which happens only in workers, after they have chosen their GPU.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 AUTOTUNER = "flashinfer.autotuner"
 FILE = Path(__file__).with_name("autotune_configs.json")
-ARMED = "_armed_by_tunecast"  # on the class, so that a second call of the plugin changes nothing
+ARMED = "_armed_by_tunecast"  # attribute of the class, so that a second call of the plugin has no effect
 logger = logging.getLogger("vllm.tunecast")
 
 
 def register() -> None:
-    """What the entry point in the group ``vllm.general_plugins`` names; vLLM may call it more than once."""
+    """Entry point in the group ``vllm.general_plugins``. vLLM may call it more than once."""
     if AUTOTUNER in sys.modules:
         arm(sys.modules[AUTOTUNER])
     elif not any(isinstance(finder, Finder) for finder in sys.meta_path):
@@ -29,7 +29,7 @@ def register() -> None:
 
 
 class Finder(MetaPathFinder):
-    """Leaves the import of FlashInfer's autotuner to all others, and arms it at its end."""
+    """Delegates the import of FlashInfer's autotuner to the other finders, and arms the module after its import."""
 
     def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
         if fullname != AUTOTUNER:
@@ -49,7 +49,7 @@ class Finder(MetaPathFinder):
 
 
 def arm(autotuner: Any) -> None:
-    """Makes the first ``AutoTuner.get()`` load the file; an engine starts also where that fails."""
+    """Makes the first ``AutoTuner.get()`` load the file. A failure doesn't prevent the engine's start."""
     tuner = autotuner.AutoTuner
     if hasattr(tuner, ARMED):
         return
@@ -70,6 +70,6 @@ def arm(autotuner: Any) -> None:
 
 def _load(tuner: Any) -> None:
     if tuner.load_configs(str(FILE)) is False:
-        logger.warning("Tunecast: FlashInfer refuses the tactics in %s, made elsewhere: this start tunes", FILE)
+        logger.warning("Tunecast: FlashInfer refused the tactics in %s of another environment: this start tunes", FILE)
     else:
         logger.info("Tunecast: FlashInfer's tactics were loaded from %s", FILE)

@@ -1,4 +1,4 @@
-"""What FlashInfer's autotuner finds while operators run: hits, misses, and which tactic runs what."""
+"""Records the look-ups of FlashInfer's autotuner while operators run: hits, misses, and tactics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex
 
 @dataclass
 class Found:
-    """Of one replay. A look-up counts once for each operator and shapes, however often it is repeated."""
+    """Look-ups of one replay. Repeated look-ups of the same operator and shapes count once."""
 
     hits: set[str] = field(default_factory=set)
     misses: set[str] = field(default_factory=set)
@@ -19,7 +19,7 @@ class Found:
 
 @contextmanager
 def recording(tuner: Any) -> Iterator[Found]:
-    """Looks over the shoulder of ``AutoTuner.search_cache``: FlashInfer itself counts no hits."""
+    """Wraps ``AutoTuner.search_cache`` to record look-ups, because FlashInfer counts no hits."""
     found, search = Found(), tuner.search_cache
 
     def watched(custom_op: str, runners: Sequence[Any], input_shapes: Any, *rest: Any, **named: Any) -> Any:
@@ -38,7 +38,7 @@ def recording(tuner: Any) -> Iterator[Found]:
 
 
 def plain(tactic: Any) -> Any:
-    """A tactic as JSON has it: numbers, and lists of them. Of anything else only the kind is the same on all ranks."""
+    """Converts a tactic to JSON types. Other objects become their type's name, which is the same on all ranks."""
     if isinstance(tactic, (str, bool, int, float)) or tactic is None:
         return tactic
     if isinstance(tactic, SupportsIndex):  # numpy's integers, and torch's

@@ -1,4 +1,4 @@
-"""What passes between a rank and the process that runs FlashInfer's operators for it: files of JSON."""
+"""Records that a rank and the process of its FlashInfer operators exchange as JSON files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tunecast_tuner.flashinfer_ops.table import Problem
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to run."""
+    """A request of the rank."""
 
-    mode: Literal["Tune", "Replay", "Place"]
+    mode: Literal["Tune", "Replay", "Locate"]
     command: tuple[str, ...]  # the engine's serving command line
-    cache: str  # path of the autotune file: written by Tune, read by Replay
-    problems: tuple[Problem, ...] = ()  # of Replay; Tune takes them from the model
+    cache: str  # path of the autotune file, which Tune writes and Replay reads
+    problems: tuple[Problem, ...] = ()  # only for Replay; Tune derives them from the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of it."""
+    """The result of a request."""
 
-    metadata: dict[str, str] = field(default_factory=dict)  # FlashInfer's own facts of this place
-    problems: tuple[Problem, ...] = ()  # that ran
+    metadata: dict[str, str] = field(default_factory=dict)  # metadata that FlashInfer reports here
+    problems: tuple[Problem, ...] = ()  # problems that ran
     lacking: tuple[Lacking, ...] = ()
-    mismatches: tuple[str, ...] = ()  # why the file was not loaded, in words
-    entries: int = 0  # of the file
-    hits: int = 0  # of the replay, one for each operator, shape and number of tokens
+    mismatches: tuple[str, ...] = ()  # reasons why the file was not loaded
+    entries: int = 0  # number of entries in the file
+    hits: int = 0  # look-ups of the replay: one for each operator, shape and number of tokens
     misses: int = 0
-    tactics: dict[str, Any] = field(default_factory=dict)  # what the replay ran: operator and shapes -> runner, tactic
-    seconds: dict[str, float] = field(default_factory=dict)  # import, jit, tuning, load, replay
-    place: str | None = None  # of Place: the directory where this engine looks for such files
-    place_unknown: str = ""  # or why that isn't known
+    tactics: dict[str, Any] = field(default_factory=dict)  # of the replay: operator and shapes -> runner, tactic
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase: import, jit, tuning, load, replay
+    directory: str | None = None  # only for Locate: the directory where this engine looks for autotune files
+    directory_problem: str = ""  # only for Locate: why the directory is unknown

@@ -1,1 +1,1 @@
-"""The ranks of one attempt, between each other."""
+"""Communication between the ranks of one attempt."""

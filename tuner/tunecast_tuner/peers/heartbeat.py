@@ -1,4 +1,4 @@
-"""Nobody waits for a dead rank: every rank beats each second, and a silent one ends the attempt on all others."""
+"""Heartbeats, so that no rank waits for a dead one: each rank beats every second, and silence ends the attempt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERIOD = 1.0  # seconds between two beats
 
 
 class SharedStore(Protocol):
-    """What is used of torch.distributed's TCPStore."""
+    """The methods of torch.distributed's TCPStore that are used."""
 
     def set(self, key: str, value: str) -> None: ...
     def get(self, key: str) -> bytes: ...
@@ -26,7 +26,7 @@ class SharedStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a failing rank leaves in the store for the others."""
+    """The record of a failed rank for the other ranks."""
 
     reason: str
     message: str
@@ -35,34 +35,34 @@ class Ending:
 
 @dataclass
 class Ledger:
-    """When each rank was last heard of, on this rank's clock."""
+    """The time of each rank's last heartbeat, by this rank's clock."""
 
     silence: float
     _beats: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
     def saw(self, rank: int, beat: bytes, now: float) -> None:
-        """A beat counts when it differs from the one before: clocks of two hosts are never compared."""
+        """Records a beat if it differs from the previous one. Clocks of two hosts are never compared."""
         if rank not in self._beats or self._beats[rank][0] != beat:
             self._beats[rank] = (beat, now)
 
     def forget(self, rank: int) -> None:
-        """It left in good order."""
+        """Removes a rank that left without a failure."""
         self._beats.pop(rank, None)
 
     def lost(self, now: float) -> int | None:
-        """The lowest rank that was heard of once and is silent for too long."""
+        """Returns the lowest rank that has sent a beat and is silent for too long, or None."""
         return next((rank for rank, (_, at) in sorted(self._beats.items()) if now - at > self.silence), None)
 
 
 def adopted(rank: int, ending: Ending) -> AttemptError:
-    """What ``rank``'s own ending means on another rank: the first cause is passed on as it is."""
+    """Returns the failure that the ending of ``rank`` means for other ranks. The first cause is passed on unchanged."""
     if ending.reason == job.PEER_LOST and ending.lost_rank is not None:
         return AttemptError(job.PEER_LOST, ending.message, ending.lost_rank)
     return AttemptError(job.PEER_LOST, f"rank {rank} ended: {ending.reason}: {ending.message}", rank)
 
 
 class Heartbeat:
-    """Two threads: one talks to the store and may get stuck there; the other judges by what was heard."""
+    """Runs two threads: one exchanges beats through the store and may block there, the other looks for silent ranks."""
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class Heartbeat:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        for body in (self._talk, self._judge):
+        for body in (self._beat, self._watch):
             threading.Thread(target=body, daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _talk(self) -> None:
+    def _beat(self) -> None:
         beat = 0
         while not self._stopped.is_set():
             try:
@@ -115,7 +115,7 @@ class Heartbeat:
                 self._ledger.saw(rank, self._store.get(f"beat/{rank}"), self._clock())
         self._round = self._clock()
 
-    def _judge(self) -> None:
+    def _watch(self) -> None:
         while not self._stopped.wait(PERIOD / 4):
             now, silence = self._clock(), self._ledger.silence
             if now - self._round > silence:
@@ -125,6 +125,6 @@ class Heartbeat:
 
 
 def announce(store: SharedStore, rank: int, failure: AttemptError) -> None:
-    """Tells the other ranks why this one ends."""
+    """Records for the other ranks why this one ends."""
     ending = Ending(failure.reason, failure.message[:2000], failure.lost_rank)
     store.set(f"ending/{rank}", canonical(ending).decode())

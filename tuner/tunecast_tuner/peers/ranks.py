@@ -1,6 +1,6 @@
-"""The ranks of one attempt: small records over rank 0's TCPStore, files over gloo.
+"""The group of ranks of one attempt, which exchange small records over rank 0's TCPStore and files over gloo.
 
-Torch is imported here alone, and only where there are peers.
+Only this module imports torch, and only if there are peers.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tunecast_tuner.rank.failures import AttemptError
 T = TypeVar("T")
 RECORD_LIMIT = 2**20
 CONNECT_SECONDS = 30.0
-CHUNK_SECONDS = 300.0  # longer than any chunk takes: ends what heartbeats can't see, such as addresses that don't route
+CHUNK_SECONDS = 300.0  # longer than any chunk takes; ends failures without silence, such as addresses without a route
 LIKELY_CAUSE = "a NetworkPolicy or a service mesh may drop traffic between them: allow it between pods of one Job"
-LINGER_SECONDS = 3.0  # rank 0 serves the store: it stays until the others know how it ended, but not longer
+LINGER_SECONDS = 3.0  # time that rank 0 keeps the store, so that the other ranks can read how it ended
 
 
 class SealedStore:
-    """torch.distributed's TCPStore, to which anybody who reaches its port can write; what others wrote is refused."""
+    """torch.distributed's TCPStore with sealed values, because every client that reaches its port can write to it."""
 
     def __init__(self, store: Any, token: str) -> None:
         self.open, self._token = store, token
@@ -39,7 +39,7 @@ class SealedStore:
         self.open.set(key, seal(self._token, key, value.encode()).decode())
 
     def get(self, key: str) -> bytes:
-        """Raises MalformedError where no rank of this attempt wrote it."""
+        """Returns a value. Raises MalformedError unless a rank of this attempt wrote it."""
         return unseal(self._token, key, self.open.get(key))
 
     def check(self, keys: list[str]) -> bool:
@@ -47,7 +47,7 @@ class SealedStore:
 
 
 class Ranks:
-    """A group of one: nothing to join, nobody to tell. ``Group`` is the real one."""
+    """A single rank without peers. ``Group`` implements several ranks."""
 
     rank = 0
     world_size = 1
@@ -59,32 +59,32 @@ class Ranks:
         return range(1, self.world_size)
 
     def publish(self, name: str, value: Any) -> None:
-        """Leaves a record of at most a megabyte for the other ranks."""
+        """Publishes a record of at most a megabyte for the other ranks."""
 
     def collect(self, name: str, rank: int, kind: type[T]) -> T:
-        """Waits for ``rank``'s record."""
+        """Waits for a record of ``rank`` and returns it."""
         raise NotImplementedError(f"a single rank waits for {name} of rank {rank}, a {kind.__name__}")
 
     def send(self, paths: Sequence[Path]) -> None:
-        """Broadcasts files, rank 0's half."""
+        """Broadcasts files from rank 0."""
 
     def receive(self, files: Sequence[tuple[Path, int]]) -> None:
-        """Broadcasts files, a peer's half: where to write each, and how many bytes it has."""
+        """Receives files of a broadcast on a peer, given the path and the size in bytes of each."""
 
     def leave(self, failure: AttemptError | None) -> None:
-        """Ends the membership, and tells the others why when it is a failure."""
+        """Leaves the group, and announces a failure to the other ranks."""
 
 
 class Joining:
-    """How far a rank is with finding the others, to say what is missing where it takes too long."""
+    """The progress of a rank's joining, from which the message of a time-out is built."""
 
     def __init__(self, settings: job.JobSettings, rank: int) -> None:
         self._settings, self._rank = settings, rank
-        self.reached = rank == 0  # rank 0 serves the store itself
+        self.reached = rank == 0  # rank 0 serves the store
         self.missing = set(range(settings.world_size))
 
     def failure(self) -> AttemptError:
-        """Names the ranks that did not join, and the likely cause."""
+        """Returns the error that names the ranks that did not join, and the likely cause."""
         place = f"{self._settings.rendezvous_host}:{self._settings.rendezvous_port}"
         within = f"within {self._settings.join_seconds:.0f} s"
         if self.reached:
@@ -96,10 +96,10 @@ class Joining:
 
 
 class Group(Ranks):
-    """Several ranks. Everything that may block runs beside the main thread, which goes on watching the attempt."""
+    """Several ranks. Calls that may block run in another thread, while the main thread watches the attempt."""
 
     def __init__(self, settings: job.JobSettings, rank: int, attempt: Attempt, silence: float) -> None:
-        """Connects, and starts the heartbeat.
+        """Connects and starts the heartbeat.
 
         Raises:
             AttemptError: the attempt ended first.
@@ -117,7 +117,7 @@ class Group(Ranks):
         self._gloo: Any = None
 
     def gather(self, joining: Joining) -> None:
-        """Waits until all ranks are there."""
+        """Waits until all ranks have joined."""
         joining.reached = True
         self.publish("joined", {})
         for other in range(self.world_size):
@@ -152,7 +152,7 @@ class Group(Ranks):
         self._watched(work)
 
     def leave(self, failure: AttemptError | None) -> None:
-        """Never raises: whoever leaves has a result already."""
+        """Leaves the group. Never raises, because the rank has its result already."""
         farewell = Attempt(LINGER_SECONDS)
         lost = failure.lost_rank if failure else None
         if lost != 0 or self.rank == 0:
@@ -162,7 +162,7 @@ class Group(Ranks):
                     others = [f"left/{rank}" for rank in self.peers if rank != lost]
                     farewell.until(lambda: not others or farewell.run(lambda: bool(self._store.check(others))))
             except (AttemptError, RuntimeError):
-                pass  # the others see the silence instead
+                pass  # the other ranks detect the silence
         self._heartbeat.stop()
 
     def _farewell(self, failure: AttemptError | None) -> None:
@@ -174,9 +174,11 @@ class Group(Ranks):
         try:
             return self._attempt.run(work)
         except RuntimeError as error:
-            # The heartbeat learns the cause of a broken connection within its silence: that is the reason to give.
+            # The heartbeat finds the cause of a broken connection within its silence, and ends the attempt with it.
             self._attempt.sleep(self._silence + 2)
-            raise AttemptError(job.INTERNAL, f"torch.distributed failed though all ranks are alive: {error}") from error
+            raise AttemptError(
+                job.INTERNAL, f"torch.distributed failed although all ranks are alive: {error}"
+            ) from error
 
     def _connect(self, settings: job.JobSettings, *, is_master: bool) -> SealedStore:
         from torch.distributed import TCPStore  # noqa: PLC0415
@@ -189,7 +191,7 @@ class Group(Ranks):
         return SealedStore(store, settings.token)
 
     def _join_gloo(self) -> Any:
-        """Joins at the first broadcast, not earlier: idle connections of many minutes are what networks drop."""
+        """Joins the gloo group at the first broadcast, because networks drop connections that idle for minutes."""
         if self._gloo is None:
             import torch  # noqa: PLC0415
             from torch import distributed  # noqa: PLC0415
@@ -205,11 +207,11 @@ class Group(Ranks):
 
 @contextmanager
 def join(settings: job.JobSettings, rank: int, attempt: Attempt, silence: float) -> Iterator[Ranks]:
-    """Joins the ranks of the attempt, and leaves them in good order, with the reason where there is one."""
+    """Joins the ranks of the attempt for the block, and leaves them with the reason of a failure, if any."""
     if settings.world_size == 1:
         yield Ranks()
         return
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces for peers that aren't there yet
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stack traces for peers that have not started yet
     joining = Joining(settings, rank)
     with attempt.within(settings.join_seconds, joining.failure):
         ranks = Group(settings, rank, attempt, silence)
@@ -228,7 +230,7 @@ def join(settings: job.JobSettings, rank: int, attempt: Attempt, silence: float)
 
 
 def _listens(host: str, port: int) -> bool:
-    """Whether rank 0 can be reached: its name may not resolve yet, and it may start later than its peers."""
+    """Whether rank 0 accepts connections. Its name may not resolve yet, and rank 0 may start after its peers."""
     try:
         socket.create_connection((host, port), timeout=2).close()
     except OSError:

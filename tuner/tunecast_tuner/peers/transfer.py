@@ -1,4 +1,4 @@
-"""Files over torch.distributed in chunks: bounded memory, no pickle, and the disk works while the network does."""
+"""Broadcasts files over torch.distributed in chunks: in bounded memory, without pickle, in parallel to the disk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tunecast_core.records import job
 from tunecast_tuner.rank.failures import AttemptError
 
 CHUNK = 8 * 2**20  # bytes of one broadcast; see bench/broadcast.py
-DEPTH = 3  # chunks in flight: one is read, one travels, one is written
+DEPTH = 3  # chunks in flight: one is read, one is sent, one is written
 
 
 def send(torch: Any, file: BinaryIO, size: int, chunk: int = CHUNK) -> None:
-    """Rank 0's half: broadcasts ``size`` bytes of ``file``; the next chunk is read while those before it travel."""
+    """Broadcasts ``size`` bytes of ``file`` from rank 0. The next chunk is read while earlier ones are sent."""
     buffers, flying = _buffers(torch, min(chunk, size)), deque[Any]()
     for number, length in enumerate(chunk_lengths(size, chunk)):
         view, tensor = buffers[number % DEPTH]
@@ -28,7 +28,7 @@ def send(torch: Any, file: BinaryIO, size: int, chunk: int = CHUNK) -> None:
 
 
 def receive(torch: Any, file: BinaryIO, size: int, chunk: int = CHUNK) -> None:
-    """A peer's half: one chunk is written while the next ones travel."""
+    """Receives ``size`` bytes of a broadcast on a peer. A chunk is written while later ones are received."""
     buffers, flying = _buffers(torch, min(chunk, size)), deque[tuple[Any, memoryview]]()
     for number, length in enumerate(chunk_lengths(size, chunk)):
         view, tensor = buffers[number % DEPTH]
@@ -40,13 +40,13 @@ def receive(torch: Any, file: BinaryIO, size: int, chunk: int = CHUNK) -> None:
 
 
 def chunk_lengths(size: int, chunk: int) -> Iterator[int]:
-    """The lengths that ``size`` bytes are sent in."""
+    """Returns the lengths of the chunks of ``size`` bytes."""
     for start in range(0, size, chunk):
         yield min(chunk, size - start)
 
 
 def _buffers(torch: Any, length: int) -> list[tuple[memoryview, Any]]:
-    """Memory seen both as bytes and as a uint8 tensor of shape (length,), without numpy."""
+    """Allocates buffers, each as a view of bytes and as a uint8 tensor of shape (length,), without numpy."""
     arrays = [bytearray(length) for _ in range(DEPTH if length else 0)]
     return [(memoryview(array), torch.frombuffer(array, dtype=torch.uint8)) for array in arrays]
 

@@ -1,1 +1,1 @@
-"""What a start's log, files and answers prove."""
+"""Evaluates the log, the files and the answers of an engine start."""

@@ -1,4 +1,4 @@
-"""Why an engine exited, from its exit status and its last words. Pure."""
+"""Diagnoses why an engine exited, from its exit status and the end of its log. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY = re.compile(
     r"|error: out of memory|cudaErrorMemoryAllocation|died due to signal 9|Killed signal terminated program|^Killed$"
     r"|<Signals\.SIGKILL|signal SIGKILL|exit ?code:? (?:-9|137)\b|process pool was terminated abruptly"
 )
-# What no retry heals: arguments, the model's name or files, an interpreter that isn't there.
+# Errors that a retry can't fix: arguments, the model's name or files, a missing interpreter.
 _REJECTED = re.compile(
     r": error: (?:argument|unrecognized|ambiguous|the following|one of the|expected)|unrecognized arguments"
     r"|ValidationError|invalid choice:|argument --"
@@ -49,7 +49,7 @@ _ERROR = re.compile(
 )
 _BARE = re.compile(rf"^{_EXCEPTION}:?$")
 _CHAINED = re.compile(r"The above exception was the direct cause|During handling of the above exception")
-# News of what happened to another process: it is told only where nobody says more.
+# Errors that only report the failure of another process. They are used only if there is no other error.
 _GENERIC = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|Engine process failed to start"
     r"|EngineDeadError|EngineCore encountered an issue|Worker proc \S+ died|BrokenPipeError|ConnectionResetError"
@@ -63,19 +63,19 @@ _MESSAGES = ("message", "msg", "event", "log", "text", "exc_info", "exc_text", "
 
 
 def diagnose(returncode: int, lines: Sequence[str], what: str = "the engine", oom_kills: int = 0) -> AttemptError:
-    """What a process that exited on its own, or was killed, tells.
+    """Returns the error of a process that exited on its own or was killed.
 
     Args:
-        returncode: as ``subprocess`` gives it: negative for a signal.
-        lines: the end of its output, oldest first.
-        what: the process was.
-        oom_kills: processes that the kernel killed meanwhile, as this container was out of memory.
+        returncode: exit status as in ``subprocess``, negative for a signal.
+        lines: end of the output, oldest line first.
+        what: name of the process in the message.
+        oom_kills: number of processes that the kernel killed meanwhile because this container was out of memory.
     """
     texts = [text for line in lines for text in _unwrapped(line)]
     chain = _last_chain(texts)
     children, silent = _children(texts), _silent(texts, chain)
-    said = _with_detail(texts, chain[-1])
-    message = f"{what} {_how(returncode)}: {said[:500]}{_about(children, oom_kills, silent=silent)}"
+    error = _with_detail(texts, chain[-1])
+    message = f"{what} {_how(returncode)}: {error[:500]}{_about(children, oom_kills, silent=silent)}"
     killed = returncode in _KILLED or oom_kills or any(code in _KILLED for code in children.values())
     if killed or any(_MEMORY.search(error) for error in chain) or silent:
         return AttemptError(job.ENGINE_OUT_OF_MEMORY, message)
@@ -85,12 +85,12 @@ def diagnose(returncode: int, lines: Sequence[str], what: str = "the engine", oo
 
 
 def refusal(crash: AttemptError, files: Iterable[str], mount_path: str) -> AttemptError:
-    """What the crash of a warm start tells: the engine had started cold, so the files that it found are to blame.
+    """Returns the error for a crash of a warm start. Since the engine started cold, the installed files are the cause.
 
     Args:
-        crash: of the engine.
-        files: that it found, relative to the mount path, POSIX.
-        mount_path: where they were.
+        crash: error of the engine's crash.
+        files: installed files, as POSIX paths relative to the mount path.
+        mount_path: directory of the files.
     """
     if crash.reason != job.ENGINE_CRASHED:
         return crash
@@ -98,7 +98,7 @@ def refusal(crash: AttemptError, files: Iterable[str], mount_path: str) -> Attem
     blamed = "".join(f"; that is {path} of {_layer(path)}, below {mount_path} here" for path in named[:1])
     return AttemptError(
         job.WARM_START_FAILED,
-        f"Miss: the engine starts without a bundle, but not from its own: {crash.message}{blamed}",
+        f"Miss: the engine starts without the bundle, but not with it: {crash.message}{blamed}",
     )
 
 
@@ -108,31 +108,31 @@ def _layer(path: str) -> str:
 
 
 def _unwrapped(line: str) -> list[str]:
-    """A line's own words: without colours, the names of processes, level and time, and JSON around them."""
+    """Returns the messages of a log line without colours, process names, level, time, and JSON."""
     text = _COLOUR.sub("", line).strip()
     while found := _PROCESS.match(text):
         text = text[found.end() :]
     if text.startswith("{") and text.endswith("}"):
         try:
-            return [part.strip() for message in _spoken(json.loads(text)) for part in message.splitlines()]
+            return [part.strip() for message in _messages(json.loads(text)) for part in message.splitlines()]
         except ValueError:
             pass
     return [_LEVEL.sub("", text).rstrip()]
 
 
-def _spoken(record: Any) -> Iterator[str]:
-    """What a log record of JSON says, its message first."""
+def _messages(record: Any) -> Iterator[str]:
+    """Yields the texts of a JSON log record, its message first."""
     if isinstance(record, dict):
         for name in sorted(record, key=lambda name: _MESSAGES.index(name) if name in _MESSAGES else len(_MESSAGES)):
             value = record[name]
             if isinstance(value, str) and (name in _MESSAGES or "\n" in value):
                 yield value
             elif isinstance(value, dict):
-                yield from _spoken(value)
+                yield from _messages(value)
 
 
 def _last_chain(texts: Sequence[str]) -> list[str]:
-    """The last error that is more than news of another process, with those that led to it; else the last words."""
+    """Returns the last specific error with the errors that led to it, or else a generic error or the last line."""
     chains: list[list[str]] = []
     chained = False
     for text in texts:
@@ -145,39 +145,42 @@ def _last_chain(texts: Sequence[str]) -> list[str]:
                 chains.append([text.strip()])
             chained = False
     causes = [chain for chain in chains if not _GENERIC.search(chain[-1])]
-    spoken = [[text.strip()] for text in texts if text.strip()]
-    return [*causes[-1:], *chains[-1:], *spoken[-1:], ["it printed nothing"]][0]
+    printed = [[text.strip()] for text in texts if text.strip()]
+    return [*causes[-1:], *chains[-1:], *printed[-1:], ["it printed nothing"]][0]
 
 
 def _silent(texts: Sequence[str], chain: Sequence[str]) -> bool:
-    """Whether a process of the engine ended without a word and without a status, as when the kernel kills it."""
+    """Whether a process of the engine ended without an error and without a status, as when the kernel kills it."""
     children = [found[1] for text in texts if (found := _CHILDREN.search(text))]
     return bool(children) and not children[-1] and _GENERIC.search(chain[-1]) is not None
 
 
 def _children(texts: Sequence[str]) -> dict[str, int]:
-    """The exit status of each process that vLLM names as failed."""
+    """Returns the exit status of each process that vLLM reports as failed."""
     pairs = (pair for text in texts if (found := _CHILDREN.search(text)) for pair in _CHILD.findall(found[1]))
     return {name: int(code) for name, code in pairs}
 
 
 def _about(children: Mapping[str, int], oom_kills: int, *, silent: bool) -> str:
-    """What else is known of the end, in words."""
+    """Returns further details of the end for the message."""
     ended = [f"{name} {_how(code)}" for name, code in children.items() if code < 0 or code in _KILLED]
     kills = [f"the kernel killed {oom_kills} of its processes, as the container was out of memory"] if oom_kills else []
-    died = ["one of its processes ended without a word, as when the kernel kills it for memory"] if silent else []
-    return "".join(f"; {words}" for words in [*ended, *(kills or died)])
+    died = ["one of its processes ended without a status, as when the kernel kills it for memory"] if silent else []
+    return "".join(f"; {detail}" for detail in [*ended, *(kills or died)])
 
 
 def _with_detail(texts: Sequence[str], error: str) -> str:
-    """An error with what its neighbours say: Pydantic tells what it rejects below, and some say nothing themselves."""
+    """Returns an error with details from neighbouring lines.
+
+    Pydantic prints below the error what it rejects, and some errors have no message.
+    """
     stripped = [text.strip() for text in texts]
     if error not in stripped:
         return error
     at = len(stripped) - 1 - stripped[::-1].index(error)
     if "validation error" in error:
         return " ".join(text for text in stripped[at : at + 3] if text)
-    if _BARE.match(error):  # after the line that raised it, and where that is
+    if _BARE.match(error):  # the lines before show the statement that raised it, and its location
         before = [text for text in stripped[max(0, at - 3) : at] if text and not set(text) <= set("^~ ")]
         return f"{error}: {' <- '.join(reversed(before[-2:]))}" if before else error
     return error

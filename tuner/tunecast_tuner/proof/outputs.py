@@ -1,4 +1,4 @@
-"""Whether warm outputs are those of the cold start, measured against the engine's own noise. Pure."""
+"""Compares warm outputs with those of the cold start, relative to the engine's own noise. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from tunecast_core.records.manifest import Outputs
 
-ROUNDING = 2.0**-8  # relative: what bfloat16 can't tell apart
+ROUNDING = 2.0**-8  # relative precision of bfloat16
 _WORST_LAST: tuple[Outputs, ...] = ("Identical", "WithinNoise", "Inconclusive", "Different")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an engine answered: text of some spelling, or numbers; neither, where it gave none."""
+    """An answer of an engine: text or numbers, or neither if the engine gave no answer."""
 
     text: str = ""
     numbers: tuple[float, ...] = ()
@@ -27,10 +27,10 @@ Answers = Sequence[Answer]
 
 
 def compare(cold: Answers, cold_again: Answers, warm: Answers) -> Outputs:
-    """Warm answers against two rounds of cold ones.
+    """Compares warm answers with two rounds of cold ones.
 
-    Of text, as many prompts may be answered differently as were between the cold rounds. Of numbers, vectors may be as
-    far apart as between those, or as rounding makes them.
+    Text is within the noise if no more prompts have different answers than between the two cold rounds. Vectors are
+    within the noise if they are no farther apart than between the cold rounds or than rounding explains.
     """
     rounds = (cold, cold_again, warm)
     if unanswered(*rounds):
@@ -43,20 +43,20 @@ def compare(cold: Answers, cold_again: Answers, warm: Answers) -> Outputs:
 
 
 def unanswered(*rounds: Answers) -> str:
-    """Why nothing can be compared; empty where it can."""
+    """Returns why the answers can't be compared; empty if they can."""
     if not all(rounds) or len({len(answers) for answers in rounds}) > 1:
-        return "not every start was asked the same"
+        return "not every start received the same requests"
     silent = max(sum(not answer for answer in answers) for answers in rounds)
     return f"the engine gave no answer that can be compared to {silent} of {len(rounds[0])} requests" if silent else ""
 
 
 def differing(one: Answers, other: Answers) -> int:
-    """The number of prompts that were answered differently."""
+    """Returns the number of prompts with different answers."""
     return sum(a != b for a, b in zip(one, other, strict=True))
 
 
 def farthest(one: Answers, other: Answers) -> float:
-    """The largest distance between two answers to one prompt, relative to the first one's length."""
+    """Returns the largest distance between two answers to a prompt, relative to the norm of the first answer."""
     return max((_distance(a.numbers, b.numbers) for a, b in zip(one, other, strict=True)), default=0.0)
 
 
@@ -68,5 +68,5 @@ def _distance(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def worst(outputs: Iterable[Outputs]) -> Outputs:
-    """The least good of several ranks' outputs."""
+    """Returns the worst result of several ranks."""
     return max(outputs, key=_WORST_LAST.index, default="Inconclusive")

@@ -1,7 +1,7 @@
-"""What an engine's log says about where its start went. Pure: lines in, seconds by phase out.
+"""Reads the seconds of each phase of a start from the engine's log. Pure.
 
-A line that prints a duration claims exactly that time before it. What is left between two lines belongs to what the
-engine was doing by its own words, else it is "other": nobody's.
+A line with a duration claims exactly that time before it. The remaining time between two lines belongs to the phase
+that the log says has begun, or else to the phase "other".
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ PHASES = (
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A line of vLLM's.
+    """A log line of vLLM that begins or ends a phase.
 
     Attributes:
-        pattern: with one group where it prints how many seconds it took.
-        phase: of that duration; without one, of all the time since the milestone before. None: as what was begun.
-        begins: what the time after it is, until a line says otherwise; None: as before.
+        pattern: regular expression; its group, if any, matches a duration.
+        phase: phase of that duration, or without one, of the time since the previous milestone. None is the phase
+            that has begun.
+        begins: phase of the time that follows, until another milestone. None is the same phase as before.
     """
 
     pattern: re.Pattern[str]
@@ -40,7 +41,7 @@ class Milestone:
 
 
 def _seconds(text: str) -> float:
-    """Of 7.5, 1:05 or 1:00:05."""
+    """Parses a duration such as 7.5, 1:05 or 1:00:05."""
     seconds = 0.0
     for part in text.split(":"):
         seconds = seconds * 60 + float(part)
@@ -48,27 +49,27 @@ def _seconds(text: str) -> float:
 
 
 def _took(words: str, unit: str = r" ?\[?s") -> str:
-    """A pattern of ``words`` that are followed by seconds, next to them or with some other figures between."""
+    """Returns a pattern of ``words`` that are followed by seconds, directly or behind other figures."""
     return rf"(?:{words}).*?\b(\d+(?:\.\d+)?){unit}"
 
 
-# The first that matches counts.
+# The first match counts.
 MILESTONES = tuple(
     Milestone(re.compile(pattern), phase, begins)
     for pattern, phase, begins in (
         (r"non-default args:", "import", OTHER),
-        # A subprocess that imports the model, unless modelinfos are cached; before vLLM 0.10 another line says so.
+        # A subprocess imports the model unless modelinfos are cached. The second line is of vLLM before 0.10.
         (r"Resolved architecture:|This model supports multiple tasks", "inspect", OTHER),
         (r"[Cc]reating a new placement group|[Cc]reating placement group", None, "wait"),
         (r"Waiting for creating a placement group", "wait", "wait"),
-        (r"Actor pid=.*Initializing a V\d LLM engine", "wait", OTHER),  # Ray had to find a node and start an actor
-        (r"Initializing an? (?:V\d )?LLM engine", "import", OTHER),  # in a process of its own, which imports all again
+        (r"Actor pid=.*Initializing a V\d LLM engine", "wait", OTHER),  # Ray finds a node and starts an actor
+        (r"Initializing an? (?:V\d )?LLM engine", "import", OTHER),  # a new process imports all modules again
         (r"Ray\w* pid=.*distributed_init_method=", None, "distributed"),
-        (r"distributed_init_method=", "import", "distributed"),  # and so does each worker
+        (r"distributed_init_method=", "import", "distributed"),  # each worker imports all modules, too
         (r"rank \d+ in world size \d+ is assigned", "distributed", OTHER),
         (r"Starting to load model|Loading model from scratch", None, "weights"),
         (_took(r"Time spent downloading weights"), "download", None),
-        # A progress bar of the hub's that came to its end: minutes and seconds, maybe hours.
+        # A completed progress bar of the hub, with minutes and seconds, and possibly hours.
         (r"(?:\.\w+|Fetching \d+ files|Downloading.*): +100%\|.*\[((?:\d+:)?\d+:\d+)<", "download", None),
         (_took(r"(?:Loading (?:model )?weights|Loading drafter model|Initializing model) took"), "weights", None),
         (_took(r"Online quantization .* took|Prefetching checkpoint files .* finished in"), "weights", None),
@@ -84,7 +85,7 @@ MILESTONES = tuple(
         (r"Using cache directory: .* for vLLM's torch.compile|Cache the graph", "compile", None),
         (r"Compiling model again|Directly load |saved AOT compiled function", "compile", None),
         (r"Warming up done", "compile", OTHER),
-        # Kernels are built at their first run; FlashInfer builds its own then, and after it, without a word.
+        # Kernels are built at their first run. FlashInfer builds its kernels then and later, without a log line.
         (_took(r"Initial profiling/warmup run took"), "jit", "jit"),
         (_took(r"Memory profiling takes"), "profile", OTHER),
         (r"Profiling CUDA graph memory", None, "graphs"),
@@ -95,8 +96,8 @@ MILESTONES = tuple(
         (_took(r"autotune ready: .* elapsed="), "tuning", None),
         (r"Autotuning process starts", None, "tuning"),
         (r"Autotuning process ends", "tuning", OTHER),
-        (r"profiler disabled for CUDA graph capture", "jit", OTHER),  # the other kernels' warm-up
-        (_took(r"[Gg]raph capturing finished in|Warmup finished in"), "graphs", None),  # the latter on HPUs
+        (r"profiler disabled for CUDA graph capture", "jit", OTHER),  # warm-up of the other kernels
+        (_took(r"[Gg]raph capturing finished in|Warmup finished in"), "graphs", None),  # the second line is of HPUs
         (r"Kernel JIT monitor activated", "jit", OTHER),
         (r"init engine \(", None, OTHER),
         (_took(r"warmup completed in"), "warmup", None),  # of multimodal processors and chat templates
@@ -108,18 +109,19 @@ _PRINTED = re.compile(r"(?:\d{4}-)?(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:,(\d{3})
 
 
 def read(lines: Iterable[Line], total_seconds: float) -> Start:
-    """One start, from its log.
+    """Reads one start from its log.
 
     Args:
-        lines: what it printed until it was healthy, with times in seconds since the process started.
-        total_seconds: from the process's start to ``/health``; the phases add up to it.
+        lines: lines of the log, with times in seconds since the process started.
+        total_seconds: seconds from the process's start to the first answer of ``/health``, which is the sum of the
+            phases.
     """
     timeline = _Timeline()
     init: float | None = None
     for seconds, text in lines:
         if seconds > total_seconds:
             break
-        timeline.hear(seconds, text)
+        timeline.add(seconds, text)
         if found := INIT.search(text):
             init = float(found[1])
     phases = timeline.phases(total_seconds)
@@ -127,18 +129,18 @@ def read(lines: Iterable[Line], total_seconds: float) -> Start:
 
 
 class _Timeline:
-    """The time up to a line: what was claimed by durations, and what the rest was."""
+    """The time up to the current line: spans that durations claim, and the phases of the rest."""
 
     def __init__(self) -> None:
         self._seconds = dict.fromkeys(PHASES, 0.0)
-        self._claimed: list[Span] = []  # in their order, apart from each other
+        self._claimed: list[Span] = []  # sorted and disjoint
         self._rest: list[tuple[Span, str]] = []
         self._at = 0.0
         self._doing = OTHER
         self._flashinfer = False
 
-    def hear(self, seconds: float, text: str) -> None:
-        """Takes the next line."""
+    def add(self, seconds: float, text: str) -> None:
+        """Adds the next line."""
         self._flashinfer = self._flashinfer or _FLASHINFER.search(text) is not None
         for milestone in MILESTONES:
             if found := milestone.pattern.search(text):
@@ -153,10 +155,10 @@ class _Timeline:
         self._at = seconds
         self._doing = milestone.begins or self._doing
         if self._doing == "profile" and self._flashinfer:
-            self._doing = "jit"  # before vLLM 0.19 no line parts its build from the profiling run
+            self._doing = "jit"  # before vLLM 0.19, no line separates FlashInfer's build from the profiling run
 
     def _claim(self, span: Span) -> float:
-        """Adds a span that ends no earlier than those before; returns how much of it was nobody's yet."""
+        """Adds a span that ends no earlier than previous ones, and returns how much of it was unclaimed."""
         begin, end = span
         new = end - begin
         first = begin
@@ -168,7 +170,7 @@ class _Timeline:
         return new
 
     def phases(self, total_seconds: float) -> dict[str, float]:
-        """Seconds by phase; they add up to ``total_seconds``."""
+        """Returns the seconds of each phase, whose sum is ``total_seconds``."""
         found = dict(self._seconds)
         ends = [end for _, end in self._claimed]
         for span, phase in [*self._rest, ((self._at, total_seconds), OTHER)]:
@@ -177,7 +179,7 @@ class _Timeline:
 
 
 def _unclaimed(span: Span, claimed: Iterable[Span]) -> float:
-    """How much of ``span`` is in none of ``claimed``, which are in their order."""
+    """Returns how much of ``span`` is in none of the sorted spans ``claimed``."""
     start, stop = span
     left = stop - start
     for begin, end in claimed:
@@ -187,17 +189,17 @@ def _unclaimed(span: Span, claimed: Iterable[Span]) -> float:
     return left
 
 
-def engine_words(lines: Iterable[Line], patterns: Sequence[str]) -> str:
-    """The first thing that the engine said that matches one of ``patterns``, or nothing."""
+def first_match(lines: Iterable[Line], patterns: Sequence[str]) -> str:
+    """Returns the first text of the log that matches one of ``patterns``, or an empty string."""
     compiled = [re.compile(pattern) for pattern in patterns]
     found = (match for _, text in lines for pattern in compiled if (match := pattern.search(text)))
     return next((match[0][:300] for match in found), "")
 
 
 def printed_seconds(texts: Iterable[str]) -> list[Line]:
-    """Times for a log that was kept without them, from the stamps that it prints, counted from the first one.
+    """Computes the times of lines from their printed time stamps, relative to the first one.
 
-    A line without a stamp has the time of the line before.
+    A line without a time stamp has the time of the previous line.
     """
     lines: list[Line] = []
     first: dt.datetime | None = None

@@ -1,4 +1,4 @@
-"""Values of secrets, kept out of all that a rank says: its log, its result, and so status, Events and S3."""
+"""Redacts values of secrets in the log and the result of a rank, and thereby in status, Events and S3."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ INSTEAD = b"[redacted]"
 
 
 class Redactor:
-    """Knows values; shorter ones than a secret's shortest are found everywhere, and stay."""
+    """Replaces the parts of secret values. Parts that are too short to be recognised are not replaced."""
 
     def __init__(self, values: Iterable[bytes] = ()) -> None:
         known = {part for value in values for part in parts(value)}
-        self._values = sorted(known, key=len, reverse=True)  # a value may hold another one
+        self._values = sorted(known, key=len, reverse=True)  # a value may contain another one
 
     def line(self, data: bytes) -> bytes:
         for value in self._values:
@@ -28,7 +28,7 @@ class Redactor:
         return self.line(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
 
     def result(self, result: job.RankResult) -> job.RankResult:
-        """With every text in it that an engine, an operator or a file's name had a say in."""
+        """Redacts every text of a result that may come from an engine, a FlashInfer operator or a file's name."""
         notes = tuple(LayerNote(note.layer, note.state, self.text(note.reason)) for note in result.notes)
         return replace(result, message=self.text(result.message), notes=notes, proof=self._proof(result.proof))
 

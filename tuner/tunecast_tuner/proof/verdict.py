@@ -1,4 +1,4 @@
-"""From what each rank measured to one verdict. Pure."""
+"""Combines the measurements of all ranks into one verdict. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tunecast_tuner.rank.failures import AttemptError
 
 
 def assemble(mode: Literal["Peer", "SamePod"], cold: Start, ranks: Sequence[RankProof]) -> Proof:
-    """Hit: every layer hit on every rank. Miss: none did anywhere. Partial: in between."""
+    """Builds the proof. Its verdict is Hit if every layer hit on every rank, Miss if none hit, and else Partial."""
     layers = [(rank.rank, layer) for rank in ranks for layer in rank.layers]
     hits = sum(layer.verdict == "Hit" for _, layer in layers)
     verdict: Verdict = "Miss" if not hits else "Hit" if hits == len(layers) else "Partial"
-    words = [f"rank {rank}: {layer.layer}: {layer.reason}" for rank, layer in layers if layer.verdict != "Hit"]
-    reason = "; ".join(words[:3]) if layers else "the cold start left no files that a layer takes"
+    reasons = [f"rank {rank}: {layer.layer}: {layer.reason}" for rank, layer in layers if layer.verdict != "Hit"]
+    reason = "; ".join(reasons[:3]) if layers else "the cold start left no files that a layer takes"
     return Proof(mode, verdict, worst(rank.outputs for rank in ranks), cold, tuple(ranks), reason)
 
 
 def check_installed(archives: Sequence[Archive], rank: int, digests: Mapping[str, str]) -> None:
-    """The hard gate: ``rank`` unpacked exactly what was sent.
+    """Verifies that ``rank`` installed exactly the archives that were sent.
 
     Raises:
         AttemptError: INSTALL_FAILED, with the first layer that differs.

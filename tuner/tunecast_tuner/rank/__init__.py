@@ -1,1 +1,1 @@
-"""One rank: what it is told, how its attempt goes and ends, and what it uploads."""
+"""One rank: its settings, the course and the end of its attempt, and its uploads."""

@@ -1,4 +1,4 @@
-"""One attempt's life: its deadline, and how whatever the main thread waits for is cut short when it ends."""
+"""The lifetime of one attempt: its deadline, and interruptible waits of the main thread."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunecast_core.records import job
 from tunecast_tuner.rank.failures import AttemptError
 
 T = TypeVar("T")
-STEP = 0.05  # seconds between two looks at whether the attempt has ended
+STEP = 0.05  # seconds between two checks whether the attempt has ended
 
 
 class Attempt:
-    """Polled, not signalled: ``end`` is one assignment, so that signal handlers and any thread may call it."""
+    """The state of one attempt. It is polled, so that signal handlers and any thread may call ``end``."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,7 +32,7 @@ class Attempt:
 
     @property
     def remaining(self) -> float:
-        """Seconds until its deadline, never negative."""
+        """Seconds until the deadline, never negative."""
         return max(0.0, self._seconds - self.elapsed)
 
     def limit(self, seconds: float) -> None:
@@ -41,7 +41,7 @@ class Attempt:
 
     @contextmanager
     def within(self, seconds: float, failure: Callable[[], AttemptError]) -> Iterator[None]:
-        """Gives what is waited for inside a deadline of its own; ``failure`` says what to raise once it is over."""
+        """Sets an additional deadline for waits in the block, after which the error of ``failure`` is raised."""
         limit = (self._clock() + seconds, failure)
         self._limits.append(limit)
         try:
@@ -50,30 +50,30 @@ class Attempt:
             self._limits.remove(limit)
 
     def end(self, failure: AttemptError) -> None:
-        """Ends the attempt; the first reason stays."""
+        """Ends the attempt. Only the first failure is kept."""
         if self._failure is None:
             self._failure = failure
 
     def check(self) -> None:
-        """Raises the AttemptError that ended the attempt, if one did."""
+        """Raises AttemptError if the attempt has ended or a deadline has passed."""
         if self._failure is not None:
             raise self._failure
         if not self.remaining:
-            raise AttemptError(job.TIMED_OUT, f"the attempt was not done within {self._seconds:.0f} s")
+            raise AttemptError(job.TIMED_OUT, f"the attempt did not finish within {self._seconds:.0f} s")
         for end, failure in self._limits:
             if self._clock() >= end:
                 raise failure()
 
     def sleep(self, seconds: float) -> None:
-        """Raises AttemptError as soon as the attempt ends."""
+        """Sleeps. Raises AttemptError as soon as the attempt ends."""
         self._wait(lambda: False, seconds, STEP)
 
     def until(self, condition: Callable[[], bool], every: float = STEP) -> None:
-        """Waits for ``condition``; raises AttemptError as soon as the attempt ends."""
+        """Waits for ``condition``. Raises AttemptError as soon as the attempt ends."""
         self._wait(condition, self._seconds, every)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Runs blocking ``work`` in a thread of its own, which is left behind when the attempt ends first."""
+        """Runs blocking ``work`` in a new thread, which is abandoned if the attempt ends first."""
         results: list[T] = []
         errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What the kernel says of this container's memory."""
+"""Reads the kernel's out-of-memory counter of this container."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-_FILES = ("memory.events", "memory/memory.oom_control")  # of cgroup v2 and v1
+_FILES = ("memory.events", "memory/memory.oom_control")  # cgroup v2 and v1
 _OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def oom_kills(root: Path = ROOT) -> int:
-    """How many of the container's processes were killed so far for want of memory; 0 where nothing says."""
+    """Returns how many of the container's processes were killed for lack of memory, or 0 if that is unknown."""
     for name in _FILES:
         try:
             found = _OOM_KILL.search((root / name).read_text())

@@ -11,7 +11,7 @@ from tunecast_tuner.proof.redact import Redactor
 
 
 class Console:
-    """Whole lines from several threads; ours begin with ``tunecast rank``."""
+    """Writes whole lines from several threads. Lines of the rank program begin with ``tunecast rank``."""
 
     def __init__(self, rank: int, elapsed: Callable[[], float], stream: BinaryIO | None = None) -> None:
         self._rank = rank
@@ -21,12 +21,12 @@ class Console:
         self.stage = "Joining"
         self.redactor = Redactor()
 
-    def say(self, text: str) -> None:
-        """One line of our own, with the seconds since the start and the stage."""
+    def log(self, text: str) -> None:
+        """Writes a line of the rank program, with the seconds since the start and the stage."""
         self.echo(f"tunecast rank {self._rank} [{self._elapsed():.1f} s] {self.stage}: {text}\n".encode())
 
     def echo(self, line: bytes) -> None:
-        """One line of the engine's, as it is but for secrets."""
+        """Writes a line of the engine, in which secrets are redacted."""
         with self._lock:
             self._stream.write(self.redactor.line(line))
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""What every part of one attempt is given."""
+"""The context that all parts of one attempt share."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Context:
     attempt: Attempt
     console: Console
     progress: ProgressReporter
-    current: Settings  # the settings as the operator renewed them last
-    environ: Mapping[str, str]  # the serving pod's
-    temporary: Path  # where archives wait for their broadcast
+    current: Settings  # reads the settings again, which the operator renews
+    environ: Mapping[str, str]  # environment of the serving pod
+    temporary: Path  # directory of archives until their broadcast
 
     @property
     def root(self) -> Path:
@@ -35,21 +35,21 @@ class Context:
 
     @property
     def line(self) -> CommandLine:
-        """What the serving command line says.
+        """The parsed serving command line.
 
         Raises:
-            AttemptError: BAD_SETTINGS, it can't be read.
+            AttemptError: BAD_SETTINGS, the command line can't be read.
         """
         return command_line(self.settings.command, self.environ)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The engine's, without what a proof decides."""
+        """The environment of the engine, without variables that only some bundles need."""
         return {**self.environ, **layers.environment(self.settings.mount_path)}
 
     @property
     def secrets(self) -> dict[str, bytes]:
-        """Values that may be told nowhere, by the variables or files that hold them."""
+        """Secret values, which must not be logged or staged, by the variable or file that holds each."""
         named = {name for name, value in self.environ.items() if names_secret(name) or holds_password(value)}
         names = sorted({*self.settings.secret_variables, *named})
         variables = {name: self.environ[name].encode() for name in names if self.environ.get(name)}
@@ -57,7 +57,7 @@ class Context:
 
     @property
     def unstageable(self) -> dict[str, bytes]:
-        """Those that no bundle may hold: without what a cache holds that knows no secret, such as the model's name."""
+        """Secret values that no bundle may hold. Public values, such as the model's name, may occur in caches."""
         line = self.line
         public = {name.encode() for name in (line.model, *line.served_names)}
         secrets = ((name, value) for name, value in self.secrets.items() if value.strip() not in public)
@@ -69,7 +69,7 @@ class Context:
 
 
 def command_line(command: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
-    """Raises AttemptError (BAD_SETTINGS) where ``command`` can't be read."""
+    """Parses the command line. Raises AttemptError (BAD_SETTINGS) if it can't be read."""
     try:
         return read(command, environment=environ)
     except CommandLineError as error:
@@ -77,8 +77,10 @@ def command_line(command: Sequence[str], environ: Mapping[str, str]) -> CommandL
 
 
 def _files(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """What Secrets that are mounted hold; a mount may be one file of a Secret."""
+    """Yields the path and content of each file of mounted Secrets. A mount may be a single file."""
     for path in map(Path, paths):
         for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-            if file.is_file() and not file.is_symlink() and os.access(file, os.R_OK):  # a kubelet's links name it twice
+            if (
+                file.is_file() and not file.is_symlink() and os.access(file, os.R_OK)
+            ):  # the kubelet's links would repeat it
                 yield str(file), file.read_bytes()

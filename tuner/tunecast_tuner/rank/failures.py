@@ -1,4 +1,4 @@
-"""Why an attempt ends."""
+"""The error that ends an attempt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class AttemptError(TunecastError):
 
     Attributes:
         reason: one of the reasons in ``tunecast_core.records.job``.
-        lost_rank: the rank that went missing, with ``PEER_LOST``.
+        lost_rank: the rank that was lost, only with ``PEER_LOST``.
     """
 
     def __init__(self, reason: str, message: str, lost_rank: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The hardware that a rank runs on, and the check that all ranks of an attempt run on the one that is wanted."""
+"""Names the hardware of a rank, and checks that all ranks of an attempt run on the required hardware."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ QUERY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a rank tells the others of where it runs."""
+    """The record of a rank's hardware for the other ranks."""
 
     hardware: str
 
 
 def of_rank(context: Context) -> hardware.Hardware:
-    """As an init container would name it; where the node has several products or shows none, by the rank's device."""
+    """Returns the hardware by the rule of init containers, or else by the GPU that ``nvidia-smi`` shows to the rank."""
     return context.attempt.run(lambda: _find(hardware.proc_of(context.environ), wants_gpu=context.settings.wants_gpu))
 
 
@@ -38,10 +38,10 @@ def _find(proc: Path, *, wants_gpu: bool) -> hardware.Hardware:
 
 
 def agree(context: Context, ranks: Ranks) -> None:
-    """Ends the attempt early where ranks don't run on one kind of hardware, or not on the one to tune for.
+    """Ends the attempt early if ranks run on different hardware, or not on the required hardware.
 
     Raises:
-        AttemptError: HARDWARE_DIFFERS, on the rank that runs elsewhere; or the attempt ended.
+        AttemptError: HARDWARE_DIFFERS, on the rank whose hardware differs; or the attempt ended.
     """
     wanted = context.settings.hardware
     if not ranks.peers and not wanted:

@@ -1,4 +1,4 @@
-"""The rank program: one rank of one attempt, from its settings to its result."""
+"""The rank program, which runs one rank of one attempt, from its settings to its result."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tunecast_tuner.rank.upload import ProgressReporter, upload_bytes
 from tunecast_tuner.workloads import engine, operators
 
 TERMINATION_LIMIT = 4096  # bytes that the kubelet keeps
-FAREWELL_SECONDS = 5.0  # to stage the result of a failure: the pod's grace is short
-UNSETTLED_SECONDS = 3600.0  # the deadline until the settings are read
+FAILURE_SECONDS = 5.0  # time limit to stage the result of a failure, since the pod's grace period is short
+UNSETTLED_SECONDS = 3600.0  # deadline of the attempt until the settings are read
 WORKLOADS = {"Engine": engine.run, "Operators": operators.run}
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Runs this rank, and exits with 0 when the attempt succeeded on it, else 1."""
+    """Runs this rank, and exits with 0 if the attempt succeeded on it, else with 1."""
     environ = settings_module.engine_environment(os.environ)
     attempt = Attempt(UNSETTLED_SECONDS)
     _end_on_sigterm(attempt)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     except AttemptError as failure:
         invocation = Invocation(0, Path(job.SETTINGS_DIRECTORY), Path(job.TERMINATION_LOG), 0.0, 0.0)
         result = failed(0, failure)
-        Console(0, lambda: 0.0).say(f"{result.reason}: {result.message}")
+        Console(0, lambda: 0.0).log(f"{result.reason}: {result.message}")
     else:
         result = attempt_rank(invocation, environ, attempt)
     with suppress(OSError):
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attempt) -> job.RankResult:
-    """The whole attempt on this rank; whatever happens, its result is staged and returned."""
+    """Runs the whole attempt on this rank. The result is staged and returned even after a failure."""
     console = Console(invocation.rank, lambda: attempt.elapsed)
     try:
         settings = settings_module.load(invocation.directory, invocation.settings_wait, attempt.sleep)
     except AttemptError as failure:
-        console.say(f"{failure.reason}: {failure.message}")
+        console.log(f"{failure.reason}: {failure.message}")
         return failed(invocation.rank, failure)
     settings = replace(settings, command=invocation.command or settings.command)
     attempt.limit(settings.timeout_seconds)
@@ -69,7 +69,7 @@ def attempt_rank(invocation: Invocation, environ: dict[str, str], attempt: Attem
     progress = ProgressReporter(current, console, lambda: attempt.elapsed)
     context = Context(settings, attempt, console, progress, current, environ, _temporary())
     console.redactor = Redactor(context.secrets.values())
-    with progress.told() if invocation.rank == 0 else nullcontext():
+    with progress.reporting() if invocation.rank == 0 else nullcontext():
         result = console.redactor.result(_guarded(invocation, console, lambda: _run(context, invocation)))
         result = _staged(context, result)
         progress.enter("Done", f"{result.reason}: {result.message}")
@@ -91,34 +91,34 @@ def _guarded(invocation: Invocation, console: Console, work: Callable[[], job.Ra
         return work()
     except AttemptError as failure:
         return failed(invocation.rank, failure)
-    except Exception as error:  # noqa: BLE001 - the last resort: the operator has to learn of it
+    except Exception as error:  # noqa: BLE001 - bugs are reported to the operator, too
         for line in traceback.format_exc().splitlines():
-            console.say(line)
+            console.log(line)
         return failed(invocation.rank, AttemptError(job.INTERNAL, f"{type(error).__name__}: {error}"))
 
 
 def _staged(context: Context, result: job.RankResult) -> job.RankResult:
-    """Stages the result. Rank 0's success is none without it; of all others the termination message tells enough."""
-    attempt = context.attempt if result.succeeded else Attempt(FAREWELL_SECONDS)
+    """Stages the result. Only rank 0 fails without it, since the termination message suffices for other ranks."""
+    attempt = context.attempt if result.succeeded else Attempt(FAILURE_SECONDS)
     try:
         name = job.result_object(result.rank)
         data = seal(context.settings.token, name, canonical(result))
         attempt.run(lambda: upload_bytes(context.current, name, data))
     except AttemptError as failure:
-        context.console.say(f"the result was not staged: {failure.message}")
+        context.console.log(f"the result was not staged: {failure.message}")
         return failed(0, failure) if result.succeeded and result.rank == 0 else result
     return result
 
 
 def failed(rank: int, failure: AttemptError) -> job.RankResult:
-    """The result of a rank whose attempt ended so."""
+    """Returns the result of a rank whose attempt failed."""
     return job.RankResult(
         rank, succeeded=False, reason=failure.reason, message=failure.message, lost_rank=failure.lost_rank
     )
 
 
 def termination_message(result: job.RankResult) -> bytes:
-    """The result without its large parts, in at most 4,096 bytes of JSON."""
+    """Returns the result without its large fields, as at most 4,096 bytes of JSON."""
     small = replace(result, archives=(), proof=None)
     if len(canonical(small)) > TERMINATION_LIMIT:
         small = replace(small, notes=(), provenance=None, environment={})
@@ -133,13 +133,13 @@ def _end_on_sigterm(attempt: Attempt) -> None:
 
 
 def _temporary() -> Path:
-    """The volume that the Job brings for it, where there is one."""
-    brought = Path(job.TEMPORARY_DIRECTORY)
-    return brought if os.access(brought, os.W_OK) else Path(tempfile.gettempdir())
+    """Returns the temporary directory: the volume of the Job, or the system's directory without one."""
+    volume = Path(job.TEMPORARY_DIRECTORY)
+    return volume if os.access(volume, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def _exit(code: int) -> NoReturn:
-    """Without waiting for threads of gloo that still wait for a peer."""
+    """Exits without joining threads of gloo, which may still wait for a peer."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Where a rank's settings come from: files that the operator mounts, never the environment."""
+"""Reads a rank's settings from files that the operator mounts, and never from the environment."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tunecast_core.records import job
 from tunecast_core.records.codec import decode
 from tunecast_tuner.rank.failures import AttemptError
 
-RANK_VARIABLE = "JOB_COMPLETION_INDEX"  # the Job controller's; no serving pod has it
+RANK_VARIABLE = "JOB_COMPLETION_INDEX"  # set by the Job controller; no serving pod has it
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """How this process was started. The flags are for tests; in a Job the defaults hold."""
+    """The command line of the rank program. The flags are for tests; a Job uses the defaults."""
 
     rank: int
-    directory: Path
+    directory: Path  # of the settings file
     termination_log: Path
     settings_wait: float  # seconds within which the settings file must appear
     silence: float  # seconds without a heartbeat after which a rank is lost
-    command: tuple[str, ...] = ()  # the engine's, from behind "--"
+    command: tuple[str, ...] = ()  # the engine's command line, behind "--"
 
 
 def read_invocation(arguments: Sequence[str], environ: Mapping[str, str]) -> Invocation:
-    """Raises AttemptError (BAD_SETTINGS) when neither a flag nor the Job says which rank this is."""
+    """Parses the command line. Raises AttemptError (BAD_SETTINGS) if neither a flag nor the Job sets the rank."""
     parser = argparse.ArgumentParser(prog="tunecast-tuner")
     parser.add_argument("--rank", default=environ.get(RANK_VARIABLE, ""))
     parser.add_argument("--settings", type=Path, default=Path(job.SETTINGS_DIRECTORY))
@@ -51,7 +51,7 @@ def read_invocation(arguments: Sequence[str], environ: Mapping[str, str]) -> Inv
 
 
 def engine_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The serving pod's environment: ours without what the Job added."""
+    """Returns the environment of a serving pod: ours without the variables that the Job adds."""
     return {name: value for name, value in environ.items() if name != RANK_VARIABLE}
 
 
@@ -59,7 +59,7 @@ def load(directory: Path, wait: float = 0.0, sleep: Callable[[float], None] = ti
     """Reads the settings, waiting up to ``wait`` seconds for the file.
 
     Raises:
-        AttemptError: BAD_SETTINGS, it doesn't come, or is not what it should be.
+        AttemptError: BAD_SETTINGS, the file doesn't appear or can't be read.
     """
     path = directory / job.SETTINGS_FILE
     end = time.monotonic() + wait
@@ -77,7 +77,7 @@ def load(directory: Path, wait: float = 0.0, sleep: Callable[[float], None] = ti
 
 
 def check(settings: job.JobSettings, rank: int) -> None:
-    """Raises AttemptError (BAD_SETTINGS) for settings that no attempt could work with."""
+    """Raises AttemptError (BAD_SETTINGS) for settings with which no attempt can succeed."""
     if not 0 <= rank < settings.world_size:
         raise AttemptError(
             job.BAD_SETTINGS, f"rank {rank} is not one of the {settings.world_size} ranks of {settings.attempt_id}"

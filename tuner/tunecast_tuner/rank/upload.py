@@ -1,4 +1,4 @@
-"""Presigned PUTs: a rank's only way to S3."""
+"""Stages objects through presigned URLs, a rank's only access to S3."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tunecast_tuner.rank.console import Console
 from tunecast_tuner.rank.failures import AttemptError
 
 TRIES = 6
-RENEWAL_SECONDS = 180.0  # within which a renewed URL must come, where one has expired
-LOOK_SECONDS = 1.0  # between two looks for it
+RENEWAL_SECONDS = 180.0  # time within which an expired URL must be renewed
+LOOK_SECONDS = 1.0  # seconds between two checks for a renewed URL
 PROGRESS_PERIOD = 5.0  # seconds between two progress records
-Settings = Callable[[], job.JobSettings]  # reads them again: the operator renews the URLs
+Settings = Callable[[], job.JobSettings]  # reads the settings again, since the operator renews the URLs
 
 
 def waits(tries: int = TRIES, jitter: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds before each try after the first: 1, 2, 4 ..., each between half of it and all of it."""
+    """Returns the pause in seconds before each retry: 1, 2, 4 ..., each randomly reduced by up to half."""
     return (2.0**number * (0.5 + jitter() / 2) for number in range(tries - 1))
 
 
@@ -37,12 +37,12 @@ def upload(
     size: int,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Stages one object, with retries: what a store refuses, it may take a moment later.
+    """Stages one object. Every error of the store is retried, since it may be temporary.
 
-    Where the URL has expired, the next try waits for a renewed one.
+    If the URL has expired, the next try waits for a renewed URL.
 
     Raises:
-        AttemptError: UPLOAD_FAILED, with the last error and without the URL, whose query is a credential.
+        AttemptError: UPLOAD_FAILED, with the last error but without the URL, whose query is a credential.
     """
     pauses = waits()
     while True:
@@ -73,7 +73,7 @@ def _url(settings: job.JobSettings, name: str) -> str:
 def _await_renewal(
     settings: Settings, name: str, old: str, error: UrlExpiredError, sleep: Callable[[float], None]
 ) -> None:
-    """The kubelet brings a changed Secret within two minutes or so."""
+    """Waits for a renewed URL. The kubelet updates a mounted Secret within about two minutes."""
     for _ in range(int(RENEWAL_SECONDS / LOOK_SECONDS)):
         if _url(settings(), name) != old:
             return
@@ -95,7 +95,7 @@ def upload_bytes(settings: Settings, name: str, data: bytes) -> None:
 
 
 class ProgressReporter:
-    """Tells the operator where rank 0 is, every few seconds and at each change; a failure is only logged."""
+    """Stages the progress of rank 0 every few seconds and at each change. Failures are only logged."""
 
     def __init__(self, settings: Settings, console: Console, elapsed: Callable[[], float]) -> None:
         self._settings = settings
@@ -107,24 +107,24 @@ class ProgressReporter:
         self._stopped = False
 
     def enter(self, stage: job.Stage, text: str, size: int | None = None) -> None:
-        """A new stage, also in the log; ``size``: bytes of the bundle, once they are known."""
+        """Enters and logs a new stage. ``size`` is the size of the bundle in bytes, once it is known."""
         self._stage = self._console.stage = stage
         self._bytes = self._bytes if size is None else size
-        self._console.say(text)
+        self._console.log(text)
         self._changed.set()
 
     def _run(self) -> None:
-        said = ""
+        logged = ""
         stopped = False
         while not stopped:
-            stopped = self._stopped  # the last stage is told too
+            stopped = self._stopped  # read first, so that the last stage is sent, too
             try:
                 self._send()
-                said = ""
+                logged = ""
             except StoreError as error:
-                if str(error) != said:
-                    said = str(error)
-                    self._console.say(f"progress was not staged: {said}")
+                if str(error) != logged:
+                    logged = str(error)
+                    self._console.log(f"progress was not staged: {logged}")
             if not stopped:
                 self._changed.wait(PROGRESS_PERIOD)
                 self._changed.clear()
@@ -137,8 +137,8 @@ class ProgressReporter:
             put(url, io.BytesIO(data), len(data), PROGRESS_PERIOD, settings.transport)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Sends in the background as long as the block runs."""
+    def reporting(self) -> Iterator[None]:
+        """Stages the progress in the background while the block runs."""
         thread = threading.Thread(target=self._run, daemon=True)
         thread.start()
         try:
@@ -146,4 +146,4 @@ class ProgressReporter:
         finally:
             self._stopped = True
             self._changed.set()
-            thread.join(timeout=2.0)  # no longer: a store that doesn't answer must not hold the pod
+            thread.join(timeout=2.0)  # a store that doesn't answer must not delay the end of the pod

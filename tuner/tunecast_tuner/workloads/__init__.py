@@ -1,1 +1,1 @@
-"""What an attempt runs to fill the caches."""
+"""The workloads that an attempt can run to fill the engine's caches."""

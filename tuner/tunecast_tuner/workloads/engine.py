@@ -1,4 +1,4 @@
-"""The engine workload: cold start, capture, broadcast, and a warm start on every peer that proves what it is worth."""
+"""The engine workload: a cold start, capture, broadcast, and a warm start on every peer that proves the bundle."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ NOTHING_TUNED = (r"No FlashInfer autotune cache entries found",)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What rank 0 tells its peers before the broadcast."""
+    """The record that rank 0 publishes for its peers before the broadcast."""
 
     archives: tuple[Archive, ...]
-    environment: dict[str, str]  # for engines that load the bundle
-    excluded: tuple[str, ...]
-    batches: int  # of the sweep
-    answers: tuple[tuple[Answer, ...], ...]  # two rounds of the cold engine's
+    environment: dict[str, str]  # variables for engines that load the bundle
+    excluded: tuple[str, ...]  # layers that are left out
+    batches: int  # number of batches of the sweep
+    answers: tuple[tuple[Answer, ...], ...]  # two rounds of answers of the cold engine
     variables: dict[str, str]  # digests of the cold engine's environment
 
 
 @dataclass(frozen=True, slots=True)
 class _Bytecode:
-    """What was decided about the bytecode layer: the variable to set, or why not."""
+    """The decision on the bytecode layer: the variable to set, or the reason why there is no layer."""
 
     environment: Mapping[str, str]
     objection: str = ""
@@ -54,10 +54,10 @@ class _Bytecode:
 
 
 def run(context: Context, ranks: Ranks) -> job.RankResult:
-    """This rank's part of the attempt.
+    """Runs this rank's part of the attempt.
 
     Raises:
-        AttemptError: it can't succeed any more.
+        AttemptError: the attempt failed.
     """
     with exchange.staging(context) as staging:
         return _lead(context, ranks, staging) if ranks.rank == 0 else _follow(context, ranks, staging)
@@ -65,9 +65,9 @@ def run(context: Context, ranks: Ranks) -> job.RankResult:
 
 def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
     python = context.attempt.run(lambda: _interpreter(context))
-    hoped = _hope_for_bytecode(context, python)
-    cold = measure(context, {**context.environment, **hoped.environment}, ("ColdStart", "ColdSweep"), rounds=2)
-    decided = _decide_on_bytecode(context, hoped)
+    estimated = _estimate_bytecode(context, python)
+    cold = measure(context, {**context.environment, **estimated.environment}, ("ColdStart", "ColdSweep"), rounds=2)
+    decided = _decide_on_bytecode(context, estimated)
 
     excluded = (*context.settings.excluded_layers, *decided.excluded)
     archives, notes = exchange.capture(context, excluded, staging)
@@ -76,15 +76,15 @@ def _lead(context: Context, ranks: Ranks, staging: Path) -> job.RankResult:
 
     proofs = _prove_on_peers(context, ranks, offer, staging) if ranks.peers else [_prove_here(context, offer, staging)]
     proof = replace(assemble("Peer" if ranks.peers else "SamePod", cold.start, proofs), sweep=cold.sweep)
-    said = exchange.told(proof)
-    exchange.upload(context, archives, staging, said)
+    message = exchange.describe(proof)
+    exchange.upload(context, archives, staging, message)
     commit = hub.commit(context.line, context.environ)
     provenance = interpreter.provenance(python, commit, of_rank(context))
     return job.RankResult(
         rank=0,
         succeeded=True,
         reason="Proved",
-        message=said,
+        message=message,
         archives=archives,
         environment=dict(decided.environment),
         notes=(*notes, *decided.notes, *_about_tuning(context, archives, provenance.versions, cold)),
@@ -115,10 +115,10 @@ def _prove_here(context: Context, offer: Offer, staging: Path) -> RankProof:
 def _about_tuning(
     context: Context, archives: Sequence[Archive], versions: Mapping[str, str], cold: Measured
 ) -> tuple[LayerNote, ...]:
-    """Why the bundle has no autotune layer, where it has none."""
+    """Returns a note on why the bundle has no autotune layer, if it has none."""
     if any(archive.layer == flashinfer.LAYER for archive in archives):
         return ()
-    tuned_nothing = bool(phases.engine_words(cold.lines, NOTHING_TUNED))
+    tuned_nothing = bool(phases.first_match(cold.lines, NOTHING_TUNED))
     note = flashinfer.absence(versions, replica_ranks(context.line), tuned_nothing=tuned_nothing)
     return (note,) if note else ()
 
@@ -136,9 +136,9 @@ def prove(context: Context, offer: Offer, rank: int) -> RankProof:
     except AttemptError as failure:
         raise diagnosis.refusal(failure, before, context.settings.mount_path) from failure
     rebuilt = snapshot.rebuilt_files(before, snapshot.take(context.root), offer.excluded)
-    strange = keyfactors.differing(offer.variables, keyfactors.fingerprints(context.environ))
+    differing = keyfactors.differing(offer.variables, keyfactors.fingerprints(context.environ))
     judged = tuple(
-        keyfactors.explained(_judge(archive, rebuilt.get(archive.layer, ()), warm), strange)
+        keyfactors.explained(_judge(archive, rebuilt.get(archive.layer, ()), warm), differing)
         for archive in offer.archives
     )
     rounds = (*offer.answers, warm.answers[0])
@@ -146,34 +146,34 @@ def prove(context: Context, offer: Offer, rank: int) -> RankProof:
 
 
 def _judge(archive: Archive, rebuilt: Sequence[str], warm: Measured) -> LayerProof:
-    words = phases.engine_words(warm.lines, BY_NAME[archive.layer].engine_says)
-    return snapshot.judge(archive.layer, archive.files, rebuilt, words)
+    miss_line = phases.first_match(warm.lines, BY_NAME[archive.layer].miss_patterns)
+    return snapshot.judge(archive.layer, archive.files, rebuilt, miss_line)
 
 
 def _interpreter(context: Context) -> interpreter.Interpreter | None:
     return interpreter.ask(interpreter.locate(context.line.program, context.environ), context.environment)
 
 
-def _hope_for_bytecode(context: Context, python: interpreter.Interpreter | None) -> _Bytecode:
-    """Before the cold start: an estimate from what could be imported."""
+def _estimate_bytecode(context: Context, python: interpreter.Interpreter | None) -> _Bytecode:
+    """Decides before the cold start, by an estimate from the modules that could be imported."""
     objection = bytecode.refusal(context.environ, context.settings.excluded_layers)
     if not objection and python is None:
-        objection = "the engine's interpreter could not be asked what bytecode the image holds"
+        objection = "the engine's interpreter did not report its paths, so the image's bytecode was not counted"
     if objection or python is None:
         return _Bytecode({}, objection or "")
     count = context.attempt.run(lambda: bytecode.scan(python))
-    context.console.say(f"the image holds bytecode of {count.compiled} of {count.sources} modules")
+    context.console.log(f"the image holds bytecode of {count.compiled} of {count.sources} modules")
     return (
         _Bytecode(bytecode.prefix(context.settings.mount_path)) if count.much_missing else _Bytecode({}, _held(count))
     )
 
 
-def _decide_on_bytecode(context: Context, hoped: _Bytecode) -> _Bytecode:
-    """After it: exactly, from what was imported."""
-    if hoped.objection:
-        return hoped
+def _decide_on_bytecode(context: Context, estimated: _Bytecode) -> _Bytecode:
+    """Decides after the cold start, from the modules that were imported."""
+    if estimated.objection:
+        return estimated
     count = bytecode.imported(context.settings.mount_path)
-    return hoped if count.much_missing else _Bytecode({}, _held(count))
+    return estimated if count.much_missing else _Bytecode({}, _held(count))
 
 
 def _held(count: bytecode.Count) -> str:

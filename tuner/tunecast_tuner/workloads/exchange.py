@@ -1,4 +1,4 @@
-"""How a bundle gets from rank 0 to its peers and to S3: the same for every workload."""
+"""Sends a bundle from rank 0 to its peers and to S3. All workloads share this module."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Archives = tuple[Archive, ...]
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A peer's acknowledgement: what it unpacked, by layer."""
+    """A peer's acknowledgement of the archives that it installed."""
 
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)  # by layer
 
 
 @contextmanager
 def staging(context: Context) -> Iterator[Path]:
-    """Where archives wait for their broadcast; gone afterwards, whatever happens."""
+    """Yields a temporary directory for archives, which is always removed afterwards."""
     with tempfile.TemporaryDirectory(
         prefix="tunecast-", dir=context.temporary, ignore_cleanup_errors=True
     ) as directory:
@@ -40,7 +40,7 @@ def staging(context: Context) -> Iterator[Path]:
 
 
 def capture(context: Context, excluded: Sequence[str], directory: Path) -> tuple[Archives, tuple[LayerNote, ...]]:
-    """Packs what is below the mount path; an archive for each layer, and why there is or isn't one."""
+    """Packs the files below the mount path. Returns an archive for each layer, and a note on each layer."""
     context.progress.enter("Capture", f"reading {context.root}")
     return context.attempt.run(lambda: _capture(context, excluded, directory))
 
@@ -50,7 +50,7 @@ def _capture(context: Context, excluded: Sequence[str], directory: Path) -> tupl
     archives = tuple(
         bundle.pack(context.root, paths, directory / layer) for layer, paths in sorted(captured.layers.items())
     )
-    context.console.say(
+    context.console.log(
         ", ".join(
             f"{a.layer}: {a.files} files, {a.unpacked / 1e6:.1f} MB, packed {a.size / 1e6:.1f} MB" for a in archives
         )
@@ -60,18 +60,18 @@ def _capture(context: Context, excluded: Sequence[str], directory: Path) -> tupl
 
 
 def broadcast(context: Context, ranks: Ranks, archives: Archives, offer: object, directory: Path) -> None:
-    """Rank 0's half: the offer, the archives, and the gate that every peer installed just these."""
+    """Publishes the offer and broadcasts the archives from rank 0, and verifies that every peer installed them."""
     size = sum(archive.size for archive in archives)
     context.progress.enter("Broadcast", f"{size / 1e6:.1f} MB to {len(ranks.peers)} ranks", size)
     ranks.publish("offer", offer)
     ranks.send([directory / archive.layer for archive in archives])
     for rank in ranks.peers:
         check_installed(archives, rank, ranks.collect("installed", rank, Installed).digests)
-    context.progress.enter("WarmStart", "every rank installed the same digests; they start from them")
+    context.progress.enter("WarmStart", "every rank installed the same digests and starts the engine")
 
 
 def receive(context: Context, ranks: Ranks, archives: Archives, directory: Path) -> None:
-    """A peer's half: receives, verifies, unpacks and acknowledges."""
+    """Receives and installs the archives on a peer, and acknowledges them."""
     size = sum(archive.size for archive in archives)
     context.progress.enter("Broadcast", f"receiving {len(archives)} archives", size)
     ranks.receive([(directory / archive.layer, archive.size) for archive in archives])
@@ -79,23 +79,23 @@ def receive(context: Context, ranks: Ranks, archives: Archives, directory: Path)
 
 
 def collect_proofs(context: Context, ranks: Ranks) -> list[RankProof]:
-    """What every peer proved, in the order of ranks."""
+    """Waits for the proofs of all peers, and returns them in the order of ranks."""
     proofs = []
     for rank in ranks.peers:
         proofs.append(ranks.collect("proof", rank, RankProof))
-        context.console.say(summary(proofs[-1]))
+        context.console.log(summary(proofs[-1]))
     return proofs
 
 
 def install_here(context: Context, archives: Archives, directory: Path) -> None:
-    """For a rank without peers: empties the mount path, and installs there what a peer would."""
+    """Empties the mount path of a rank without peers, and installs the archives there."""
     for path in context.root.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     check_installed(archives, 0, install(context, archives, directory).digests)
 
 
 def install(context: Context, archives: Archives, directory: Path) -> Installed:
-    """Verifies and unpacks; the digests are those of the bytes that this rank holds."""
+    """Verifies and installs the archives. Returns the digests of the bytes that this rank holds."""
     files = [(directory / archive.layer, archive) for archive in archives]
     try:
         context.attempt.run(lambda: bundle.install(files, context.root))
@@ -104,22 +104,22 @@ def install(context: Context, archives: Archives, directory: Path) -> Installed:
     return Installed({archive.layer: bundle.digest_of(path)[0] for path, archive in files})
 
 
-def upload(context: Context, archives: Archives, directory: Path, said: str) -> None:
-    """Stages the archives for the operator."""
-    context.progress.enter("Upload", said, sum(archive.size for archive in archives))
+def upload(context: Context, archives: Archives, directory: Path, message: str) -> None:
+    """Stages the archives for the operator, and logs ``message``."""
+    context.progress.enter("Upload", message, sum(archive.size for archive in archives))
     for archive in archives:
         name = job.archive_object(archive.layer)
         context.attempt.run(lambda name=name, path=directory / archive.layer: upload_file(context.current, name, path))  # type: ignore[misc]
 
 
 def summary(proof: RankProof) -> str:
-    """One rank's proof in one line."""
+    """Returns one rank's proof in one line."""
     layers = ", ".join(f"{layer.layer} {layer.verdict}" for layer in proof.layers)
     return f"rank {proof.rank}: warm in {proof.warm.total_seconds:.1f} s, outputs {proof.outputs}: {layers}"
 
 
-def told(proof: Proof) -> str:
-    """The whole proof in one line."""
+def describe(proof: Proof) -> str:
+    """Returns the whole proof in one line."""
     times = f"cold {proof.cold.total_seconds:.1f} s, warm {proof.warm.total_seconds:.1f} s{_saved(proof)}"
     return "; ".join(filter(None, (f"{proof.verdict}, outputs {proof.outputs}", times, proof.reason)))
 

@@ -1,4 +1,4 @@
-"""One engine start with its sweep and its greedy answers: the same for the cold rank and for the warm ones."""
+"""Measures one engine start with its sweep and its greedy answers, in the same way for cold and warm starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tunecast_tuner.rank.failures import AttemptError
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one start showed."""
+    """Measurements of one start."""
 
     start: Start
-    lines: tuple[phases.Line, ...]
-    batches: int  # of the sweep that were sent
-    answers: tuple[tuple[Answer, ...], ...]  # one round of greedy answers after the other
+    lines: tuple[phases.Line, ...]  # first lines of the log
+    batches: int  # number of the sweep's batches that were sent
+    answers: tuple[tuple[Answer, ...], ...]  # greedy answers by round
     sweep: Sweep
 
 
@@ -34,17 +34,17 @@ def measure(
     rounds: int,
     batches: int | None = None,
 ) -> Measured:
-    """Starts the engine, sends the sweep, asks for greedy answers, and stops it.
+    """Starts the engine, sends the sweep, asks for greedy answers, and stops the engine.
 
     Args:
-        context: the attempt.
-        environment: the engine's own.
-        stages: to report for the start and for the sweep.
-        rounds: of greedy answers.
-        batches: how many of the sweep's batches to send, so that a warm start isn't asked for more than the cold one.
+        context: context of the attempt.
+        environment: environment of the engine.
+        stages: stages to report for the start and for the sweep.
+        rounds: number of rounds of greedy answers.
+        batches: number of the sweep's batches to send, by default all. A warm start sends as many as the cold one.
 
     Raises:
-        AttemptError: the engine exited or fell ill, it accepted no request at all, or the attempt ended.
+        AttemptError: the engine exited, became unhealthy or accepted no request, or the attempt ended.
     """
     settings, attempt, console = context.settings, context.attempt, context.console
     context.progress.enter(stages[0], " ".join(settings.command))
@@ -56,17 +56,17 @@ def measure(
         kind = first_request(engine, limit, attempt, models)
         start = replace(start, first_token_seconds=round(engine.seconds, 3))
         swept = sweep(engine, kind, plan(kind, limit, settings.sweep)[:batches], attempt)
-        told = record(kind, swept)
-        console.say(
-            f"{told.requests} requests to {told.route} in {swept.batches} batches, {swept.seconds:.1f} s:"
-            f" {told.refused} were refused{told.refusal and f', the first one with {told.refusal}'}"
+        recorded = record(kind, swept)
+        console.log(
+            f"{recorded.requests} requests to {recorded.route} in {swept.batches} batches, {swept.seconds:.1f} s:"
+            f" {recorded.refused} were refused{recorded.refusal and f', the first one with {recorded.refusal}'}"
         )
         answers = tuple(greedy(engine, kind, limit, attempt) for _ in range(rounds))
         if not engine.client.healthy():
             engine.check()
             raise AttemptError(job.ENGINE_CRASHED, "the engine's /health no longer answers 200 after the sweep")
-        console.say("stopping the engine")
-    return Measured(start, tuple(engine.log.head), swept.batches, answers, told)
+        console.log("stopping the engine")
+    return Measured(start, tuple(engine.log.head), swept.batches, answers, recorded)
 
 
 def _models(context: Context, engine: EngineProcess) -> Reply:

@@ -1,4 +1,4 @@
-"""The operators workload: rank 0 tunes FlashInfer's operators at the model's shapes, its peers replay them."""
+"""The Operators workload: rank 0 tunes FlashInfer's operators at the model's shapes, and its peers replay them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tunecast_tuner.workloads import exchange
 
 @dataclass(frozen=True, slots=True)
 class FlashInferOffer:
-    """What rank 0 tells its peers before the broadcast."""
+    """The record that rank 0 publishes for its peers before the broadcast."""
 
     archives: tuple[Archive, ...]
-    problems: tuple[Problem, ...]
-    lacking: tuple[str, ...]  # operators that don't run on rank 0, in words; no peer tries them
-    size: int  # bytes of the autotune file; 0: nothing was tuned
+    problems: tuple[Problem, ...]  # problems that peers replay
+    lacking: tuple[str, ...]  # operators that can't run on rank 0, each with the reason; peers skip them
+    size: int  # size of the autotune file in bytes; 0 if nothing was tuned
 
 
 def run(context: Context, ranks: Ranks) -> job.RankResult:
-    """This rank's part of the attempt.
+    """Runs this rank's part of the attempt.
 
     Raises:
-        AttemptError: it can't succeed any more.
+        AttemptError: the attempt failed.
     """
     python = interpreter.locate(context.line.program, context.environ)
     with exchange.staging(context) as staging:
@@ -50,30 +50,30 @@ def _lead(context: Context, ranks: Ranks, python: str, staging: Path) -> job.Ran
     context.progress.enter("ColdStart", "tuning FlashInfer's operators at the model's shapes")
     cache = staging / flashinfer.FILE
     tuned, seconds = process.run(context, python, Request("Tune", context.settings.command, str(cache)))
-    context.console.say(_summary(tuned))
+    context.console.log(_summary(tuned))
     commit = hub.commit(context.line, context.environ)
-    asked = context.attempt.run(lambda: interpreter.ask(python, context.environment))
-    provenance = interpreter.provenance(asked, commit, of_rank(context))
+    properties = context.attempt.run(lambda: interpreter.ask(python, context.environment))
+    provenance = interpreter.provenance(properties, commit, of_rank(context))
     versions = {**provenance.versions, **_own_version(tuned)}
-    placed = _place(context, python, cache, versions) if tuned.entries else Placed(_nothing(tuned))
+    added = _add_tactics(context, python, cache, versions) if tuned.entries else Added(_nothing(tuned))
     archives, notes = exchange.capture(context, context.settings.excluded_layers, staging)
     offer = FlashInferOffer(
-        archives, tuned.problems, in_words(tuned.lacking), cache.stat().st_size if tuned.entries else 0
+        archives, tuned.problems, described(tuned.lacking), cache.stat().st_size if tuned.entries else 0
     )
     proofs = _prove(context, ranks, python, offer, staging)
     check_tactics(tuned, proofs)
     proof = assemble("Peer" if ranks.peers else "SamePod", _start(tuned, seconds), proofs)
     proof = proof if tuned.entries else replace(proof, reason=_nothing(tuned).reason)
-    said = exchange.told(proof)
-    exchange.upload(context, archives, staging, said)
+    message = exchange.describe(proof)
+    exchange.upload(context, archives, staging, message)
     return job.RankResult(
         rank=0,
         succeeded=True,
         reason="Proved",
-        message=said,
+        message=message,
         archives=archives,
-        environment=placed.environment if any(a.layer == flashinfer.TACTICS_LAYER for a in archives) else {},
-        notes=(*notes, *([placed.note] if placed.note else [])),
+        environment=added.environment if any(a.layer == flashinfer.TACTICS_LAYER for a in archives) else {},
+        notes=(*notes, *([added.note] if added.note else [])),
         proof=proof,
         provenance=provenance,
     )
@@ -99,68 +99,66 @@ def _follow(context: Context, ranks: Ranks, python: str, staging: Path) -> job.R
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Where the tactics went: why not into FlashInferAutotune, and the variables that engines need to find them."""
+class Added:
+    """Result of adding tactics to the bundle: why FlashInferAutotune lacks them, and the variables that find them."""
 
     note: LayerNote | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def _place(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> Placed:
-    """Puts the file where every rank of a replica looks for it, or has it loaded, or says why neither can be."""
+def _add_tactics(context: Context, python: str, cache: Path, versions: Mapping[str, str]) -> Added:
+    """Copies the file to where all ranks of a replica look for it, or adds a plugin that loads it, if possible."""
     world_size = replica_ranks(context.line)
     if objection := flashinfer.objection(versions.get("flashinfer-python", ""), world_size):
-        return Placed(LayerNote(flashinfer.LAYER, "Unsafe", objection))
+        return Added(LayerNote(flashinfer.LAYER, "Unsafe", objection))
     vllm = versions.get("vllm", "")
     if flashinfer.keeps(vllm, world_size) == "Nothing":
         return _preload(context, cache, flashinfer.no_file(vllm, world_size))
     if reason := flashinfer.no_file(vllm, world_size):
-        return Placed(_no_place(reason))
-    asked, _ = process.run(context, python, Request("Place", context.settings.command, str(cache)))
-    place = Path(asked.place or "")
-    if not asked.place or not place.is_relative_to(context.root):
-        reason = asked.place_unknown or f"the engine looks for it in {place}, not below {context.root}"
-        return Placed(_no_place(reason))
-    place.mkdir(parents=True, exist_ok=True)
+        return Added(_not_cacheable(reason))
+    report, _ = process.run(context, python, Request("Locate", context.settings.command, str(cache)))
+    directory = Path(report.directory or "")
+    if not report.directory or not directory.is_relative_to(context.root):
+        problem = f"the engine looks for the autotune file in {directory}, not below {context.root}"
+        return Added(_not_cacheable(report.directory_problem or problem))
+    directory.mkdir(parents=True, exist_ok=True)
     for name in flashinfer.file_names(vllm, world_size):
-        shutil.copyfile(cache, place / name)
-    return Placed()
+        shutil.copyfile(cache, directory / name)
+    return Added()
 
 
-def _preload(context: Context, cache: Path, reason: str) -> Placed:
+def _preload(context: Context, cache: Path, reason: str) -> Added:
     if objection := plugin.objection(context.environ):
-        return Placed(_no_place(f"{reason}; {objection}"))
-    environment = plugin.place(context.root, cache)
-    return Placed(_no_place(f"{reason}, unless the layer {flashinfer.TACTICS_LAYER} brings it"), environment)
+        return Added(_not_cacheable(f"{reason}; {objection}"))
+    environment = plugin.install(context.root, cache)
+    return Added(_not_cacheable(f"{reason}, unless the layer {flashinfer.TACTICS_LAYER} brings it"), environment)
 
 
 def _own_version(report: Report) -> dict[str, str]:
-    """FlashInfer's own word counts more than its package's."""
+    """Returns the version that FlashInfer reports, which precedes that of its package."""
     found = report.metadata.get("flashinfer_version")
     return {"flashinfer-python": found} if found else {}
 
 
-def _no_place(reason: str) -> LayerNote:
+def _not_cacheable(reason: str) -> LayerNote:
     return LayerNote(flashinfer.LAYER, "NotCacheable", reason)
 
 
 def _replay(context: Context, python: str, offer: FlashInferOffer, cache: Path, rank: int) -> RankProof:
-    """Loads the file and runs every operator again, without tuning."""
+    """Loads the autotune file and runs every operator without tuning."""
     context.progress.enter("WarmStart", f"replaying {len(offer.problems)} operators")
     before = snapshot.take(context.root)
     request = Request("Replay", context.settings.command, str(cache), offer.problems)
     report, seconds = process.run(context, python, request)
-    context.console.say(_summary(report))
+    context.console.log(_summary(report))
     rebuilt = snapshot.rebuilt_files(before, snapshot.take(context.root), context.settings.excluded_layers)
     layers = tuple(judge(archive, rebuilt.get(archive.layer, ()), report) for archive in offer.archives)
-    nothing_asked = "no engine was started, so nothing was asked"
-    return RankProof(
-        rank, _start(report, seconds), layers, "Inconclusive", nothing_asked, tactics(report, offer.lacking)
-    )
+    no_outputs = "no engine was started, so no request was sent"
+    return RankProof(rank, _start(report, seconds), layers, "Inconclusive", no_outputs, tactics(report, offer.lacking))
 
 
 def judge(archive: Archive, rebuilt: Sequence[str], report: Report) -> LayerProof:
-    """What a replay made of one layer: of the tactics by what was looked up, of all others by what was written."""
+    """Returns the proof of one layer: for layers of tactics from the look-ups, for others from the written files."""
     if archive.layer not in (flashinfer.LAYER, flashinfer.TACTICS_LAYER):
         return snapshot.judge(archive.layer, archive.files, rebuilt, None)
     if report.mismatches:
@@ -172,28 +170,28 @@ def judge(archive: Archive, rebuilt: Sequence[str], report: Report) -> LayerProo
 
 
 def tactics(report: Report, lacking: tuple[str, ...] = ()) -> Tactics:
-    """What status shows of a replay; ``lacking`` did on rank 0 already."""
+    """Returns the tactics of a replay for the proof. ``lacking`` are the operators that rank 0 lacks, too."""
     digest = flashinfer.digest(report.tactics)
-    lacking = (*lacking, *in_words(report.lacking))
+    lacking = (*lacking, *described(report.lacking))
     return Tactics(report.entries, report.hits, report.misses, digest, lacking, report.mismatches)
 
 
-def in_words(lacking: Sequence[Lacking]) -> tuple[str, ...]:
-    """Operators that can't run, each with its reason."""
+def described(lacking: Sequence[Lacking]) -> tuple[str, ...]:
+    """Describes operators that can't run, each with its reason."""
     return tuple(f"{lack.problem}: {lack.reason}" for lack in lacking)
 
 
 def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
-    """The hard gate: a rank for which every look-up hit runs the kernels that rank 0 chose.
+    """Verifies that each rank without a missed look-up ran the tactics that rank 0 chose.
 
     Raises:
-        AttemptError: TACTICS_DIFFER, with the first rank that doesn't.
+        AttemptError: TACTICS_DIFFER, with the first rank whose tactics differ.
     """
     expected = flashinfer.digest(tuned.tactics)
     for proof in proofs:
         if proof.tactics and not proof.tactics.misses and proof.tactics.digest != expected:
-            only_there = [words for words in proof.tactics.lacking if words not in in_words(tuned.lacking)]
-            why = "".join(f"; not there: {words}" for words in only_there[:1])
+            only_there = [operator for operator in proof.tactics.lacking if operator not in described(tuned.lacking)]
+            why = "".join(f"; can't run there: {operator}" for operator in only_there[:1])
             raise AttemptError(
                 job.TACTICS_DIFFER,
                 f"rank {proof.rank} replayed tactics {proof.tactics.digest}, and rank 0 tuned {expected}{why}",
@@ -201,9 +199,9 @@ def check_tactics(tuned: Report, proofs: Sequence[RankProof]) -> None:
 
 
 def _nothing(tuned: Report) -> LayerNote:
-    lacking = "".join(f"; not here: {words}" for words in in_words(tuned.lacking[:1]))
+    lacking = "".join(f"; can't run here: {operator}" for operator in described(tuned.lacking[:1]))
     reason = f"FlashInfer had nothing to tune for this model: engines run its default tactics{lacking}"
-    return _no_place(reason)
+    return _not_cacheable(reason)
 
 
 def _start(report: Report, seconds: float) -> Start:
@@ -213,6 +211,6 @@ def _start(report: Report, seconds: float) -> Start:
 def _summary(report: Report) -> str:
     spent = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
     return (
-        f"{len(report.problems)} operators, {len(report.lacking)} not here, {report.entries} entries,"
+        f"{len(report.problems)} operators, {len(report.lacking)} that can't run here, {report.entries} entries,"
         f" {report.hits} hits, {report.misses} misses: {spent}"
     )

@@ -1,9 +1,9 @@
-"""Our broadcast of files against a bare ``torch.distributed.broadcast`` of the same bytes, between two local ranks.
+"""Compares our broadcast of files with a bare ``torch.distributed.broadcast`` of the same bytes, on two local ranks.
 
     python3 bench/broadcast.py --mebibytes 512 --chunk 8
 
-Needs torch; run it with the engine's interpreter and PYTHONPATH=tuner:cache. Ours reads and writes files on the way,
-with bounded memory; the bare one sends one tensor that is in memory already.
+It needs torch: run it with the engine's interpreter and PYTHONPATH=tuner:core. Our broadcast reads and writes files
+with bounded memory; the bare broadcast sends one tensor that is in memory already.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _rank(options: argparse.Namespace) -> None:
         path = Path(directory, "archive")
         if options.rank == 0:
             path.write_bytes(os.urandom(MEBI) * options.mebibytes)
-        _ours(group, path, MEBI)  # connects
+        _ours(group, path, MEBI)  # the first transfer opens the connection
         results: dict[str, list[float]] = {"ours": [], "bare": []}
         tensor = torch.zeros(size, dtype=torch.uint8)
         for _ in range(options.rounds):

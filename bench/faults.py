@@ -1,9 +1,9 @@
-"""Seeded rounds of faults on a real control plane and a real S3 server; ``support.rounds`` says what must hold.
+"""Runs seeded rounds of faults on a real control plane and a real S3 server; ``support.rounds`` checks the invariants.
 
     PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/faults.py [--rounds 200] [--seed 1]
 
-Brings a control plane of its own up, and down again. Ends with 1 where an invariant broke; ``--only SEED`` repeats one
-round.
+It starts its own control plane and stops it at the end. The exit code is 1 if an invariant broke. ``--only SEED``
+repeats one round.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from support.kubernetes import control_plane
 from support.rounds import Play, Round, Trouble
 from support.s3 import S3, serving
 
-AT_ONCE = 4  # each waits for controllers most of its time, in its own namespace
+AT_ONCE = 4  # a round waits for controllers most of its time, in its own namespace
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as s3, control_plane() as kubectl:
         os.environ.update(s3.environment)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            results = [told(result) for result in pool.map(lambda seed: play(kubectl, s3, seed), chosen)]
+            results = [printed(result) for result in pool.map(lambda seed: play(kubectl, s3, seed), chosen)]
     if len(chosen) == 1:
         print("\n".join(results[0].done))
     return summary(results, time.monotonic() - started)
@@ -48,7 +48,7 @@ def play(kubectl: Kubectl, s3: S3, seed: int) -> Round:
     return result
 
 
-def told(result: Round) -> Round:
+def printed(result: Round) -> Round:
     for broken in result.broken:
         print(f"seed {result.seed}: {broken}", flush=True)
     return result

@@ -1,9 +1,9 @@
-"""What the operator costs while nothing happens: its API writes, its memory and its CPU time, on a running cluster.
+"""Measures the idle operator on a running cluster: its API writes, its memory and its CPU time.
 
     PYTHONPATH=tests python3 bench/idle.py [--name CLUSTER] [--seconds 600]
 
-The cluster is one of tests/cluster's with Tunecast in it, such as the one that `make demo` leaves: its API server's
-audit log counts the writes. Touch nothing on it meanwhile.
+The cluster is a cluster of tests/cluster with Tunecast installed, such as the one that `make demo` leaves running. Its
+API server's audit log counts the writes. Do not use the cluster while this program measures.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from harness import deploy
 from harness.kubectl import Kubectl
 from harness.usage import Usage, operator_usage
 
-MEMORY, SHARE = 150.0, 0.01  # what is promised: MiB, and of a core
+MEMORY, SHARE = 150.0, 0.01  # the promised limits: MiB, and a share of one core
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", help="the cluster; this checkout's, where it isn't given")
+    parser.add_argument("--name", help="name of the cluster (default: this checkout's)")
     parser.add_argument("--seconds", type=float, default=600.0)
     options = parser.parse_args()
     environment = deploy.cluster_environment(*(["--name", options.name] if options.name else []))
@@ -33,10 +33,10 @@ def main() -> int:
 
 
 def show(before: Usage, after: Usage, seconds: float) -> int:
-    """Prints the table; 1 where a promise isn't kept."""
+    """Prints the table; returns 1 if a promise is broken."""
     writes, memory = after.writes - before.writes, max(before.memory, after.memory)
     share = (after.cpu - before.cpu) / seconds
-    print(f"{seconds:.0f} s; {before.writes} writes were made before")
+    print(f"{seconds:.0f} s; {before.writes} writes before the measurement")
     print("            measured  promised")
     print(f"API writes  {writes:8}         0")
     print(f"memory      {memory:4.0f} MiB  <{MEMORY:4.0f} MiB")

@@ -1,9 +1,10 @@
-"""How long an init container takes with a bundle like the demo's, beside ``tar xzf`` of the same bytes.
+"""Times an init container with a bundle like the demo's, and ``tar xzf`` of the same bytes for comparison.
 
     PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/init_container.py [--tree DIR] [--runs 5]
 
-The bundle is DIR (laid out like a mount path), or what this Python has installed, compiled to about 120 MB of bytecode,
-and 2 MB that don't compress. S3 is a real server on this machine, so the network costs nothing here.
+The bundle holds DIR (laid out like a mount path). Without ``--tree``, it holds about 120 MB of bytecode, compiled from
+this Python's installed packages, and 2 MB that don't compress. S3 is a real server on this machine, so the time
+includes no network.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tunecast_core.records.report import InitReport
 
 BYTECODE = 120_000_000
 ROOT = Path(__file__).parent.parent
-# A process of its own measures: a child's peak memory starts at that of the process that started it.
+# A small separate process measures, because a child's peak memory starts at that of its parent.
 METER = """
 import json, resource, subprocess, sys, time
 started = time.perf_counter()
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def demo(tree: Path) -> Path:
-    """Bytecode of what is installed here, as often as it takes, and 2 MB of noise."""
+    """Fills ``tree`` with copies of the installed packages' bytecode up to ``BYTECODE`` bytes, and 2 MB of noise."""
     pycache = tree / "pycache/usr"
     compiling = [sys.executable, "-m", "compileall", "-qq", sysconfig.get_paths()["purelib"]]
     subprocess.run(compiling, env={**os.environ, "PYTHONPYCACHEPREFIX": str(pycache)}, check=False)
@@ -77,7 +78,7 @@ def demo(tree: Path) -> Path:
 
 
 def run(found: Bucket, folder: Path) -> Measured:
-    """One whole run."""
+    """Measures one whole run of the init container."""
     (folder / "mount").mkdir(parents=True)
     environment = {
         "PYTHONPATH": f"{ROOT}/core:{ROOT}/initcontainer",

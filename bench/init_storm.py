@@ -1,9 +1,10 @@
-"""Many replicas' init containers at once, against a store that is well, down, slow, stalling or flapping.
+"""Runs many replicas' init containers at once, against a store that is healthy, down, slow, stalling or flapping.
 
     PYTHONPATH=core:initcontainer:operator:tests:tests/cluster python bench/init_storm.py [--replicas 100]
 
-Whole init programs, as the kubelet would start them, on this machine's cores; the store is a real S3 server behind a
-proxy that misbehaves. Prints what they said, when they ended, and how many requests the store saw.
+Each init program runs whole, as the kubelet would start it, and all share this machine's cores. The store is a real S3
+server behind a proxy that injects faults. The table shows what the init programs reported, when they ended, and how
+many requests the store received.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ SIZE = 2_000_000  # bytes of the bundle: 20 seconds at 100 kB/s
 
 
 def flapping() -> Choose:
-    """Well for two seconds, down for two."""
+    """The store alternates between two healthy seconds and two seconds of refused connections."""
     return lambda _method, _path: Fault.REFUSE if int(time.monotonic()) % 4 < 2 else None  # noqa: PLR2004
 
 
 def every_other(seed: int) -> Choose:
-    """Half of the requests meet a fault of any kind."""
+    """Half of the requests meet a fault, and the kinds of fault take turns."""
     chance = random.Random(seed)
     faults = itertools.cycle(Fault)
     return lambda _method, _path: next(faults) if chance.random() < 0.5 else None  # noqa: PLR2004
@@ -67,14 +68,14 @@ def main() -> None:
         found.publish(files, folder)
         with faulty(s3.endpoint) as proxy:
             behind = replace(found, s3=replace(s3, endpoint=proxy.endpoint))
-            print("| store | ended | median s | last s | over the deadline | requests | most in 1 s | what they said |")
+            print("| store | ended | median s | last s | over the deadline | requests | most in 1 s | reports |")
             print("|---|---|---|---|---|---|---|---|")
             for store in arguments.stores:
                 storm(store, behind, proxy, folder / store.replace(" ", "-"), arguments.replicas, arguments.deadline)
 
 
 def storm(store: str, found: Bucket, proxy: FaultyS3, folder: Path, replicas: int, deadline: float) -> None:
-    """Starts all at once; a row of the table."""
+    """Starts all init programs at once; returns a row of the table."""
     folder.mkdir()
     proxy.choose = STORES[store]
     proxy.seen.clear()
@@ -84,7 +85,7 @@ def storm(store: str, found: Bucket, proxy: FaultyS3, folder: Path, replicas: in
     processes = [start(found, folder, number) for number in range(replicas)]
     ends = wait(processes, started, deadline)
     reports = [decode(InitReport, (folder / str(n) / "log").read_bytes(), "a report") for n in range(replicas)]
-    said = Counter(f"{report.result}: {report.reason}" for report in reports)
+    outcomes = Counter(f"{report.result}: {report.reason}" for report in reports)
     row = [
         store,
         len(ends),
@@ -93,7 +94,7 @@ def storm(store: str, found: Bucket, proxy: FaultyS3, folder: Path, replicas: in
         sum(report.seconds.get("total", 0) > deadline for report in reports),
         sum(proxy.seen.values()),
         busiest(proxy.times),
-        ", ".join(f"{count} {words}" for words, count in said.most_common()),
+        ", ".join(f"{count} {words}" for words, count in outcomes.most_common()),
     ]
     print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
 
@@ -116,7 +117,7 @@ def start(found: Bucket, folder: Path, number: int) -> subprocess.Popen[bytes]:
 
 
 def wait(processes: list[subprocess.Popen[bytes]], started: float, deadline: float) -> list[float]:
-    """Seconds to each one's end. What doesn't end at all is killed, and missing here."""
+    """Returns the seconds until each program ended. A program that does not end is killed and left out."""
     ends: dict[int, float] = {}
     while len(ends) < len(processes) and time.monotonic() - started < deadline + 120:
         for number, process in enumerate(processes):
@@ -131,7 +132,7 @@ def wait(processes: list[subprocess.Popen[bytes]], started: float, deadline: flo
 
 
 def busiest(times: list[float]) -> int:
-    """The most requests within one second."""
+    """Returns the largest number of requests within one second."""
     return max(Counter(int(moment) for moment in times).values(), default=0)
 
 

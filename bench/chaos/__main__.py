@@ -1,9 +1,9 @@
-"""Seeded rounds of disasters on a whole cluster: kubelet, containerd, API server, S3 and operator killed, a full disk.
+"""Runs seeded rounds of disasters on a whole cluster: killed components, S3 faults, a full disk, deleted objects.
 
     PYTHONPATH=bench:core:initcontainer:operator:tests:tests/cluster python -m chaos [--rounds 30] [--seed 1]
 
-Brings a cluster of its own up, and down again. Ends with 1 where an invariant broke; ``--only SEED`` repeats one round.
-The engine is the tests' stand-in, so that a tuning takes seconds; all else is real.
+It starts its own cluster and stops it at the end. The exit code is 1 if an invariant broke. ``--only SEED`` repeats one
+round. The engine is the tests' stand-in, so that a tuning takes seconds; everything else is real.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def main() -> int:
         results = []
         for seed in chosen:
             results.append(play(found, seed))
-            told(results[-1])
+            print_broken(results[-1])
     return summary(results, time.monotonic() - started)
 
 
-def told(result: Round) -> None:
+def print_broken(result: Round) -> None:
     verdict = "; ".join(result.broken) or "whole"
     did = ", ".join(result.done)
     print(f"seed {result.seed}: {did} after {result.recovery_seconds:.1f} s: {verdict}", flush=True)

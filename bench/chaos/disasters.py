@@ -1,4 +1,4 @@
-"""What can go wrong, a line each. A disaster returns what it did, in words."""
+"""The disasters that a round can choose. Each function causes one disaster and returns a description of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Disaster = Callable[[World, User, random.Random], str]
 
 
 def component(name: str) -> Disaster:
-    """One of the cluster's own processes; it is started again within a second or two."""
+    """Kills one of the cluster's own processes, which is restarted within a second or two."""
     word = "server" if name == "etcd" else name
 
     def kill(world: World, _user: User, _chance: random.Random) -> str:
@@ -30,7 +30,7 @@ def kill_operator(world: World, _user: User, _chance: random.Random) -> str:
 
 
 def kill_rank(world: World, user: User, chance: random.Random) -> str:
-    """The rank program of one pod."""
+    """Kills the rank program of one pod."""
     uids = user.uids("tunecast.io/startup-cache")
     if not uids:
         return "kill a rank: there is none"
@@ -60,7 +60,7 @@ def _is_engine(words: tuple[str, ...]) -> bool:
 
 
 def s3_faults(world: World, _user: User, chance: random.Random) -> str:
-    """Some requests, or all, meet some kinds of faults until all is calm."""
+    """Some or all S3 requests meet faults until the round is calm."""
     rate, kinds = chance.choice((0.2, 0.5, 1.0)), chance.sample([*Fault], k=3)
     draws = random.Random(chance.random())
     world.proxy.choose = lambda _method, _path: draws.choice(kinds) if draws.random() < rate else None
@@ -68,7 +68,7 @@ def s3_faults(world: World, _user: User, chance: random.Random) -> str:
 
 
 def full_disk(world: World, _user: User, _chance: random.Random) -> str:
-    """Not a byte is left for pods' volumes; calm removes it."""
+    """Fills the disk of the pods' volumes; calm empties it."""
     ballast, piece = world.ballast, bytes(2**20)
     try:
         with ballast.open("wb") as file:
@@ -80,16 +80,16 @@ def full_disk(world: World, _user: User, _chance: random.Random) -> str:
 
 
 def delete_pod(world: World, user: User, chance: random.Random) -> str:
-    """As a drain would."""
+    """Deletes a pod, as a drain would."""
     pods = user.pods("tunecast.io/inference-deployment") + user.pods("tunecast.io/startup-cache")
     if not pods:
         return "delete a pod: there is none"
     name = chance.choice(pods)["metadata"]["name"]
-    return _said(world, "delete", "pod", name, "-n", user.namespace, "--wait=false")
+    return _kubectl(world, "delete", "pod", name, "-n", user.namespace, "--wait=false")
 
 
 def delete_job(world: World, user: User, _chance: random.Random) -> str:
-    return _said(world, "delete", "jobs", "-n", user.namespace, "-l", "tunecast.io/startup-cache", "--wait=false")
+    return _kubectl(world, "delete", "jobs", "-n", user.namespace, "-l", "tunecast.io/startup-cache", "--wait=false")
 
 
 def scale(_world: World, user: User, chance: random.Random) -> str:
@@ -99,19 +99,19 @@ def scale(_world: World, user: User, chance: random.Random) -> str:
 
 
 def change(_world: World, user: User, chance: random.Random) -> str:
-    """A new revision, with a key of its own."""
+    """Rolls out a new revision, which has another key."""
     user.change(chance.randrange(3, 6))
     return f"the user changes arguments: {user.arguments[-1]}"
 
 
 def trust(world: World, user: User, chance: random.Random) -> str:
-    """Somebody empties the list of trusted keys."""
+    """Empties the list of trusted keys in the trust ConfigMap."""
     patch: dict[str, Any] = {"data": {"trust.json": "{}"}}
-    said = _said(world, "patch", "configmap", "tunecast-trust", "-n", user.namespace, "-p", json.dumps(patch))
-    return f"{said}, {delete_pod(world, user, chance)}"
+    outcome = _kubectl(world, "patch", "configmap", "tunecast-trust", "-n", user.namespace, "-p", json.dumps(patch))
+    return f"{outcome}, {delete_pod(world, user, chance)}"
 
 
-def _said(world: World, *arguments: str) -> str:
+def _kubectl(world: World, *arguments: str) -> str:
     try:
         return world.kubectl(*arguments, timeout=30).strip() or f"{' '.join(arguments)}: nothing there"
     except CommandError as error:

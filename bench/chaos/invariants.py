@@ -1,4 +1,4 @@
-"""What must be true of a namespace when all is well again."""
+"""The invariants that a namespace must satisfy once the faults are over."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from tunecast_core.trust.signing import verify
 
 SERVING, RANKS = "tunecast.io/inference-deployment", "tunecast.io/startup-cache"
 LOGS = ("cache_key_factors.json", ".lock")
-TRASH = ".tunecast-trash-"  # what a cold engine left, out of every engine's sight
+TRASH = ".tunecast-trash-"  # files of a cold engine, which were moved aside
 
 
 def unsettled(user: User) -> Iterator[str]:
-    """What hasn't converged yet."""
+    """Describes what has not converged yet."""
     status, wanted = user.status(), user.spec["replicas"]
     if status.get("observedGeneration") != status["generation"]:
-        yield "the newest spec isn't observed yet"
+        yield "the newest spec is not observed yet"
     ready = condition({"status": status}, "Ready")
     if ready.get("status") != "True":
         yield f"Ready is {ready.get('status')}: {ready.get('reason')}: {ready.get('message')}"
     if status.get("cache") not in {"Hit", "Cold", "Failed"}:
-        yield f"its cache is {status.get('cache')}"
+        yield f"status.cache is {status.get('cache')}"
     if (status.get("rendered") or {}).get("key") != status.get("key"):
         yield "an old revision is served"
     pods = user.pods(SERVING)
     up = [pod for pod in pods if condition(pod, "Ready").get("status") == "True"]
     if (len(pods), len(up), status.get("readyReplicas")) != (wanted, wanted, wanted):
-        told = f"status says {status.get('readyReplicas')}"
-        yield f"{wanted} replicas are wanted, {len(pods)} are there, {len(up)} are ready, {told}"
+        counted = f"status.readyReplicas is {status.get('readyReplicas')}"
+        yield f"{wanted} replicas are wanted, {len(pods)} are there, {len(up)} are ready, {counted}"
     for cache in user.items("startupcaches"):
         state = (cache.get("status") or {}).get("state")
         if (cache.get("status") or {}).get("referredBy") and state not in {"Ready", "Failed", "Ineffective"}:
             yield f"StartupCache {cache['metadata']['name']} is {state}"
     counted = sum(count["count"] for count in (status.get("initReports") or {}).get("counts", ()))
-    if counted != wanted:  # those of replicas that are ending are counted, too, until they are gone
+    if counted != wanted:  # a terminating replica's report counts until its pod is gone
         yield f"status counts {counted} reports, and {wanted} replicas are wanted"
     if _trusted(user) is None:
-        yield "the trust ConfigMap isn't put right"
+        yield "the trust ConfigMap is not restored"
     yield from left(user)
 
 
 def left(user: User) -> Iterator[str]:
-    """What an attempt needs, and nobody else."""
+    """Describes objects that only an attempt needs and that outlived it."""
     unfinished = [j["metadata"]["name"] for j in user.items("jobs", RANKS) if not j["status"].get("conditions")]
     headless = [s["metadata"]["name"] for s in user.items("services") if s["spec"].get("clusterIP") == "None"]
     secrets = [s["metadata"]["name"] for s in user.items("secrets", "app.kubernetes.io/managed-by=tunecast")]
@@ -71,15 +71,15 @@ def left(user: User) -> Iterator[str]:
 
 
 def broken(user: User) -> Iterator[str]:
-    """Promises that aren't kept."""
+    """Describes broken promises."""
     status = user.status()
     caches = {cache["spec"]["key"]: cache for cache in user.items("startupcaches")}
     states = {key: (cache.get("status") or {}).get("state") for key, cache in caches.items()}
     pods = user.pods(SERVING)
-    said = [_report(pod) for pod in pods]
-    warm = states.get(status["key"]) == "Ready" and any(report.get("result") == "Hit" for report in said)
-    if (status["cache"] == "Hit") != warm:  # replicas that began in trouble may all have started cold
-        reasons = [report.get("reason") for report in said]
+    reports = [_report(pod) for pod in pods]
+    warm = states.get(status["key"]) == "Ready" and any(report.get("result") == "Hit" for report in reports)
+    if (status["cache"] == "Hit") != warm:  # replicas that started during the faults may all be cold
+        reasons = [report.get("reason") for report in reports]
         yield f"status says {status['cache']}, its StartupCache {states.get(status['key'])}, and replicas {reasons}"
     sets = user.items("replicasets")
     if len(sets) > user.revisions:
@@ -87,14 +87,14 @@ def broken(user: User) -> Iterator[str]:
     manifests = dict(_manifests(user, _trusted(user) or {}))
     ready = {key for key, state in states.items() if state == "Ready"}
     yield from (f"{key} is Ready, and has no manifest" for key in ready - manifests.keys())
-    for pod, report in zip(pods, said, strict=True):
+    for pod, report in zip(pods, reports, strict=True):
         if report.get("result") == "Hit":
             yield from _installed(user, pod, manifests[pod["metadata"]["labels"]["tunecast.io/key"]])
     yield from user.world.bugs()
 
 
 def scaled_out(user: User) -> Iterator[str]:
-    """Of replicas that began when all was well: they start warm where their cache is ready."""
+    """Checks that a replica created after the faults starts warm if and only if its StartupCache is Ready."""
     status = user.status()
     newest = max(user.pods(SERVING), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
     caches = user.items("startupcaches")
@@ -102,7 +102,7 @@ def scaled_out(user: User) -> Iterator[str]:
     report = _report(newest)
     if ready != (report.get("result") == "Hit"):
         what = "is Ready" if ready else "isn't Ready"
-        yield f"the StartupCache {what}, and a new replica says {report.get('result')}: {report.get('reason')}"
+        yield f"the StartupCache {what}, and a new replica reports {report.get('result')}: {report.get('reason')}"
 
 
 def _report(pod: Object) -> Object:
@@ -116,7 +116,7 @@ def _report(pod: Object) -> Object:
 
 
 def _trusted(user: User) -> dict[str, str] | None:
-    """Public keys by signer; None where init containers could not read them."""
+    """Returns the public keys by signer, or None if init containers could not read them."""
     for found in user.items("configmaps", "app.kubernetes.io/managed-by=tunecast"):
         with suppress(MalformedError):
             return decode(Trust, found["data"]["trust.json"].encode(), "trust").keys
@@ -124,7 +124,7 @@ def _trusted(user: User) -> dict[str, str] | None:
 
 
 def _manifests(user: User, trusted: dict[str, str]) -> Iterator[tuple[str, Manifest]]:
-    """By key; an unsigned one raises, and so does a second one of the same key."""
+    """Yields the manifests by key. An unsigned manifest, or a second one of a key, is an error."""
     settings, seen = user.world.store, set()
     root = layout.manifests_prefix("", user.namespace, "").rstrip("/") + "/"
     with closing(connect(settings)) as client:
@@ -138,7 +138,7 @@ def _manifests(user: User, trusted: dict[str, str]) -> Iterator[tuple[str, Manif
 
 
 def _installed(user: User, pod: Object, manifest: Manifest) -> Iterator[str]:
-    """What the pod has at its mount path is what the bundle's archives hold, to the byte."""
+    """Checks that the pod's mount path holds exactly the files of the bundle's archives."""
     uid = pod["metadata"]["uid"]
     engines = [p for p in user.world.processes() if uid in p.cgroup and any("standin.py" in word for word in p.words)]
     if not engines:
@@ -153,7 +153,7 @@ def _installed(user: User, pod: Object, manifest: Manifest) -> Iterator[str]:
         wanted, found = _files(root), _files(Path(f"/proc/{engines[0].pid}/root{MOUNT_PATH}"))
     if wanted != found:
         differing = sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
-        yield f"{pod['metadata']['name']} says Hit, and has other files: {differing[:5]}"
+        yield f"{pod['metadata']['name']} reports Hit and has other files: {differing[:5]}"
 
 
 def _files(root: Path) -> dict[str, bytes]:

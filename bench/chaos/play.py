@@ -1,4 +1,4 @@
-"""One round: a user's InferenceDeployment, a few disasters at random moments, calm, and a look at every promise."""
+"""One round: an InferenceDeployment is served, disasters strike at random moments, and the invariants are checked."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def play(world: World, seed: int) -> Round:
     chance, result = random.Random(seed), Round(seed)
     user = User(world, f"round-{seed}")
     user.begin()
-    if chance.choice((True, False)):  # else they strike while nothing serves yet
+    if chance.choice((True, False)):  # otherwise disasters strike before anything serves
         result.broken += settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
-        result.done.append("it serves")
+        result.done.append("the deployment serves")
     for name in chance.choices([*DISASTERS], k=chance.randrange(2, 5)):
         time.sleep(chance.uniform(0, 12))
         result.done.append(DISASTERS[name](world, user, chance))
@@ -33,7 +33,7 @@ def play(world: World, seed: int) -> Round:
     open_ = settled(lambda: invariants.unsettled(user), CONVERGE_SECONDS)
     result.recovery_seconds = time.monotonic() - started
     result.broken += open_ or [*invariants.broken(user), *scale_out(user)]
-    result.done.append(f"then its replicas start {user.status().get('cache')}")
+    result.done.append(f"then the replicas start {user.status().get('cache')}")
     result.broken += end(user)
     return result
 
@@ -50,7 +50,7 @@ def scale_out(user: User) -> list[str]:
 
 
 def end(user: User) -> list[str]:
-    """Its user deletes it: all that serves goes, and so does what tuned."""
+    """Deletes the InferenceDeployment; everything that served or tuned must be deleted with it."""
     user.world.patiently("delete", "infd", NAME, "-n", user.namespace, "--wait=false", "--ignore-not-found")
     return settled(lambda: gone(user), GONE_SECONDS)
 
@@ -59,12 +59,12 @@ def gone(user: User) -> Iterator[str]:
     for kind in ("inferencedeployments", "deployments", "pods"):
         selector = "" if kind == "inferencedeployments" else invariants.SERVING
         if names := [found["metadata"]["name"] for found in user.items(kind, selector)]:
-            yield f"after its deletion there are {kind}: {names}"
+            yield f"{kind} are left after the deletion: {names}"
     yield from invariants.left(user)
 
 
 def settled(look: Callable[[], Iterator[str]], seconds: float) -> list[str]:
-    """Waits until ``look`` finds nothing; what it found last, where that took too long."""
+    """Waits until ``look`` finds nothing; returns its last findings if ``seconds`` have passed."""
     deadline = time.monotonic() + seconds
     while next(look(), None) is not None:
         if time.monotonic() > deadline:

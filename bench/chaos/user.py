@@ -1,4 +1,4 @@
-"""One namespace's user: what is applied there, and what can be seen."""
+"""The user of one namespace, who applies objects there and reads them back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "llm"
 
 
 class User:
-    """Serves an engine of the standard library's, which compiles once and answers as vLLM does."""
+    """Serves the tests' stand-in engine, which compiles once and answers as vLLM does."""
 
     def __init__(self, world: World, namespace: str) -> None:
         self.world, self.namespace, self.revisions = world, namespace, 1
@@ -29,7 +29,7 @@ class User:
 
     @property
     def arguments(self) -> list[str]:
-        """The engine's, to be changed in place."""
+        """The engine's arguments, which callers change in place."""
         arguments: list[str] = engine_of(self.object)["args"]
         return arguments
 
@@ -60,7 +60,7 @@ class User:
         return found
 
     def pods(self, label: str) -> list[Object]:
-        """Without those that are ending, and those that were evicted and stay for others to see."""
+        """Returns the pods that are neither terminating nor Failed: an evicted pod stays until it is collected."""
         living = (pod for pod in self.items("pods", label) if not pod["metadata"].get("deletionTimestamp"))
         return [pod for pod in living if pod["status"]["phase"] != "Failed"]
 

@@ -1,4 +1,4 @@
-"""One whole cluster with Tunecast in it, whose S3 goes through a proxy, and whose processes can be found and ended."""
+"""A cluster with Tunecast installed, whose S3 traffic passes a proxy and whose processes can be found and killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.faulty_s3 import FaultyS3, faulty
 from testcluster.processes import supervisor_pid
 from tunecast_core.trust.settings import StoreSettings
 
-DISK_MIB = 512  # that pods' volumes share
+DISK_MIB = 512  # size of the disk that the pods' volumes share
 PATIENCE_SECONDS = 120.0
 BUG = "a bug in Tunecast"
 
@@ -23,7 +23,7 @@ BUG = "a bug in Tunecast"
 @dataclass(frozen=True, slots=True)
 class Process:
     pid: int
-    words: tuple[str, ...]  # of its command line
+    words: tuple[str, ...]  # the command line
     cgroup: str
 
     @property
@@ -40,7 +40,7 @@ class World:
 
     @property
     def store(self) -> StoreSettings:
-        """Not through the proxy."""
+        """The S3 server itself, without the proxy."""
         return StoreSettings(
             self.environment["TUNECAST_BUCKET"],
             "",
@@ -49,7 +49,7 @@ class World:
         )
 
     def patiently(self, *arguments: str, stdin: str | None = None) -> str:
-        """kubectl, again and again while the API server is away."""
+        """Runs kubectl, and retries while the API server is unavailable."""
 
         def once() -> list[str]:
             with suppress(CommandError):
@@ -59,13 +59,13 @@ class World:
         return wait_for(once, f"kubectl {' '.join(arguments)}", PATIENCE_SECONDS)[0]
 
     def processes(self) -> list[Process]:
-        """All of the cluster's: its components', and every container's."""
+        """Returns all processes of the cluster: its components and its containers."""
         parents = {int(path.name): _parent(path) for path in Path("/proc").glob("[0-9]*")}
         first = supervisor_pid(self.name)
         return [_process(pid) for pid in parents if pid != first and _descends(pid, first, parents)]
 
     def kill(self, victim: Callable[[Process], bool]) -> int:
-        """SIGKILL; how many there were."""
+        """Sends SIGKILL to every victim; returns the number of victims."""
         victims = [process for process in self.processes() if victim(process)]
         for process in victims:
             with suppress(ProcessLookupError):
@@ -74,7 +74,7 @@ class World:
 
     @property
     def ballast(self) -> Path:
-        """A file on the disk that pods' volumes share, seen through the eyes of a kubelet that may just start."""
+        """A file on the disk of the pods' volumes, reached through the root of the kubelet, which may be restarting."""
         kubelet = wait_for(self._kubelet, "a kubelet runs", PATIENCE_SECONDS)
         return Path(f"/proc/{kubelet.pid}/root/var/lib/kubelet/ballast")
 
@@ -82,17 +82,17 @@ class World:
         return next((process for process in self.processes() if process.name == "kubelet"), None)
 
     def empty_disk(self) -> None:
-        """Removes the ballast, whatever happens to the kubelet meanwhile."""
+        """Removes the ballast, even if the kubelet restarts meanwhile."""
         wait_for(self._without_ballast, "the disk is emptied", PATIENCE_SECONDS)
 
     def _without_ballast(self) -> bool:
         ballast = self.ballast
         with suppress(FileNotFoundError):
             ballast.unlink()
-        return ballast.parent.exists()  # else the kubelet ended before anything could be removed
+        return ballast.parent.exists()  # false if the kubelet ended before the removal
 
     def bugs(self) -> list[str]:
-        """What the operator's log calls a bug, in this run of its container and the last one."""
+        """Returns the log lines that report a bug, from this run of the operator's container and the previous one."""
         found = []
         for previous in ("--previous=false", "--previous=true"):
             with suppress(CommandError):
@@ -118,12 +118,12 @@ def _process(pid: int) -> Process:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[:-1]
         return Process(pid, tuple(words), Path(f"/proc/{pid}/cgroup").read_text())
     except OSError:
-        return Process(pid, (), "")  # it has ended meanwhile
+        return Process(pid, (), "")  # the process has ended meanwhile
 
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Builds and brings up; takes down again, whatever happens."""
+    """Builds and starts the cluster, and always stops it at the end."""
     name = f"chaos-{os.getpid()}"
     try:
         deploy.build()

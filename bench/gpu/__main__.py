@@ -1,9 +1,9 @@
-"""What a bundle is worth on this machine's GPUs: one attempt as a Job runs it, then layer by layer, then spoilt.
+"""Measures a bundle on this machine's GPUs: one attempt as a Job runs it, then each layer left out, then spoilt files.
 
     PYTHONPATH=bench:core:tuner:operator:initcontainer:tests:tests/cluster python -m gpu --out DIR [STEP ...]
 
 It needs root (for mount namespaces), vLLM for this Python (BENCH_ENGINE_PATH: a directory to import it from), boto3,
-cryptography, and an S3 server (TUNECAST_VERSITYGW). Steps run in the order given; ``table`` prints what is in DIR.
+cryptography, and an S3 server (TUNECAST_VERSITYGW). Steps run in the order given; ``table`` prints the results in DIR.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpu.attempt import Attempt, place, told
+from gpu.attempt import Attempt, install, to_object
 from gpu.filled import BARE, MOE, filled, image
 from gpu.table import show
 from gpu.world import NAMESPACE, World, engine_environment, facts, private, run, world
@@ -35,7 +35,7 @@ from tunecast_core.records.manifest import Archive
 HERE = Path(__file__).resolve().parent
 ENGINE = "-m vllm.entrypoints.cli.main serve {model} --load-format=dummy --skip-tokenizer-init --port=8000"
 MOVED = "/var/cache/elsewhere"
-STRANGE = "VLLM_NIXL_SIDE_CHANNEL_PORT"  # per pod, and in vLLM's hash
+STRANGE = "VLLM_NIXL_SIDE_CHANNEL_PORT"  # differs between pods, and vLLM hashes it
 KEY = "k" * 52
 # With several GPUs vLLM fuses the all-reduce by FlashInfer's mnnvl backend, which uses NVLink multicast; see world.py.
 NO_FUSION = '--compilation-config={"pass_config":{"fuse_allreduce_rms":false}}'
@@ -53,7 +53,7 @@ class Bench:
         return [sys.executable, *words, *self.options.args.split(), NO_FUSION]
 
     def archives(self) -> tuple[Archive, ...]:
-        """Of the published bundle, downloaded once."""
+        """Returns the archives of the published bundle, which are downloaded once."""
         if self.result is None:
             raise SystemExit("this step needs a bundle: run the step `engine` first")
         folder = self.world.folder / "archives"
@@ -64,7 +64,7 @@ class Bench:
         return self.result.archives
 
     def row(self, name: str, gpu: int | None = None, **changes: Any) -> dict[str, Any]:
-        """One start in a mount path of its own; its raw figures, which are kept."""
+        """Starts an engine on its own mount path; returns the raw figures, which are also written to the results."""
         variables = self.result.environment if self.result else {}
         mount, keep = changes.pop("mount", self.world.folder / f"mount-{name}"), changes.pop("keep", False)
         value = {
@@ -94,16 +94,16 @@ class Bench:
 
 
 def _path() -> str:
-    """Where serve.py finds our packages, and its engine nothing: that one gets a path of its own."""
+    """PYTHONPATH of serve.py, which imports our packages; its engine gets another one."""
     return ":".join(sys.path)
 
 
-def say(text: str) -> None:
+def progress(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 def engine(bench: Bench) -> None:
-    """Cold on rank 0, warm on its peer, published, placed by the init program, and served."""
+    """Rank 0 starts cold and its peer warm; the bundle is published, and the init program installs it."""
     attempt = Attempt(bench.world, KEY, "engine", bench.command)
     try:
         attempt.start()
@@ -113,26 +113,26 @@ def engine(bench: Bench) -> None:
         for rank in range(attempt.ranks):
             shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"engine-rank-{rank}"))
     for result in results:
-        say(f"rank {result.rank}: {result.reason}: {result.message}")
+        progress(f"rank {result.rank}: {result.reason}: {result.message}")
     bench.result = attempt.staged()
-    bench.world.keep("engine.json", told(bench.result))
+    bench.world.keep("engine.json", to_object(bench.result))
     attempt.publish(bench.result)
     replica = bench.world.folder / "replica"
-    report, seconds = place(bench.world, KEY, replica)
-    say(f"init program: {report.result} ({report.reason}) in {seconds:.2f} s: {report.seconds}")
+    report, seconds = install(bench.world, KEY, replica)
+    progress(f"init program: {report.result} ({report.reason}) in {seconds:.2f} s: {report.seconds}")
     bench.world.keep("init.json", {"report": to_json(report), "seconds": round(seconds, 3)})
 
 
 def replica(bench: Bench) -> None:
-    """A replica's start from what the init program placed, with throughput."""
+    """Starts a replica from the bundle that the init program installed, and measures its throughput."""
     found = bench.row("replica", mount=bench.world.folder / "replica")
-    say(f"replica: first token after {found['first_token_seconds']} s, {found['throughput']}")
+    progress(f"replica: first token after {found['first_token_seconds']} s, {found['throughput']}")
 
 
 def cold(bench: Bench) -> None:
-    """A cold start without any of ours, with throughput, to compare the replica's with."""
+    """Starts an engine cold, without Tunecast, and measures its throughput for comparison with the replica's."""
     found = bench.row("cold", variables={})
-    say(f"cold: first token after {found['first_token_seconds']} s, {found['throughput']}")
+    progress(f"cold: first token after {found['first_token_seconds']} s, {found['throughput']}")
 
 
 def _all(bench: Bench) -> dict[str, Any]:
@@ -140,38 +140,38 @@ def _all(bench: Bench) -> dict[str, Any]:
 
 
 def spoilt(bench: Bench) -> None:
-    """One object of FlashInfer's 24 ns too new."""
-    _said(bench.row("spoilt", spoil=True, **_all(bench)))
+    """Starts from the bundle with one FlashInfer object 24 ns too new."""
+    _show_row(bench.row("spoilt", spoil=True, **_all(bench)))
 
 
 def moved(bench: Bench) -> None:
-    """The same files at another path."""
-    _said(bench.row("moved", mount_path=MOVED, **_all(bench)))
+    """Starts from the same files at another mount path."""
+    _show_row(bench.row("moved", mount_path=MOVED, **_all(bench)))
 
 
 def strange(bench: Bench) -> None:
-    """One more variable that vLLM hashes."""
-    _said(bench.row("strange", environment={STRANGE: "5601"}, strange=[STRANGE], **_all(bench)))
+    """Starts from the bundle with one more variable that vLLM hashes."""
+    _show_row(bench.row("strange", environment={STRANGE: "5601"}, strange=[STRANGE], **_all(bench)))
 
 
 def layers(bench: Bench) -> None:
-    """Each layer left out once."""
+    """Starts from the bundle without one layer, for each layer in turn."""
     for left_out in bench.options.layers or [archive.layer for archive in bench.archives()]:
         kept = [archive for archive in bench.archives() if archive.layer != left_out]
-        _said(bench.row(f"without-{left_out}", archives=to_json(kept)))
+        _show_row(bench.row(f"without-{left_out}", archives=to_json(kept)))
 
 
-def _said(found: dict[str, Any]) -> None:
+def _show_row(found: dict[str, Any]) -> None:
     if failure := found.get("failure"):
-        say(f"{found['name']}: {failure['reason']}: {failure['message']}")
+        progress(f"{found['name']}: {failure['reason']}: {failure['message']}")
         return
     proof = found["proof"]
-    told = {layer["layer"]: (layer["verdict"], layer["rebuilt"]) for layer in proof["layers"]}
-    say(f"{found['name']}: {proof['warm']['totalSeconds']} s, init {proof['warm'].get('initSeconds')}, {told}")
+    verdicts = {layer["layer"]: (layer["verdict"], layer["rebuilt"]) for layer in proof["layers"]}
+    progress(f"{found['name']}: {proof['warm']['totalSeconds']} s, init {proof['warm'].get('initSeconds')}, {verdicts}")
 
 
 def operators(bench: Bench) -> None:
-    """Rank 0 tunes, its peer replays; then rank 0 is killed while it tunes, and the next attempt succeeds."""
+    """Kills rank 0 while it tunes; then the next attempt succeeds: rank 0 tunes, and its peer replays."""
     command = _operators_command(bench)
     for name, number in (("sigkill", signal.SIGKILL), ("sigterm", signal.SIGTERM)):
         bench.world.keep(f"operators-{name}.json", _killed(bench, command, name, number))
@@ -184,8 +184,8 @@ def operators(bench: Bench) -> None:
         for rank in range(2):
             shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"operators-rank-{rank}"))
     for result in results:
-        say(f"operators, rank {result.rank}: {result.reason}: {result.message}")
-    bench.world.keep("operators.json", told(attempt.staged()))
+        progress(f"operators, rank {result.rank}: {result.reason}: {result.message}")
+    bench.world.keep("operators.json", to_object(attempt.staged()))
 
 
 def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals) -> dict[str, Any]:
@@ -201,10 +201,10 @@ def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals)
         attempt.processes[0].wait(30)
     finally:
         attempt.end()
-    say(f"{name}: the peer ended after {seconds:.1f} s: {peer.reason}: {peer.message}")
+    progress(f"{name}: the peer ended after {seconds:.1f} s: {peer.reason}: {peer.message}")
     return {
         "peer_ended_after_seconds": round(seconds, 2),
-        "peer": told(peer),
+        "peer": to_object(peer),
         "leftovers_of_rank_0": attempt.leftovers(0),
         "leftovers_of_rank_1": attempt.leftovers(1),
         "gpu_processes_after": _gpu_processes(),
@@ -212,7 +212,7 @@ def _killed(bench: Bench, command: list[str], name: str, number: signal.Signals)
 
 
 def tunes(bench: Bench) -> None:
-    """Two ranks on two GPUs, beside a tune of its own on the second: how far would that one have differed?"""
+    """Tunes with two ranks on two GPUs, and independently on the second GPU, and counts the tactics that differ."""
     command = _operators_command(bench)
     first, second = {"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}
     shared = Attempt(bench.world, "p" * 52, "tunes-shared", command, "Operators", 2, per_rank={0: first, 1: second})
@@ -228,16 +228,16 @@ def tunes(bench: Bench) -> None:
             for rank in range(attempt.ranks):
                 shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"{attempt.uid}-rank-{rank}"))
     for result in results:
-        say(f"rank {result.rank}: {result.reason}: {result.message}")
+        progress(f"rank {result.rank}: {result.reason}: {result.message}")
     one, other = shared.tactics(), alone.tactics()
     different = sorted(name for name in one.keys() & other.keys() if one[name] != other[name])
-    say(f"{len(different)} of {len(one)} entries differ between two independent tunes")
-    bench.world.keep("tunes.json", {"shared": told(shared.staged()), "alone": told(alone.staged())})
+    progress(f"{len(different)} of {len(one)} entries differ between two independent tunes")
+    bench.world.keep("tunes.json", {"shared": to_object(shared.staged()), "alone": to_object(alone.staged())})
     bench.world.keep("tunes-tactics.json", {"shared": one, "alone": other, "different": different})
 
 
 def alone(bench: Bench) -> None:
-    """One rank's tune of the operators that the engine's own command calls."""
+    """Tunes, with one rank, the FlashInfer operators that the engine's own command calls."""
     command = [image(bench.world.folder / "image"), *bench.command[1:], *MOE]
     attempt = Attempt(bench.world, "q" * 52, "alone", command, "Operators", 1, BARE, command[0])
     try:
@@ -246,13 +246,13 @@ def alone(bench: Bench) -> None:
     finally:
         attempt.end()
         shutil.copy(attempt.folder / "rank-0" / "log", bench.log("alone-rank-0"))
-    say(f"{result.reason}: {result.message}")
-    bench.world.keep("alone.json", told(attempt.staged()))
+    progress(f"{result.reason}: {result.message}")
+    bench.world.keep("alone.json", to_object(attempt.staged()))
     bench.world.keep("alone-tactics.json", attempt.tactics())
 
 
 def gain(bench: Bench) -> None:
-    """Every operator with default and with tuned tactics, on the mount path of ``alone``."""
+    """Times every FlashInfer operator with default and with tuned tactics, on the mount path of ``alone``."""
     mount = bench.world.folder / "alone" / "rank-0" / "mount"
     cache = next(mount.glob(f"**/{FILE}"))
     answer = bench.world.out / "gain.json"
@@ -278,7 +278,7 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit(f"it did not come within {seconds} s")
+            raise SystemExit(f"the condition did not become true within {seconds} s")
         time.sleep(0.05)
 
 
@@ -304,22 +304,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/tunecast-bench"))
     parser.add_argument("--model", default=str(HERE / "qwen3-30b-a3b"))
     parser.add_argument("--operators-model", default=str(HERE / "qwen3-8b-fp8"))
-    parser.add_argument("--engine", default=ENGINE, help="what follows `python`")
+    parser.add_argument("--engine", default=ENGINE, help="command line of the engine, after `python`")
     parser.add_argument("--args", default="--max-model-len=4096 --max-num-batched-tokens=8192")
-    parser.add_argument("--layers", nargs="*", help="that `layers` leaves out (all)")
+    parser.add_argument("--layers", nargs="*", help="the layers that the step `layers` leaves out (default: all)")
     parser.add_argument("steps", nargs="*", choices=[*STEPS, "table"], default=["table"])
     options = parser.parse_args()
     steps = [step for step in options.steps if step != "table"]
     if steps:
-        with world(options.folder, options.out) as place_:
-            bench = Bench(place_, options)
-            place_.keep("facts.json", {**facts(), "command": sys.argv[1:]})
+        with world(options.folder, options.out) as place:
+            bench = Bench(place, options)
+            place.keep("facts.json", {**facts(), "command": sys.argv[1:]})
             for step in steps:
-                say(step)
+                progress(step)
                 try:
                     STEPS[step](bench)
                 except Exception as error:  # noqa: BLE001 - the steps after it may still work
-                    say(f"{step} failed: {type(error).__name__}: {error}")
+                    progress(f"{step} failed: {type(error).__name__}: {error}")
     show(options.out)
 
 

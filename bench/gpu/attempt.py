@@ -1,4 +1,4 @@
-"""One attempt as a Job would run it: rank programs as processes, staging, publishing, and the init program after it."""
+"""Runs one attempt as a Job would: rank programs as processes, staging, publishing, and then the init program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RENDEZVOUS = 29400
 
 @dataclass
 class Attempt:
-    """Rank programs of one attempt."""
+    """The rank programs of one attempt."""
 
     world: World
     key: str
@@ -87,7 +87,7 @@ class Attempt:
                 self.processes.append(subprocess.Popen(command, env=engine_environment(more), stdout=log, stderr=log))
 
     def wait(self, seconds: float = 1200.0) -> list[job.RankResult]:
-        """The results of all ranks, as their termination messages have them."""
+        """Waits for all ranks; returns their results, read from their termination messages."""
         end = time.monotonic() + seconds
         for process in self.processes:
             process.wait(max(1.0, end - time.monotonic()))
@@ -100,7 +100,7 @@ class Attempt:
         return decode(job.RankResult, path.read_bytes(), str(path))
 
     def staged(self) -> job.RankResult:
-        """Rank 0's whole result."""
+        """Returns the whole result that rank 0 staged."""
         name = job.result_object(0)
         data = self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**22)
         if data is None:
@@ -108,7 +108,7 @@ class Attempt:
         return decode(job.RankResult, unseal("", name, data), "rank 0's result")
 
     def tactics(self) -> dict[str, Any]:
-        """Of the autotune file that rank 0 staged, for engines that look for it or for those that are told."""
+        """Returns the tactics of the autotune file that rank 0 staged."""
         names = (job.archive_object(layer) for layer in (flashinfer.LAYER, flashinfer.TACTICS_LAYER))
         staged = (self.world.store.read_staged(NAMESPACE, self.key, self.name, name, 2**26) for name in names)
         data = next((data for data in staged if data is not None), None)
@@ -126,7 +126,7 @@ class Attempt:
         return sorted(path.name for path in (self.folder / f"rank-{rank}" / "mount-tmp").iterdir())
 
     def publish(self, result: job.RankResult) -> None:
-        """As the operator does, with its own code."""
+        """Publishes the bundle with the operator's own code."""
         spec = StartupCacheSpec.model_validate({**snapshot_of(inference_deployment()), "key": self.key})
         cache = {"metadata": {"namespace": NAMESPACE, "name": "bench", "uid": self.uid}}
         Publisher(self.world.store, self.world.signer, self.world.trusted).publish(
@@ -134,7 +134,7 @@ class Attempt:
         )
 
     def kill(self, rank: int, number: signal.Signals) -> None:
-        """To the rank program alone, as the kernel's or the kubelet's would be."""
+        """Sends a signal to the rank program alone, as the kernel or the kubelet would."""
         os.kill(self.processes[rank].pid, number)
 
     def end(self) -> None:
@@ -144,8 +144,8 @@ class Attempt:
             process.wait()
 
 
-def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
-    """The init program, whole: its report, and the seconds from its start to its end."""
+def install(world: World, key: str, target: Path) -> tuple[InitReport, float]:
+    """Runs the whole init program; returns its report, and the seconds from its start to its end."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([f"{ROOT}/core", f"{ROOT}/initcontainer", os.environ.get("PYTHONPATH", "")]),
@@ -162,7 +162,7 @@ def place(world: World, key: str, target: Path) -> tuple[InitReport, float]:
     return decode(InitReport, (world.folder / "init.json").read_bytes(), "the init program's report"), seconds
 
 
-def told(result: job.RankResult) -> dict[str, Any]:
-    """A result as JSON, for the raw figures."""
+def to_object(result: job.RankResult) -> dict[str, Any]:
+    """Returns a result as a JSON object, for the raw figures."""
     value: dict[str, Any] = to_json(result)
     return value

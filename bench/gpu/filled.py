@@ -1,4 +1,4 @@
-"""Tactics of the Operators workload in an engine that keeps none of its own: vLLM 0.26 on several GPUs."""
+"""Tries the tactics of the Operators workload in an engine that keeps none of its own: vLLM 0.26 on several GPUs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpu.attempt import Attempt, place, told
+from gpu.attempt import Attempt, install, to_object
 
 if TYPE_CHECKING:
     from gpu.__main__ import Bench
 
 KEY = "f" * 52
-MOE = ("--moe-backend=flashinfer_cutlass",)  # the one that FlashInfer tunes on Hopper
-BARE = {"PYTHONPATH": ""}  # as an image's: what the engine imports is installed
+MOE = ("--moe-backend=flashinfer_cutlass",)  # the kind of MoE that FlashInfer tunes on Hopper
+BARE = {"PYTHONPATH": ""}  # as in an image, the engine's packages are installed
 
 
 def filled(bench: Bench) -> None:
-    """Two ranks tune and replay; then an engine of two ranks starts from their bundle, without and with the tactics."""
+    """Two ranks tune and replay; then a two-GPU engine starts from their bundle, without and with the tactics."""
     command = [image(bench.world.folder / "image"), *bench.command[1:], *MOE]
     per_rank = {rank: {**BARE, "CUDA_VISIBLE_DEVICES": str(rank)} for rank in range(2)}
     attempt = Attempt(bench.world, KEY, "filled", command, "Operators", per_rank=per_rank, python=command[0])
@@ -33,25 +33,25 @@ def filled(bench: Bench) -> None:
         for rank in range(attempt.ranks):
             shutil.copy(attempt.folder / f"rank-{rank}" / "log", bench.log(f"filled-rank-{rank}"))
     result = attempt.staged()
-    bench.world.keep("filled.json", told(result))
+    bench.world.keep("filled.json", to_object(result))
     bench.world.keep("filled-tactics.json", attempt.tactics())
     attempt.publish(result)
     _starts(bench, command, result.environment)
 
 
 def _starts(bench: Bench, command: list[str], variables: dict[str, str]) -> None:
-    """A first one, which leaves what all others find; then the same start without and with the tactics."""
+    """Starts the engine once to fill its caches, then repeats the start without and with the tactics."""
     mount = bench.world.folder / "filled-mount"
-    place(bench.world, KEY, mount)
+    install(bench.world, KEY, mount)
     changes: dict[str, Any] = {"mount": mount, "keep": True, "command": command, "environment": BARE}
     bench.row("filled-first", **changes, variables={}, no_throughput=True)
-    for name, told_to in (("filled-without", {}), ("filled-with", variables)):
-        found = bench.row(name, **changes, variables=told_to)
+    for name, chosen in (("filled-without", {}), ("filled-with", variables)):
+        found = bench.row(name, **changes, variables=chosen)
         print(name, found["start"], found["throughput"], autotuner(bench.log(name)), flush=True)
 
 
 def image(directory: Path) -> str:
-    """A Python that has the engine installed, so that it needs no PYTHONPATH."""
+    """Makes a Python environment with the engine installed, so that the engine needs no PYTHONPATH."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", directory], check=True)
     [packages] = directory.glob("lib/python3*/site-packages")
     paths = [os.environ.get("BENCH_ENGINE_PATH", ""), sysconfig.get_path("purelib")]
@@ -61,7 +61,7 @@ def image(directory: Path) -> str:
 
 
 def autotuner(log: Path) -> list[str]:
-    """What the engine's log says of tactics."""
+    """Returns the lines of the engine's log that mention tactics."""
     words = ("Autotun", "tactics")
     lines: list[Any] = log.read_text(errors="replace").splitlines()
     return [line[-200:] for line in lines if any(word in line for word in words)]

@@ -1,8 +1,8 @@
-"""What tuned tactics gain: each operator with FlashInfer's defaults, then with a file's tactics. Writes JSON.
+"""Times each FlashInfer operator with default tactics, then with those of a file, and writes the times as JSON.
 
     python gain.py AUTOTUNE.json RESULT.json COMMAND...
 
-Runs inside a mount path that holds the operators' just-in-time builds.
+It runs inside a mount path that holds the just-in-time builds of the operators.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDS = 50
 
 
 def main() -> None:
-    """Times both in turn, in one process: the defaults before anything is loaded."""
+    """Times both in one process: first the defaults, then the loaded tactics."""
     import flashinfer  # noqa: PLC0415 - of the engine
     import torch  # noqa: PLC0415
     from flashinfer.autotuner import AutoTuner  # noqa: PLC0415
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _microseconds(torch: Any, call: Any, tokens: int) -> float:
-    """One call on the GPU, captured in a CUDA graph as engines do: the median of ``ROUNDS`` replays."""
+    """Times one call, captured in a CUDA graph as engines do: the median of ``ROUNDS`` replays, in microseconds."""
     run = call(tokens)
     for _ in range(3):
         run()

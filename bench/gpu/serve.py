@@ -1,8 +1,8 @@
-"""One engine start on a mount path that is in place already: /health, first token, phases, throughput. Prints JSON.
+"""Starts an engine once on a mount path that is ready, and measures /health, first token, phases and throughput.
 
     python serve.py ROW.json RESULT.json
 
-Runs inside the mount namespace that ``world.private`` makes.
+It runs inside the mount namespace that ``world.private`` makes, and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SPOILT_NS = 24
 
 
 def main() -> None:
-    """Runs one row."""
+    """Runs the start that ROW.json describes."""
     row = json.loads(Path(sys.argv[1]).read_text())
     context = _context(row)
     result = _served(row, context) if row.get("archives") is None else _proved(row, context)
@@ -70,7 +70,7 @@ def _context(row: dict[str, Any]) -> Context:
 
 
 def _proved(row: dict[str, Any], context: Context) -> dict[str, Any]:
-    """A warm start from some layers of the bundle, and what the proof says of it."""
+    """Starts warm from some layers of the bundle, and adds the proof of that start."""
     archives = tuple(from_json(Archive, value, "archive") for value in row["archives"])
     started = time.monotonic()
     bundle.install([(Path(row["folder"], archive.layer), archive) for archive in archives], context.root)
@@ -107,7 +107,7 @@ def _served(row: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _load(engine: EngineProcess, limit: sweep.Limits, at_once: int, prompt: int, new: int) -> dict[str, Any]:
-    """Output tokens per second, after one round that isn't counted."""
+    """Measures output tokens per second, after one warm-up round."""
 
     def one(seed: int) -> int:
         body = {

@@ -1,4 +1,4 @@
-"""The raw figures of one run as tables."""
+"""Prints the raw figures of one run as tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = 0.05  # seconds; shorter phases are left out
-RUNS = ("import", "jit", "tuning", "load", "replay")  # of the operators' process
+RUNS = ("import", "jit", "tuning", "load", "replay")  # phases of the process that runs the FlashInfer operators
 
 
 def show(out: Path) -> None:
-    """Prints every table that the files in ``out`` make."""
+    """Prints every table for which ``out`` has files."""
     for name, value in sorted(_load(out, "facts.json").items()):
         print(f"{name}: {value}")
     engine = _load(out, "engine.json")
@@ -145,7 +145,7 @@ def _phases(name: str, start: dict[str, Any]) -> list[Any]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """As Markdown."""
+    """Prints one table as Markdown."""
     print()
     print("| " + " | ".join(head) + " |")
     print("|" + "---|" * len(head))

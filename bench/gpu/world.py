@@ -1,4 +1,4 @@
-"""What a GPU machine without Kubernetes needs to run the same programs as a cluster does: S3, mount paths, settings."""
+"""Gives a GPU machine without Kubernetes what the programs find in a cluster: S3, mount paths and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tunecast_core.trust.signing import Signer, generate
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "bench"
-# NVLink multicast stays off, whatever an engine selects by itself: its failure takes every GPU of the host with it.
+# NVLink multicast stays off even where an engine would select it: a failure of it breaks every GPU of the host.
 NO_MULTICAST = {
     "NCCL_NVLS_ENABLE": "0",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
@@ -35,12 +35,13 @@ NO_MULTICAST = {
     "VLLM_ALLREDUCE_USE_FLASHINFER": "0",
     "VLLM_FLASHINFER_ALLREDUCE_BACKEND": "trtllm",
 }
-HOME = "/var/tmp/tunecast-bench-home"  # the engines': empty for each, as in a pod, and at one path, which vLLM hashes
+# Each engine has an empty home, as in a pod, and always at this path, because vLLM hashes it.
+HOME = "/var/tmp/tunecast-bench-home"
 
 
 @dataclass(frozen=True)
 class World:
-    """One run's place: everything that it makes is below ``folder``, what is to be kept below ``out``."""
+    """The environment of one run: temporary files are below ``folder``, results below ``out``."""
 
     folder: Path
     out: Path
@@ -56,7 +57,7 @@ class World:
         return {self.signer.signer: self.signer.public_key}
 
     def trust(self) -> Path:
-        """The directory that init containers mount as their trust."""
+        """Writes and returns the directory that init containers mount as their trust."""
         folder = self.folder / "trust"
         folder.mkdir(exist_ok=True)
         trust = Trust(self.s3.settings(), self.trusted)
@@ -71,7 +72,7 @@ class World:
 
 @contextmanager
 def world(folder: Path, out: Path) -> Iterator[World]:
-    """A fresh one, with an S3 server."""
+    """Yields a fresh world with an S3 server."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     Path(MOUNT_PATH).mkdir(parents=True, exist_ok=True)
@@ -82,20 +83,21 @@ def world(folder: Path, out: Path) -> Iterator[World]:
 
 
 def private(directory: Path, command: Sequence[str], mount_path: str = MOUNT_PATH) -> list[str]:
-    """The command with a mount path and a home of its own, as each pod has, at the paths that all others have."""
+    """Returns a command line that runs ``command`` with its own mount path and home, which every pod has too."""
     own = {directory: mount_path, directory.with_name(f"{directory.name}-tmp"): TEMPORARY_DIRECTORY}
     for source in own:
         source.mkdir(parents=True, exist_ok=True)
     mounts = f"mkdir -p {mount_path} {TEMPORARY_DIRECTORY} {HOME} && mount -t tmpfs tmpfs {HOME}"
     mounts += "".join(f" && mount --bind {source} {target}" for source, target in own.items())
-    if site := os.environ.get("BENCH_ENGINE_PATH"):  # as an image's: what one pod compiles there, no other has
+    # The engine is read-only, as in an image, so that the bytecode of one start does not reach another.
+    if site := os.environ.get("BENCH_ENGINE_PATH"):
         mounts += f" && mount --bind {site} {site} && mount -o remount,bind,ro {site}"
     script = f'{mounts} && exec "$@"'
     return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *command]
 
 
 def engine_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours without what a serving pod's hasn't: S3's credentials, and where this program's own packages are."""
+    """Returns this process's environment without S3's credentials and our PYTHONPATH, which no serving pod has."""
     ours = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "OUT"}
     environment = {**{name: value for name, value in os.environ.items() if name not in ours}, "HOME": HOME}
     if site := os.environ.get("BENCH_ENGINE_PATH"):
@@ -104,7 +106,7 @@ def engine_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> float:
-    """Runs it to its end; seconds. An error says what its log says last."""
+    """Runs the command to its end and returns the seconds. An error carries the end of the log."""
     started = time.monotonic()
     with log.open("ab") as file:
         code = subprocess.run(
@@ -116,7 +118,7 @@ def run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> fl
 
 
 def facts() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describes the machine and the versions that the figures were measured with."""
     probe = (
         "import importlib.metadata as m, json;"
         "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() if d.metadata['Name'] in"

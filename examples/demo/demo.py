@@ -1,6 +1,6 @@
-"""The main job of Tunecast, on a real cluster, in one command: tune once, prove it, serve warm, scale out warm.
+"""Shows Tunecast on a real cluster in one command: tune once, prove the bundle, serve warm, scale out warm.
 
-`make demo` brings a cluster up; with CONTEXT=<kubectl context> it takes yours, where Tunecast is installed already.
+`make demo` starts a cluster. With CONTEXT=<kubectl context> it uses that cluster, which must have Tunecast installed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ BEGIN = time.monotonic()
 SHOWN_SECONDS = 0.05  # shorter phases are left out of the table
 
 
-def say(text: str) -> None:
-    """A line with the elapsed time."""
+def report(text: str) -> None:
+    """Prints a line with the elapsed time."""
     print(f"[{time.monotonic() - BEGIN:6.1f} s] {text}", flush=True)
 
 
 def bring_up() -> tuple[Kubectl, dict[str, str]]:
-    say("cluster: a real Kubernetes, S3 and vLLM, and our images, built where they aren't yet")
+    report("starting a cluster with real Kubernetes, S3 and vLLM; missing programs and images are built first")
     deploy.build()
     deploy.cluster("up")
     environment = deploy.cluster_environment()
     kubectl = Kubectl(environment)
-    say("images: operator and init container, loaded")
+    report("loading the images of the operator and the init container")
     deploy.load_images()
-    say("helm install tunecast")
+    report("installing Tunecast with Helm")
     kubectl.apply(deploy.namespace(deploy.SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"}))
     kubectl.apply(deploy.s3_secret(deploy.SYSTEM_NAMESPACE, environment))
     deploy.install(kubectl, deploy.values(environment))
@@ -44,7 +44,7 @@ def bring_up() -> tuple[Kubectl, dict[str, str]]:
 
 
 def watch_until_ready(kubectl: Kubectl, seconds: float) -> None:
-    """Prints every change of what a user would see with `kubectl get`, until replicas are ready."""
+    """Prints each change of the status until the replicas are ready."""
     shown = ""
 
     def look() -> bool:
@@ -56,10 +56,10 @@ def watch_until_ready(kubectl: Kubectl, seconds: float) -> None:
         )
         line += f" | Ready={ready.get('status', '-')} {ready.get('message', '')}" + progress(kubectl)
         if line != shown:
-            say(line)
+            report(line)
         shown = line
         if condition(found, "Stalled").get("status") == "True":
-            sys.exit(f"it stalled: {condition(found, 'Stalled')['message']}")
+            sys.exit(f"InferenceDeployment {NAMESPACE}/{NAME} has stalled: {condition(found, 'Stalled')['message']}")
         return bool(ready.get("status") == "True" and cache.get("status") == "True")
 
     wait_for(look, f"InferenceDeployment {NAMESPACE}/{NAME} is ready", seconds, every=1)
@@ -74,19 +74,19 @@ def progress(kubectl: Kubectl) -> str:
 
 
 def scale_out_without_operator(kubectl: Kubectl) -> None:
-    say("operator off: kubectl scale deployment tunecast --replicas=0")
+    report("stopping the operator: kubectl scale deployment tunecast --replicas=0")
     kubectl("scale", "deployment", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--replicas=0")
     kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=tunecast", "-n", deploy.SYSTEM_NAMESPACE)
-    say(f"scale-out: kubectl scale deployment {NAME} --replicas=2")
+    report(f"scaling out without the operator: kubectl scale deployment {NAME} --replicas=2")
     kubectl("scale", "deployment", NAME, "-n", NAMESPACE, "--replicas=2")
     kubectl("rollout", "status", f"deployment/{NAME}", "-n", NAMESPACE, "--timeout=5m", timeout=330)
-    say("operator on again")
+    report("starting the operator again")
     kubectl("scale", "deployment", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--replicas=1")
     kubectl("rollout", "status", "deployment/tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--timeout=2m")
 
 
 def tables(kubectl: Kubectl) -> str:
-    """What happened, by rank and by replica."""
+    """Returns tables of the proof by rank and of the starts by replica."""
     cache = next(c for c in kubectl.items("startupcaches", "-n", NAMESPACE) if c["status"].get("state") == "Ready")
     status = cache["status"]
     proof = status["proof"]
@@ -124,12 +124,12 @@ def start_columns(start: Object) -> list[str]:
 
 def replica(pod: Object) -> list[str]:
     status = next(s for s in pod["status"]["initContainerStatuses"] if s["name"] == "tunecast-init")
-    report: dict[str, Any] = json.loads(status["state"]["terminated"]["message"])
+    found: dict[str, Any] = json.loads(status["state"]["terminated"]["message"])
     ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
     seconds = moment(ready["lastTransitionTime"]) - moment(pod["metadata"]["creationTimestamp"])
-    fetched = f"{report.get('bytes', 0) / 2**20:.1f} MiB"
-    return [pod["metadata"]["name"], f"{report['result']} ({report['reason']})", fetched,
-            f"{report.get('seconds', {}).get('total', 0):.2f}", f"{seconds:.0f}"]  # fmt: skip
+    fetched = f"{found.get('bytes', 0) / 2**20:.1f} MiB"
+    return [pod["metadata"]["name"], f"{found['result']} ({found['reason']})", fetched,
+            f"{found.get('seconds', {}).get('total', 0):.2f}", f"{seconds:.0f}"]  # fmt: skip
 
 
 def moment(text: str) -> float:
@@ -148,16 +148,16 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def main() -> None:
     context = os.environ.get("CONTEXT")
     kubectl, environment = (Kubectl({}, context), {}) if context else bring_up()
-    say(f"kubectl apply -f {HERE.name}/tiny-qwen3.yaml")
+    report(f"kubectl apply -f {HERE.name}/tiny-qwen3.yaml")
     kubectl("apply", "-f", str(HERE / "tiny-qwen3.yaml"))
     watch_until_ready(kubectl, 900)
     print("\n" + kubectl("get", "inferencedeployments,startupcaches", "-n", NAMESPACE), flush=True)
     scale_out_without_operator(kubectl)
     print(tables(kubectl), flush=True)
-    say("done")
+    report("done")
     if environment:
         tools = environment["PATH"].split(":", maxsplit=1)[0]
-        print(f"Look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={tools}:$PATH")
+        print(f"To look further:  export KUBECONFIG={environment['KUBECONFIG']} PATH={tools}:$PATH")
     print(f"  kubectl describe startupcaches -n {NAMESPACE}")
     print(f"  kubectl get events -n {NAMESPACE} --sort-by=.lastTimestamp")
     print(f"  kubectl logs -n {NAMESPACE} deployment/{NAME} -c tunecast-init")

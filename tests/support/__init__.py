@@ -1,1 +1,1 @@
-"""Builders of objects that several tests begin with."""
+"""Builders, servers and processes that several tests share."""

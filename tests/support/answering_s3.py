@@ -1,4 +1,4 @@
-"""A server that answers every PUT as its test says, at once and without reading the body, as S3 does to refuse."""
+"""A server that answers every PUT with a chosen response without reading the body, as S3 does when it refuses one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from support.background import Server, running
 
 @dataclass
 class AnsweringS3:
-    """A running server; what it answers may be changed at any time."""
+    """A running server. A test may change the response at any time."""
 
     endpoint: str
     status: int = 200
     code: str = ""
     message: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    page: bytes | None = None  # in place of an S3 error's XML
-    paths: list[str] = field(default_factory=list)  # of all requests, with their queries
+    page: bytes | None = None  # the body, if not an S3 error in XML
+    paths: list[str] = field(default_factory=list)  # paths of all requests, with their queries
 
     @property
     def body(self) -> bytes:
@@ -54,4 +54,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(found.body)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""

@@ -19,10 +19,10 @@ USER = (
 
 
 def arbitrary_user(*readable: Path) -> list[str]:
-    """The command line that runs the command behind it as such a user; it needs root itself.
+    """Returns a command line that runs the command after it as such a user. It requires root.
 
-    Our code, this interpreter and ``readable`` stay where they are, also below folders that are closed to all but root,
-    such as /root: in a mount namespace of its own.
+    The command runs in its own mount namespace, where our code, this interpreter and ``readable`` keep their paths.
+    It can read them even below folders that are closed to other users, such as /root.
     """
     paths = [path.resolve() for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix), *readable)]
     script = "\n".join(["set -e", *_opened(paths), 'exec "$@"'])
@@ -30,7 +30,7 @@ def arbitrary_user(*readable: Path) -> list[str]:
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[str]:
-    """Shell commands that hide each closed folder behind an open one, which has the paths and nothing else."""
+    """Yields shell commands that mount an open folder, which holds only ``paths``, over each closed one."""
     hidden = {path: folder for path in paths if (folder := _closed(path))}
     yield f"mount -t tmpfs tmpfs {ASIDE}"
     for number, path in enumerate(hidden):
@@ -47,5 +47,5 @@ def _bind(source: Path, target: Path) -> Iterator[str]:
 
 
 def _closed(path: Path) -> Path | None:
-    """The outermost folder above ``path`` that others may not enter."""
+    """Returns the outermost folder above ``path`` that other users may not enter."""
     return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)

@@ -25,7 +25,7 @@ def forged(
     layer: str = "Triton",
     **declared: Any,
 ) -> Archive:
-    """Writes an archive of ``entries`` whose tar is ``tar``; ``declared`` replaces what its manifest says of it."""
+    """Writes an archive of ``entries`` whose tar is ``tar``; ``declared`` overrides fields of its manifest entry."""
     body = b"".join(plain(e) for e in entries) + END if tar is None else tar
     data = packed(entries, body)
     destination.write_bytes(data)
@@ -40,13 +40,13 @@ def forged(
 
 
 def packed(entries: Sequence[Entry], tar: bytes) -> bytes:
-    """An archive of one gzip member besides its index."""
+    """Returns an archive of an index and one gzip member."""
     member = deflate(tar)
     return encode_index(entries, [len(member)]) + member
 
 
 def written(destination: Path, index: bytes, *members: bytes, **declared: Any) -> Archive:
-    """Writes an archive whose index has this text; what its manifest says is ``declared``, or true of the bytes."""
+    """Writes an archive whose index has this text; ``declared`` overrides fields of its manifest entry."""
     head = deflate(plain(Entry(INDEX, len(index), 0, executable=False), index))
     destination.write_bytes(head + b"".join(members))
     digest = hashlib.sha256(destination.read_bytes()).hexdigest()
@@ -55,13 +55,13 @@ def written(destination: Path, index: bytes, *members: bytes, **declared: Any) -
 
 
 def index_of(rows: Sequence[bytes], members: Sequence[bytes]) -> bytes:
-    """An index of these texts."""
+    """Returns the text of an index with these rows and members."""
     return b'{"files":[' + b",".join(rows) + b'],"members":[' + b",".join(members) + b"]}"
 
 
 def bombs(folder: Path) -> dict[str, tuple[Path, Archive]]:
-    """Archives of some kilobytes that a reader without bounds would take gigabytes or hours for."""
-    row, many = b'["triton/a",4,0,false]', 8_000_000  # what fits into the 16 MiB of an index
+    """Writes small archives on which a reader without limits would spend gigabytes or hours."""
+    row, many = b'["triton/a",4,0,false]', 8_000_000  # as many as fit into the 16 MiB of an index
     deep = [b'["triton/%d/%s",0,0,false]' % (n, b"a/" * 1400 + b"a") for n in range(5000)]
     body = deflate(plain(entry("triton/a")) + END)
     huge = deflate(bytes(2**26))
@@ -83,24 +83,24 @@ def bombs(folder: Path) -> dict[str, tuple[Path, Archive]]:
 
 
 def _named(path: Path) -> tuple[Path, Archive]:
-    """A gzip header with a name of many bytes, which readers skip."""
+    """Writes a gzip header with a very long name, which readers skip."""
     path.write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2**25)
     return path, Archive("Triton", hashlib.sha256(path.read_bytes()).hexdigest(), 10 + 2**25, 4, 1)
 
 
 def _empty(path: Path) -> tuple[Path, Archive]:
-    """A gzip member of many blocks that hold nothing."""
+    """Writes a gzip member of many empty blocks."""
     path.write_bytes(b"\x1f\x8b\x08\x00" + bytes(6) + b"\x00\x00\x00\xff\xff" * 2**23)
     return path, Archive("Triton", hashlib.sha256(path.read_bytes()).hexdigest(), 10 + 5 * 2**23, 4, 1)
 
 
 def plain(e: Entry, data: bytes | None = None) -> bytes:
-    """The tar member of a file, of zeros where no data is given."""
+    """Returns the tar member of a file; its content is zeros unless ``data`` is given."""
     return e.header() + (bytes(e.size) if data is None else data) + bytes(e.padding)
 
 
 def special(path: str, kind: bytes, *, mode: int = 0o644, link: str = "", size: int = 0) -> bytes:
-    """A tar with one member of another kind, as ``tarfile`` writes it."""
+    """Returns a tar with one member that is not a regular file, as ``tarfile`` writes it."""
     info = tarfile.TarInfo(path)
     info.type, info.mode, info.linkname, info.size = kind, mode, link, size
     stream = io.BytesIO()

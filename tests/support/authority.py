@@ -18,14 +18,14 @@ LIFE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class ServerFiles:
-    """What a TLS server is started with."""
+    """The files that a TLS server is started with."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """Nobody trusts it but who is given ``pem``."""
+    """A certificate authority that only clients given ``pem`` trust."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -40,7 +40,7 @@ class Authority:
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
     def server(self, folder: Path, *names: str) -> ServerFiles:
-        """A certificate for host names and addresses, with its key, in ``folder``."""
+        """Writes a certificate for host names and addresses, and its key, to ``folder``."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.SubjectAlternativeName([_general(name) for name in names])
         builder = _builder(_name(names[0]), self._name, key.public_key()).add_extension(subject, critical=False)

@@ -1,4 +1,4 @@
-"""An HTTP server of a test's own, in a thread beside it."""
+"""Runs a test's own HTTP server in a background thread."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from http.server import ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """Waits for no client as it ends."""
+    """An HTTP server that does not wait for its clients when it stops."""
 
     daemon_threads = True
     block_on_close = False
 
     def handle_error(self, *_: object) -> None:
-        """Says nothing of clients that leave early: they are none of a test's business."""
+        """Ignores clients that disconnect early, which tests cause on purpose."""
 
 
 @contextmanager
 def running(server: ThreadingHTTPServer) -> Iterator[None]:
-    """Serves until the block ends."""
+    """Runs the server until the block ends."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""What the chart renders."""
+"""Renders the chart with Helm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunecast_operator.resources.annotations import LOCAL_VOLUMES
 
 CHART = str(ROOT / "charts" / "tunecast")
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-EVERYTHING: dict[str, Any] = {  # a value for each setting
+EVERYTHING: dict[str, Any] = {  # a value for every setting of the chart
     "s3": {
         "bucket": "bundles",
         "prefix": "p",
@@ -65,7 +65,7 @@ EVERYTHING: dict[str, Any] = {  # a value for each setting
 
 
 def render(kubectl: Kubectl, **values: Any) -> dict[tuple[str, str], Object]:
-    """What the chart makes of ``values``, by kind and name."""
+    """Returns the objects that the chart renders for ``values``, by kind and name."""
     chosen = {"s3": {"bucket": "bundles"}, **values}
     arguments = ["template", "t", CHART, "--namespace", "tunecast-system", "--kube-version", "1.35.0", "--values", "-"]
     objects = yaml.safe_load_all(kubectl.command("helm", *arguments, stdin=json.dumps(chosen)))

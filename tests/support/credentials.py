@@ -1,4 +1,4 @@
-"""Temporary credentials, by a program that botocore runs: the S3 server of the tests has no other ones that expire."""
+"""Provides temporary credentials through botocore's credential process, because the tests' S3 server issues none."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class TemporaryCredentials:
     folder: Path
 
     def live(self, seconds: int) -> None:
-        """Those that are fetched from now on expire after ``seconds``."""
+        """Makes the credentials that are fetched from now on expire after ``seconds``."""
         (self.folder / "seconds").write_text(str(seconds))
 
 
 def temporary_credentials(s3: S3, folder: Path, monkeypatch: pytest.MonkeyPatch) -> TemporaryCredentials:
-    """From now on the credentials of the owner of ``s3`` expire."""
+    """Makes the credentials of the owner of ``s3`` temporary."""
     found = TemporaryCredentials(folder)
     (folder / "program").write_text(PROGRAM.format(folder=folder, key=s3.access_key, secret=s3.secret_key))
     (folder / "config").write_text(f"[default]\ncredential_process = sh {folder}/program\n")

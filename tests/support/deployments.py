@@ -1,4 +1,4 @@
-"""What tests do to InferenceDeployments through a Driver, and what they look at."""
+"""Changes and reads InferenceDeployments in tests that use a Driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of the pages in docs/, so that tests hold them to what the code does."""
+"""Reads the tables of the pages in docs/, so that tests can compare them with the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DOCS = TESTS.parent / "docs"
 
 
 def tables(page: str) -> dict[str, list[list[str]]]:
-    """By section, the rows of its tables: their cells, without code marks around a whole cell; heads are left out."""
+    """Returns the rows of the tables by section, without headers and without code marks around a whole cell."""
     parts = re.split(r"^## (.+)$", (DOCS / page).read_text(), flags=re.MULTILINE)[1:]
     return {title: _rows(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -25,12 +25,12 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:
-    """The tests that a text names as `path::test`, their paths below tests/."""
+    """Returns the tests that a text names as `path::test`, with paths relative to tests/."""
     return re.findall(r"`([\w/]+\.py)::(test_\w+)`", text)
 
 
 def missing_tests(text: str) -> list[str]:
-    """Those of them that don't exist."""
+    """Returns the named tests that do not exist."""
     return [f"{path}::{name}" for path, name in named_tests(text) if name not in _functions(TESTS / path)]
 
 

@@ -1,6 +1,6 @@
-"""Runs the real reconcilers against a real API server and a real S3 server, step by step, without kopf's watching.
+"""Runs the real reconcilers against a real API server and a real S3 server, step by step and without kopf's watches.
 
-The clock is the driver's own, so that backoffs cost no time; a kill is an exception after a write that took effect.
+The driver has its own clock, so that backoffs take no time. A kill is an exception after a write that took effect.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ DEADLINE_SECONDS = 60.0
 
 
 class Killed(BaseException):
-    """The operator ends here, as by SIGKILL: nothing of it catches this."""
+    """Ends the operator as SIGKILL does; no code of the operator catches it."""
 
 
 class Writes:
-    """Counts the operator's writes, and kills it after one of them: the nth of its name."""
+    """Counts the operator's writes, and kills it after the nth write of one name."""
 
     def __init__(self, last: tuple[str, int] | None = None) -> None:
         self._last = last
@@ -50,7 +50,7 @@ class Writes:
 
     @property
     def numbered(self) -> list[tuple[str, int]]:
-        """Every write so far, with how many of its name there were by then."""
+        """Returns every write so far with its number among the writes of the same name."""
         return [(name, self.names[: i + 1].count(name)) for i, name in enumerate(self.names)]
 
     def happened(self, name: str) -> None:
@@ -60,7 +60,7 @@ class Writes:
 
 
 class CountedCluster(Cluster):
-    """The real cluster; every write is counted after it took effect."""
+    """The real cluster, which counts every write after it took effect."""
 
     writes: Writes
 
@@ -72,7 +72,7 @@ class CountedCluster(Cluster):
 
 
 class CountedStore(Store):
-    """The real store, likewise."""
+    """The real store, which counts every write after it took effect."""
 
     writes: Writes
 
@@ -93,7 +93,7 @@ class CountedStore(Store):
 
 
 class Driver:
-    """One namespace's operator and node."""
+    """Drives the operator and the simulated node of one namespace."""
 
     def __init__(self, kubeconfig: str, settings: StoreSettings, namespace: str, private: bytes | None = None) -> None:
         api = connect(1, kubeconfig)._api
@@ -104,15 +104,15 @@ class Driver:
         self.kubelet = Kubelet(self.plain, namespace)
         self.private = private or signing.generate()
         self.also_trusted: dict[str, str] = {}  # signer -> public key
-        self.skew = timedelta()  # by which the operator's own clock is wrong
+        self.skew = timedelta()  # error of the operator's clock
         self.restart(Writes())
 
     def edges(self, api: ApiClient, settings: StoreSettings) -> tuple[CountedCluster, CountedStore]:
-        """The operator's own; what the driver looks at goes by none of them."""
+        """Returns the edges of the operator; the driver itself reads through other clients."""
         return CountedCluster(api), CountedStore(settings, seconds=5)
 
     def restart(self, writes: Writes) -> None:
-        """A new operator process, with nothing in memory."""
+        """Replaces the operator by a new one, as a restarted process with empty memory."""
         self.writes = self.cluster.writes = self.store.writes = writes
         signer, self.metrics = signing.Signer(self.private), Metrics(times.utc_now())
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
@@ -125,7 +125,7 @@ class Driver:
         return self.now + self.skew
 
     def step(self) -> None:
-        """Looks at every object once, then lets the node do its part; twenty seconds go by."""
+        """Reconciles every object once, then advances the node and the clock by twenty seconds."""
         for kind, reconcile in (
             (INFERENCE_DEPLOYMENT, self._deployments.reconcile),
             (STARTUP_CACHE, self._caches.reconcile),
@@ -136,7 +136,7 @@ class Driver:
         self.now += timedelta(seconds=20)
 
     def look_at(self, reconcile: Callable[[str, str], float | None], name: str) -> None:
-        """One reconciliation; a conflict is tried again with the next step."""
+        """Reconciles one object; after a conflict the next step tries again."""
         try:
             reconcile(self.namespace, name)
         except ConflictError:
@@ -149,7 +149,7 @@ class Driver:
             return
 
     def until(self, seen: Callable[[], Any], what: str) -> Any:
-        """Steps until ``seen`` returns something truthy, which is returned."""
+        """Steps until ``seen`` returns a truthy value, and returns it."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (found := seen()):
             assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS:.0f} s"

@@ -1,4 +1,4 @@
-"""A proxy before a real S3 server, for its bad days: each request may meet a fault, which ``choose`` decides on."""
+"""A proxy in front of a real S3 server that injects faults: ``choose`` decides the fault of each request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>a fault of the 
 
 
 class Fault(Enum):
-    """What becomes of one request."""
+    """The fault that one request meets."""
 
     REFUSE = "the connection is closed at once"
     STALL = "no answer comes"
@@ -37,19 +37,19 @@ class Fault(Enum):
 
 
 CODES = {Fault.ERROR_500: 500, Fault.ERROR_503: 503, Fault.ERROR_403: 403, Fault.SKEWED: 403, Fault.REDIRECT: 307}
-Choose = Callable[[str, str], Fault | None]  # of method and path
+Choose = Callable[[str, str], Fault | None]  # arguments: method and path
 SLOW_BYTES_PER_SECOND = 100_000
 
 
 @dataclass
 class FaultyS3:
-    """A running proxy. ``choose`` may be changed at any time; ``seen`` counts requests by method."""
+    """A running proxy. A test may change ``choose`` at any time; ``seen`` counts requests by method."""
 
     endpoint: str
     choose: Choose
     seen: Counter[str]
-    times: list[float]  # of every request's arrival, by time.monotonic
-    stall_seconds: float = 8.0  # longer than any client of ours waits for an answer
+    times: list[float]  # time.monotonic of every request's arrival
+    stall_seconds: float = 8.0  # longer than any client waits for an answer
 
 
 def healthy(_method: str, _path: str) -> None:
@@ -58,7 +58,7 @@ def healthy(_method: str, _path: str) -> None:
 
 @contextmanager
 def faulty(upstream: str, choose: Choose = healthy, address: str = "127.0.0.1") -> Iterator[FaultyS3]:
-    """A proxy before ``upstream``, which goes on working as it was; it listens at ``address``."""
+    """Runs a proxy in front of ``upstream``, which stays reachable directly; the proxy listens at ``address``."""
     server = _Server((address, 0), _Handler)
     server.upstream = urlsplit(upstream).netloc
     server.found = FaultyS3(f"http://{address}:{server.server_port}", choose, Counter(), [])
@@ -74,7 +74,7 @@ class _Server(ThreadingHTTPServer):
     found: FaultyS3
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that leave early are none of a test's business."""
+        """Ignores clients that disconnect early, which the faults cause."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, answer = self._ask(body)
         if fault is Fault.LOST:
             return self._hang_up()
-        if fault is Fault.CORRUPT and answer and "list-type" not in self.path:  # no digest tells of a list's
+        if fault is Fault.CORRUPT and answer and "list-type" not in self.path:  # no digest protects a list
             middle = len(answer) // 2
             answer = answer[:middle] + bytes([answer[middle] ^ 1]) + answer[middle + 1 :]
         return self._answer(status, headers, answer, fault)
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(self.server.upstream, timeout=30)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():  # the Host among them: the signature is over what the client said
+            for name, value in self.headers.items():  # with the client's Host, which the signature covers
                 if name.lower() not in {"connection", "expect"}:
                     connection.putheader(name, value)
             connection.endheaders(body)
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            return  # the client was faster
+            return  # the client has disconnected already
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""

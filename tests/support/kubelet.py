@@ -1,4 +1,4 @@
-"""Plays the node of a control plane that has none: starts the pods of tuning Jobs, and stages what ranks would.
+"""Simulates the node of a control plane without nodes: runs the pods of tuning Jobs, and stages the ranks' results.
 
 Everything else is real: the API server, the controllers, the S3 server, and every upload goes through a presigned URL.
 """
@@ -32,22 +32,22 @@ ARCHIVE = Archive("TorchCompile", hashlib.sha256(BYTES).hexdigest(), len(BYTES),
 
 
 class Kubelet:
-    """``failure`` is what rank 1 says, where ranks are to fail; ``proved`` is rank 0's proof."""
+    """Simulates one node. ``failure`` is the reason that rank 1 reports if ranks fail; ``proved`` is rank 0's proof."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
         self.failure: str | None = None
         self.proved: Proof = proof()
-        self.archive, self.staged = ARCHIVE, BYTES  # what rank 0 promises, and what it stages
-        self.token: str | None = None  # what results are sealed with, where it isn't their attempt's
-        self.hardware = UNKNOWN  # of the nodes that ranks come to, which may run anywhere
+        self.archive, self.staged = ARCHIVE, BYTES  # the archives that rank 0 declares, and the bytes that it stages
+        self.token: str | None = None  # the token that seals results, if not their attempt's
+        self.hardware = UNKNOWN  # hardware of a rank whose Job requires none
         self.running_only = False
-        self.ranks: Collection[int] | None = None  # the only ones whose pods start; None for all
-        self.serves = False  # whether replicas become ready
-        self.sidecars = False  # whether an injector has put one beside each engine, which never ends
+        self.ranks: Collection[int] | None = None  # ranks whose pods start; None for all
+        self.serves = False  # if replicas become ready
+        self.sidecars = False  # if each engine has an injected sidecar, which never ends
 
     def step(self) -> None:
-        """Moves every pod of every Job one phase on; a Job whose settings are missing waits, as a real pod would."""
+        """Moves every pod of every Job to its next phase; a pod without its settings waits, as in a real cluster."""
         for job in self._cluster.list(JOB, self._namespace, CACHE_LABEL):
             settings = self._settings(job)
             if settings:
@@ -84,7 +84,7 @@ class Kubelet:
             self._end(pod, settings)
 
     def _end(self, pod: dict[str, Any], settings: JobSettings) -> None:
-        """A real kubelet, too, reports terminated containers before the pod's last phase."""
+        """Reports terminated containers before the pod's last phase, as a real kubelet does."""
         rank = rank_of(pod)
         result = self._result(rank, settings.hardware or self.hardware)
         if rank == 0 and result.succeeded:
@@ -97,7 +97,7 @@ class Kubelet:
     def _result(self, rank: int, hardware: str) -> RankResult:
         if self.failure:
             reason = self.failure if rank == 1 else "PeerLost"
-            return RankResult(rank, succeeded=False, reason=reason, message="rank 1 said so", lost_rank=1)
+            return RankResult(rank, succeeded=False, reason=reason, message="rank 1 failed on purpose", lost_rank=1)
         if rank:
             return RankResult(rank, succeeded=True, reason="Proved", message="")
         return RankResult(
@@ -117,7 +117,7 @@ class Kubelet:
 
 
 def bind(cluster: Cluster, pod: dict[str, Any], node: str = "gpu-0", **labels: str) -> None:
-    """Does a scheduler's part, where no node has room for any pod. ``labels`` are those of a node that isn't there."""
+    """Acts as the scheduler in a cluster where no node has room. ``labels`` are those of a simulated node."""
     metadata = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
     described = {"name": node, "namespace": "", "labels": labels}
     cluster.create(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": described})
@@ -145,7 +145,7 @@ def _put(url: str, data: bytes) -> None:
 
 
 def end_state(value: Any) -> Any:
-    """JSON without what differs from run to run: identities, versions and moments."""
+    """Returns JSON without the identities, versions and times that differ between runs."""
     dropped = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "observedGeneration"}
     if isinstance(value, dict):
         return {

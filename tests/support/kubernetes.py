@@ -1,4 +1,4 @@
-"""A control plane of its own for tests that need a real API server, and no node."""
+"""Runs a separate control plane for tests that need a real API server but no node."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CRDS = Path(__file__).resolve().parents[2] / "charts" / "tunecast" / "files" / "
 
 @contextmanager
 def control_plane(prefix: str = "it") -> Iterator[Kubectl]:
-    """kubectl for an API server that knows our kinds; its ``environment`` has KUBECONFIG, S3's address and more.
+    """Yields kubectl for an API server with our CRDs; its ``environment`` has KUBECONFIG, S3's address and more.
 
-    ``prefix`` tells control planes of one process apart.
+    ``prefix`` distinguishes the control planes of one process.
     """
     name = f"{prefix}-{os.getpid()}"
     try:
@@ -32,16 +32,16 @@ def control_plane(prefix: str = "it") -> Iterator[Kubectl]:
 
 def install_crds(kubectl: Kubectl) -> None:
     """Applies the CRDs and waits until they are served."""
-    kubectl("apply", "--server-side", "-f", str(CRDS))  # larger than what an annotation can hold
+    kubectl("apply", "--server-side", "-f", str(CRDS))  # the CRDs are larger than an annotation can hold
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
-    wait_for(lambda: _listed(kubectl), "the kinds are served", 120)
-    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "short names are known", 120)
+    wait_for(lambda: _listed(kubectl), "the API server serves the CRDs", 120)
+    wait_for(lambda: "infd" in kubectl("api-resources", "--categories=tunecast"), "kubectl knows the short names", 120)
     path = f"apis/{GROUP}/{VERSION}"
     wait_for(lambda: path in kubectl("get", "--raw", "/openapi/v3"), "explanations are served", 120)
 
 
 def _listed(kubectl: Kubectl) -> bool:
-    """An established kind's storage may still be on its way: the API server answers 429 then."""
+    """Returns whether the CRDs can be listed: until their storage is ready, the API server answers 429."""
     try:
         kubectl("get", "inferencedeployments,startupcaches", "-A")
     except CommandError:

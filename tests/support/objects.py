@@ -1,4 +1,4 @@
-"""Small, complete objects; tests change what they are about."""
+"""Builders of small, complete objects, which tests change as they need."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def pod_template(
     pod: dict[str, Any] | None = None,
     **engine: Any,
 ) -> dict[str, Any]:
-    """A pod template whose engine serves ``model``; ``pod`` and ``engine`` are fields of the pod and its container."""
+    """Returns a pod template whose engine serves ``model``; ``pod`` and ``engine`` are fields of pod and container."""
     container = {"name": ENGINE, "image": "vllm:v1", "command": ["vllm", "serve", model], "args": list(args), **engine}
     return {**({"metadata": metadata} if metadata else {}), "spec": {"containers": [container], **(pod or {})}}
 
 
 def inference_deployment(**spec: Any) -> dict[str, Any]:
-    """An InferenceDeployment of a model in an image, as the API server keeps it."""
+    """Returns an InferenceDeployment as the API server stores it."""
     return {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "InferenceDeployment",
@@ -56,12 +56,12 @@ def key_in(owner: dict[str, Any]) -> str:
 
 
 def snapshot_of(owner: dict[str, Any]) -> dict[str, Any]:
-    """The spec of its StartupCache."""
+    """Returns the spec of the StartupCache of an InferenceDeployment."""
     return cache_spec(spec_of(owner), engine_in(owner), key_in(owner), 1)
 
 
 def proof(cold: float = 60.0, warm: float = 20.0, verdict: Any = "Hit", reason: str = "") -> Proof:
-    """Of starts that take so many seconds, four fifths of which they compile."""
+    """Returns a proof of starts of these seconds, four fifths of which are compilation."""
     layer = LayerProof("TorchCompile", verdict, 64, 0 if verdict == "Hit" else 64, reason)
     starts = [
         Start(total, init, phases={"weights": total * 0.1, "compile": total * 0.8, "other": total * 0.1})
@@ -91,14 +91,14 @@ def manifest(key: str, **changes: Any) -> Manifest:
 def serving_pod(
     name: str, manifest: str, engine: dict[str, Any], *, cold: str = "NoManifest", ready_until: str = ""
 ) -> dict[str, Any]:
-    """A serving pod whose init container said Hit, or Cold for the reason ``cold`` where it installed no manifest.
+    """Returns a serving pod whose init container reported Hit, or Cold for the reason ``cold``.
 
-    ``engine`` is that container's status; ``ready_until`` is when the pod ceased to be ready, if it ever was.
+    ``engine`` is the status of the engine's container; ``ready_until`` is when the pod ceased to be ready, if it was.
     """
     hit = cold == "NoManifest" and bool(manifest)
     result: Any = "Hit" if hit else "Cold"
-    said = InitReport(result, "Installed" if hit else cold, "", "key", manifest=manifest)
-    installed = {"exitCode": 0, "message": canonical(said).decode(), "finishedAt": "2026-01-01T10:00:00Z"}
+    report = InitReport(result, "Installed" if hit else cold, "", "key", manifest=manifest)
+    installed = {"exitCode": 0, "message": canonical(report).decode(), "finishedAt": "2026-01-01T10:00:00Z"}
     container = {"restartCount": 0, "ready": False, "image": "x", "imageID": ""}
     moved = ready_until or "2026-01-01T09:59:58Z"  # the kubelet sets both before the init containers run
     conditions = [

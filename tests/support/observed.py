@@ -1,4 +1,4 @@
-"""A StartupCache as its plan sees it."""
+"""Builds the observed state of a StartupCache, from which its plan decides."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,7 +32,7 @@ RESULT = RankResult(0, succeeded=True, reason="Proved", message="", proof=proof(
 
 
 def seen(status: StartupCacheStatus | dict[str, Any] | None = None, **changes: Any) -> ObservedTuning:
-    """What a reconciler observes of a StartupCache whose status is ``status``, or its JSON."""
+    """Returns the observed state of a StartupCache whose status is ``status``, or its JSON."""
     cache = {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "StartupCache",
@@ -69,7 +69,7 @@ WAITING = pod(
 )
 
 
-NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # what an attempt left that never got as far as its Job
+NEVER_BEGAN = (CleanUpAttempt(1), DeleteService())  # leftovers of an attempt whose Job was never created
 
 
 def ready(plan: TuningPlan) -> Condition:
@@ -77,13 +77,13 @@ def ready(plan: TuningPlan) -> Condition:
 
 
 def kept(plan: TuningPlan) -> dict[str, Any]:
-    """The status that the API server keeps after ``plan``."""
+    """Returns the status that the API server stores after ``plan``."""
     conditions, _ = merge((), plan.conditions, 1, times.text(NOW))
     return status_object(plan.status | StartupCacheStatus(conditions=conditions))
 
 
 def last_failure(plan: TuningPlan) -> str:
-    """The reason of the last failed attempt."""
+    """Returns the reason of the last failed attempt."""
     return plan.status.last_failure.reason if plan.status.last_failure else ""
 
 

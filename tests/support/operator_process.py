@@ -1,4 +1,4 @@
-"""The whole operator as a process of its own, which watches a real API server."""
+"""Runs the whole operator as a separate process that watches a real API server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.deploy import ROOT
 from tunecast_core.trust.settings import StoreSettings
 
-# As its own main does, but for the one port that has no setting.
+# This does what the operator's main does, except for the one port that has no setting.
 PROGRAM = """
 import os
 from tunecast_operator.__main__ import run, store
@@ -32,7 +32,7 @@ run(installation, connect(2 * installation.workers), store(installation), int(os
 def environment(
     kubeconfig: str, namespace: str, settings: StoreSettings, credentials: Mapping[str, str]
 ) -> dict[str, str]:
-    """The chart's variables for an operator of ``namespace``, and a kubeconfig in place of a pod's service account."""
+    """Returns the chart's variables for an operator of ``namespace``, and a kubeconfig to connect with."""
     return {
         **credentials,
         "PATH": os.environ["PATH"],
@@ -53,7 +53,7 @@ def environment(
 def operator(
     variables: Mapping[str, str], folder: Path, prefix: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs until the block ends; its log is in ``folder``. ``prefix`` is a command that runs another one."""
+    """Runs the operator, which logs to ``folder``, until the block ends. ``prefix`` is a command that runs another."""
     command = [*prefix, sys.executable, "-c", PROGRAM]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=variables, stdout=log, stderr=log) as it:
         try:
@@ -64,7 +64,7 @@ def operator(
 
 
 def answers(url: str) -> bool:
-    """Whether a probe of the kubelet would succeed."""
+    """Returns whether a probe of the kubelet would succeed."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
@@ -76,6 +76,6 @@ def answers(url: str) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET6) as listener:  # of both families
+    with socket.socket(socket.AF_INET6) as listener:  # IPv4 and IPv6
         listener.bind(("::", 0))
         return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""An S3 server that keeps objects in memory, checks no signature, and lacks the features that its test says."""
+"""An S3 server in memory that checks no signatures and lacks the features that a test chooses."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class PlainS3:
     """A running server.
 
     Attributes:
-        endpoint: its URL.
-        ignored: headers, in lower case, that it reads over.
-        refused: status and code that it answers to a request with such a header.
-        objects: by path.
+        endpoint: URL of the server.
+        ignored: headers, in lower case, that the server ignores.
+        refused: status and error code of the response to a request with such a header.
+        objects: stored objects by path.
     """
 
     endpoint: str
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def tag(data: bytes) -> str:

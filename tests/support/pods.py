@@ -1,4 +1,4 @@
-"""The pod templates that the builders make of a spec."""
+"""Builds the pod templates of a spec with the real builders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CACHE = {
 
 
 def pods(settings: ContainerSettings | None = None, **spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pod template of a replica and that of a rank; ``settings`` are the administrator's."""
+    """Returns the pod templates of a replica and of a rank; ``settings`` are the administrator's."""
     owner = inference_deployment(**spec)
     init = settings or ContainerSettings()
     revision = Revision(

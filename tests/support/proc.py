@@ -1,4 +1,4 @@
-"""A procfs as a node has it."""
+"""Writes a procfs like that of a node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AVX512 = f"{SERVER} avx512f avx512dq avx512cd avx512bw avx512vl"
 
 
 def node(root: Path, *products: str, version: str = VERSION, flags: str = AVX512) -> Path:
-    """A node with a GPU of each product."""
+    """Writes the procfs of a node with one GPU of each product."""
     for number, product in enumerate(products):
         folder = root / "driver" / "nvidia" / "gpus" / f"0000:{number:02x}:00.0"
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,5 +26,5 @@ def node(root: Path, *products: str, version: str = VERSION, flags: str = AVX512
 
 
 def cpuinfo(flags: str, name: str = "flags") -> str:
-    """Two processors, of which the first is read."""
+    """Returns a cpuinfo of two processors; only the first is read."""
     return f"processor\t: 0\nmodel name\t: Some CPU\n{name}\t\t: {flags}\n\nprocessor\t: 1\n{name}\t\t: other\n"

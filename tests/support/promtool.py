@@ -1,6 +1,6 @@
-"""Prometheus's own program for rules: checks them, and plays samples to them.
+"""Runs promtool, Prometheus's own checker and tester of rules.
 
-It is Debian's, some megabytes and two seconds: compiled from its module it would take minutes of a fresh machine's.
+It comes from Debian's package, which takes seconds; compiling it would take minutes on a fresh machine.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from testcluster.cache import Cache
 
 
 def program() -> Path:
-    """It, fetched where it isn't yet."""
+    """Returns the path of promtool, which is downloaded on first use."""
     return unpacked(Cache.from_environment(), "prometheus") / "usr/bin/promtool"
 
 
 def promtool(*arguments: str, folder: Path) -> tuple[int, str]:
-    """Its exit code, and all that it says."""
+    """Runs promtool; returns its exit code and its output."""
     command = [str(program()), *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout

@@ -1,4 +1,4 @@
-"""An HTTP proxy that knows CONNECT alone, and host names that nobody else knows."""
+"""An HTTP proxy that supports CONNECT only and resolves host names that no name server knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.background import Server, running
 
 @dataclass
 class ConnectProxy:
-    """A running proxy. ``seen`` has the host and port of each CONNECT; one that ``refuses`` answers 403."""
+    """A running proxy. ``seen`` holds the host and port of each CONNECT; with ``refuses`` the proxy answers 403."""
 
     url: str
     hosts: dict[str, str]
@@ -25,7 +25,7 @@ class ConnectProxy:
 
 @contextmanager
 def proxying(**hosts: str) -> Iterator[ConnectProxy]:
-    """A proxy on loopback that connects a name of ``hosts`` to its address."""
+    """Runs a proxy on loopback that connects a name of ``hosts`` to its address."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.found = ConnectProxy(f"http://127.0.0.1:{server.server_port}", hosts)
     with running(server):
@@ -54,25 +54,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 class _Printing(_Handler):
-    """Prints who asked for what."""
+    """Prints the client and the target of each request."""
 
     def log_request(self, *_: object) -> None:
         print(self.client_address[0], self.command, self.path, flush=True)
 
 
 def main(port: str, *hosts: str) -> None:
-    """Serves at all addresses for ever. ``hosts`` are NAME=ADDRESS."""
+    """Serves on all addresses until it is killed. ``hosts`` are NAME=ADDRESS."""
     with _Server(("", int(port)), _Printing) as server:
         server.found = ConnectProxy("", dict(host.split("=", 1) for host in hosts))
         server.serve_forever()
 
 
 def _relay(one: socket.socket, other: socket.socket) -> None:
-    """Until either end is done."""
+    """Copies data both ways until either side closes."""
     while True:
         for source in select.select([one, other], [], [])[0]:
             data = source.recv(2**16)

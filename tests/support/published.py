@@ -1,4 +1,4 @@
-"""A bundle in a bucket, published as the operator would, or with something wrong about it."""
+"""Publishes a bundle as the operator would, or a bundle with a defect."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ KEY, NAMESPACE = "k" * 52, "models"
 
 @dataclass(frozen=True)
 class Bucket:
-    """Objects below one prefix. Credentials come from the environment."""
+    """The objects below one prefix of a bucket. Credentials come from the environment."""
 
     s3: S3
     prefix: str
     signer: Signer
-    hardware: str = field(default_factory=lambda: of_node(wants_gpu=False).name)  # this machine's
+    hardware: str = field(default_factory=lambda: of_node(wants_gpu=False).name)  # hardware of this machine
 
     def put(self, name: str, data: bytes) -> None:
         with closing(connect(self.s3.settings())) as client:
@@ -39,7 +39,7 @@ class Bucket:
         self.put(layout.blob_object(self.prefix, NAMESPACE, archive.digest), data)
 
     def put_manifest(self, archives: tuple[Archive, ...], signer: Signer | None = None, **changes: Any) -> str:
-        """Writes a manifest where ``self.signer``'s belongs; returns its digest."""
+        """Writes a manifest to the path of ``self.signer``; returns its digest."""
         payload = canonical(
             manifest(changes.pop("key", KEY), archives=archives, **{"hardware": self.hardware, **changes})
         )
@@ -48,14 +48,14 @@ class Bucket:
         return hashlib.sha256(payload).hexdigest()
 
     def publish(self, files: dict[str, bytes], folder: Path) -> tuple[Archive, ...]:
-        """Writes ``files`` to a mount path below ``folder``, and publishes that."""
+        """Writes ``files`` to a mount path below ``folder``, and publishes the mount path."""
         for path, data in files.items():
             (folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / path).write_bytes(data)
         return self.publish_tree(folder / "source", folder)
 
     def publish_tree(self, source: Path, folder: Path) -> tuple[Archive, ...]:
-        """Packs a mount path's layers to archives in ``folder``, and publishes them."""
+        """Packs the layers of a mount path to archives in ``folder``, and publishes them."""
         archives = []
         for layer, paths in bundle.capture(source, (), {}).layers.items():
             archives.append(bundle.pack(source, paths, folder / layer))

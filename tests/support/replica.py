@@ -1,4 +1,4 @@
-"""Whole runs of the init container, as the kubelet would start it."""
+"""Runs the whole init container as the kubelet would start it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Ended:
     report: InitReport
     out: str
     seconds: float
-    files: dict[str, bytes]  # everything below the mount path
+    files: dict[str, bytes]  # all files below the mount path
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod's volumes and variables."""
+    """The volumes and variables of a pod."""
 
     folder: Path
     bucket: Bucket
-    wrapper: Sequence[str] = ()  # the command that becomes another user, or takes something away
+    wrapper: Sequence[str] = ()  # a command that switches user, or takes permissions away
 
     @property
     def mount(self) -> Path:
@@ -47,7 +47,7 @@ class Pod:
 
     def start(self, environment: dict[str, str], **trust: Any) -> subprocess.Popen[str]:
         self.mount.mkdir(exist_ok=True)
-        self.mount.chmod(0o777)  # as the kubelet makes an emptyDir, and the termination log
+        self.mount.chmod(0o777)  # the modes with which the kubelet makes an emptyDir and the termination log
         (self.folder / "log").write_bytes(b"")
         (self.folder / "log").chmod(0o666)
         variables = {

@@ -1,9 +1,9 @@
-"""Seeded rounds of trouble on a real API server and a real S3 server, and what must hold after each of them.
+"""Seeded rounds of faults on a real API server and a real S3 server, and the invariants after each of them.
 
-In a round, one namespace's user applies, changes and deletes InferenceDeployments while requests to S3 and to the API
-server meet faults, ranks fail, what they stage is altered, and the operator is killed after some of its writes and
-comes back with a wrong clock. Then all is well again, and the round has to converge. The same seed makes the same
-choices; controllers keep their own time.
+In a round, the user of a namespace applies, changes and deletes InferenceDeployments. Meanwhile requests to S3 and the
+API server meet faults, ranks fail, staged objects are altered, and the operator is killed after some of its writes and
+restarts with a wrong clock. Then the faults stop, and the round must converge. The same seed makes the same choices;
+only the timing of Kubernetes' controllers differs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from tunecast_operator.runtime.cluster import (
     Object,
 )
 
-STEPS = 14  # in trouble
+STEPS = 14  # with faults
 CONVERGE_SECONDS = 90.0
 NAMES = ("a", "b")
 FILES = {"vllm/torch_compile_cache/h/x.py": b"print()", "vllm/torch_compile_cache/h/y.so": b"\x7fELF" * 500}
@@ -60,7 +60,7 @@ LABELS = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
 
 @dataclass
 class Round:
-    """What was done, what it took, and what broke: nothing, where all is well."""
+    """The record of one round: its actions, its recovery time, and the invariants that broke."""
 
     seed: int
     done: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Round:
 
 
 class FaultyCluster(CountedCluster):
-    """The real cluster; some calls fail, and of some writes that took effect the answer is lost."""
+    """The real cluster, where some calls fail and the answers of some successful writes are lost."""
 
     chance: random.Random
     rate = 0.0
@@ -77,7 +77,7 @@ class FaultyCluster(CountedCluster):
     def _call(self, method: str, kind: Kind, namespace: str, name: str = "", **more: Any) -> Object | None:
         drawn = self.chance.random()
         if drawn < self.rate / 2:
-            raise ClusterError(f"{method} {kind.name}: the API server doesn't answer")
+            raise ClusterError(f"{method} {kind.name}: the API server does not answer")
         found = super()._call(method, kind, namespace, name, **more)
         if drawn < self.rate:
             raise ClusterError(f"{method} {kind.name}: the answer was lost")
@@ -85,7 +85,7 @@ class FaultyCluster(CountedCluster):
 
 
 class Trouble(Driver):
-    """A driver in whose world things go wrong."""
+    """A driver that injects faults."""
 
     cluster: FaultyCluster
 
@@ -101,7 +101,7 @@ class Trouble(Driver):
         return cluster, CountedStore(settings, seconds=2)
 
     def look_at(self, reconcile: Callable[[str, str], float | None], name: str) -> None:
-        """As the operator's controller does, but that what it calls a bug is kept."""
+        """Reconciles one object as the operator's controller does, and records reported bugs."""
         try:
             reconcile(self.namespace, name)
         except TunecastError:
@@ -115,19 +115,19 @@ class Trouble(Driver):
     def _node(self) -> None:
         try:
             super()._node()
-        except (TunecastError, OSError, urllib.error.URLError):  # a rank that can't stage
+        except (TunecastError, OSError, urllib.error.URLError):  # a rank that cannot stage its result
             return
 
 
 class Play:
-    """One round."""
+    """Plays one round."""
 
     def __init__(self, driver: Trouble, proxy: FaultyS3, seed: int) -> None:
         self.driver, self.proxy, self.chance = driver, proxy, random.Random(seed)
         proxy.stall_seconds = 3.0
         self.result = Round(seed)
         self.wanted: dict[str, dict[str, Any]] = {}
-        self.revisions: dict[str, int] = dict.fromkeys(NAMES, 0)  # changes of a template by its user
+        self.revisions: dict[str, int] = dict.fromkeys(NAMES, 0)  # number of template revisions by deployment
         self.templates: dict[str, set[str]] = {name: set() for name in NAMES}
 
     def run(self) -> Round:
@@ -148,7 +148,7 @@ class Play:
         return self.result
 
     def archive(self, folder: Path) -> None:
-        """A real one, so that the real init program can install it."""
+        """Returns a real archive, which the real init program can install."""
         for path, data in FILES.items():
             (folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / path).write_bytes(data)
@@ -157,7 +157,7 @@ class Play:
         self.driver.kubelet.archive = replace(packed, layer="TorchCompile")
         self.driver.kubelet.staged = self.whole
 
-    # --- trouble ------------------------------------------------------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------------------------------------
 
     def trouble(self) -> None:
         chance = self.chance
@@ -177,10 +177,10 @@ class Play:
         self.result.done.append(f"s3 {rate:.1f} {'/'.join(f.name for f in kinds) if rate else ''}")
 
     def kill(self) -> None:
-        """After one of the operator's next writes."""
+        """Kills the operator after one of its next writes."""
         last = self.chance.randrange(1, 5)
         self.driver.restart(_Nth(last))
-        self.driver.skew = timedelta(seconds=self.chance.choice((0, 0, 600, -600)))  # it runs on another node now
+        self.driver.skew = timedelta(seconds=self.chance.choice((0, 0, 600, -600)))  # as on another node
         self.result.done.append(f"kill after {last} writes, clock {self.driver.skew.total_seconds():+.0f} s")
 
     def create_one(self) -> None:
@@ -230,16 +230,16 @@ class Play:
         self.driver.skew = timedelta()
         self.driver.restart(Writes())
 
-    # --- what must hold -----------------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """At serving pods' templates, as long as they are there."""
+        """Records the template hashes of the serving pods that exist now."""
         for pod in self.driver.plain.list(POD, self.driver.namespace, "tunecast.io/inference-deployment"):
             labels = pod["metadata"]["labels"]
             self.templates[labels["tunecast.io/inference-deployment"]].add(labels["pod-template-hash"])
 
     def open(self) -> Iterator[str]:
-        """What hasn't converged yet."""
+        """Describes what has not converged yet."""
         for name, spec in self.wanted.items():
             yield from self._open(name, int(spec["replicas"]))
         for cache in self.driver.caches():
@@ -248,7 +248,7 @@ class Play:
             if status.get("referredBy") and state not in {"Ready", "Failed"}:
                 yield f"StartupCache {cache['metadata']['name']} is {state}"
         left = {
-            "Jobs that go on": [j["metadata"]["name"] for j in self._list(JOB) if not finished(j)],
+            "unfinished Jobs": [j["metadata"]["name"] for j in self._list(JOB) if not finished(j)],
             "Secrets": [s["metadata"]["name"] for s in self._list(SECRET)],
             "objects in staging": self.driver.store.staged_attempts(self.driver.namespace),
             "ranks' Services": [s["metadata"]["name"] for s in self._list(SERVICE) if s["spec"]["clusterIP"] == "None"],
@@ -258,7 +258,7 @@ class Play:
     def _open(self, name: str, replicas: int) -> Iterator[str]:
         found = self.driver.plain.get(DEPLOYMENT, self.driver.namespace, name)
         if found is None or found["spec"]["replicas"] != replicas:
-            yield f"{name} doesn't ask for its {replicas} replicas"
+            yield f"{name} does not request its {replicas} replicas"
         status = self.driver.deployment_status(name)
         if status.get("cache") not in {"Hit", "Failed", "Cold"}:
             yield f"{name} is still {status.get('cache')}"
@@ -270,7 +270,7 @@ class Play:
         return self.driver.plain.list(kind, self.driver.namespace, selector)
 
     def broken(self, folder: Path) -> Iterator[str]:
-        """Invariants that don't hold."""
+        """Describes the invariants that are broken."""
         for name, seen in self.templates.items():
             if len(seen) > self.revisions[name]:
                 yield f"{name}: {len(seen)} pod templates after {self.revisions[name]} changes by its user"
@@ -286,10 +286,10 @@ class Play:
         for name in self.wanted:
             status = self.driver.deployment_status(name)
             if (status["cache"] == "Hit") != (status["key"] in ready):
-                yield f"{name} says {status['cache']}; StartupCaches that are Ready: {sorted(ready)}"
+                yield f"{name} reports {status['cache']}; StartupCaches that are Ready: {sorted(ready)}"
 
     def _manifests(self, signer: Signer) -> dict[str, Manifest]:
-        """Every manifest of the namespace by key; any other than this signer's would be a stranger."""
+        """Returns every manifest of the namespace by key. Each one must have this signer's signature."""
         settings = self.driver.installation.store
         root = layout.manifests_prefix(settings.prefix, self.driver.namespace, "").rstrip("/") + "/"
         found = {}
@@ -308,10 +308,10 @@ class Play:
                 name = layout.blob_object(settings.prefix, self.driver.namespace, archive.digest)
                 data = client.get_object(Bucket=settings.bucket, Key=name)["Body"].read()
                 if hashlib.sha256(data).hexdigest() != archive.digest:
-                    yield f"{name} isn't what its name says"
+                    yield f"{name} does not have the digest in its name"
 
     def _init(self, key: str, mount: Path) -> Iterator[str]:
-        """What a replica gets that starts now, by the real code and the namespace's own trust."""
+        """Installs as a new replica would, with the real code and the trust of the namespace, and checks the files."""
         mount.mkdir()
         found = self.driver.plain.get(CONFIG_MAP, self.driver.namespace, "tunecast-trust") or {}
         trust = decode(Trust, found["data"]["trust.json"].encode(), "trust")
@@ -323,7 +323,7 @@ class Play:
 
 
 class _Nth(Writes):
-    """Kills the operator after its nth write, whatever it is."""
+    """Kills the operator after its nth write of any name."""
 
     def __init__(self, last: int) -> None:
         super().__init__()

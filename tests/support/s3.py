@@ -1,4 +1,4 @@
-"""A real S3 server (versitygw) for a test run, with a bucket of its own."""
+"""Runs a real S3 server (versitygw) with a bucket for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READY_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """Where it is, and who may write to it."""
+    """The address of a running server, its bucket and the owner's credentials."""
 
     endpoint: str
     bucket: str
@@ -36,7 +36,7 @@ class S3:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of boto3's chain, and nothing that would make it look elsewhere."""
+        """Returns variables with the credentials, which also keep boto3 from looking anywhere else."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -50,7 +50,7 @@ class S3:
 
 
 def program() -> Path:
-    """versitygw, built where it isn't yet; TUNECAST_VERSITYGW names another one."""
+    """Returns the path of versitygw, which is built on first use; TUNECAST_VERSITYGW overrides it."""
     if given := os.environ.get("TUNECAST_VERSITYGW"):
         return Path(given)
     return programs(Cache.from_environment()) / "versitygw"
@@ -58,9 +58,9 @@ def program() -> Path:
 
 @contextmanager
 def serving(folder: Path, authority: Authority | None = None, name: str = "127.0.0.1") -> Iterator[S3]:
-    """A server on loopback that keeps its objects below ``folder``; with TLS where there is an ``authority``.
+    """Runs a server on loopback that keeps its objects below ``folder``, with TLS if there is an ``authority``.
 
-    ``name`` is what a certificate is for besides its address.
+    ``name`` is a host name that the certificate is valid for besides the address.
     """
     scheme, transport = ("https", Transport(authority.pem)) if authority else ("http", DIRECT)
     address = f"127.0.0.1:{_free_port()}"

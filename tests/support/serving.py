@@ -1,4 +1,4 @@
-"""How an InferenceDeployment's plan is asked in tests."""
+"""Computes the plan of an InferenceDeployment in tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 def startup_cache(
     owner: dict[str, Any], state: State = "Pending", reason: str = "Queued", **status: Any
 ) -> StartupCache:
-    """The StartupCache of an InferenceDeployment, with fields of its status as the API server has them."""
+    """Returns the StartupCache of an InferenceDeployment, with status fields as the API server stores them."""
     snapshot = snapshot_of(owner)
     ready = Condition("Ready", "True" if state == "Ready" else "False", reason, "words")
     conditions, _ = merge((), [ready], 1, times.text(NOW))
@@ -50,12 +50,12 @@ def plan(
     init: InitContainer = INIT,
     pods: Any = (),
 ) -> ServingPlan:
-    """What is decided about ``owner``, whose Deployment is ``live``."""
+    """Returns the plan for ``owner``, whose Deployment is ``live``."""
     return decide(ObservedServing(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
 
 
 def lived(applied: ServingPlan, replicas: int, **status: Any) -> dict[str, Any]:
-    """The Deployment that a plan applied, as it is seen later."""
+    """Returns the Deployment that a plan applied, as a later reconciliation observes it."""
     assert applied.apply_deployment
     found = dict(applied.apply_deployment)
     found["spec"] = {**found["spec"], "replicas": replicas}
@@ -69,7 +69,7 @@ def condition(seen: ServingPlan, kind: str) -> Any:
 
 
 def rendered(seen: ServingPlan) -> Rendered:
-    """What status says of the revision that serves."""
+    """Returns the revision that serves, from the status."""
     assert seen.status.rendered
     return seen.status.rendered
 
@@ -78,7 +78,7 @@ OWNER = inference_deployment(replicas=2)
 
 
 def serving(owner: dict[str, Any] = OWNER, **environment: str) -> dict[str, Any]:
-    """A live Deployment of two replicas whose cache is ready."""
+    """Returns a live Deployment of two replicas whose StartupCache is Ready."""
     cache = startup_cache(owner, "Ready", "Published", environment=environment)
     return lived(plan(owner, cache, live=lived(plan(owner), 0)), 2)
 

@@ -152,7 +152,7 @@ BAD = [
     (inference_deployment(template__metadata__annotations={"tunecast.io/revision": "x"}), "own: rename them"),
     (inference_deployment(tuning__template__metadata__labels={"tunecast.io/key": "x"}), "own: rename them"),
     (inference_deployment(tuning__template__metadata__labels={"a": "not a label"}), "template.metadata.labels.a"),
-    (startup_cache("database"), "made and named by Tunecast"),
+    (startup_cache("database"), "created and named by Tunecast"),
     ({**startup_cache(), "spec": {**startup_cache()["spec"], "key": "short"}}, "spec.key"),
 ]
 

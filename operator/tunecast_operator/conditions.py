@@ -4,52 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 from tunecast_operator.api.status import ConditionStatus
 
-READY = "Ready"
-CACHE_READY = "CacheReady"
-RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
-STALLED = "Stalled"  # kstatus: True when a user has to change something
-DRIFTED = "Drifted"  # present only while replicas run another image, GPU or driver than their bundle was made with
-BUNDLE_MISSING = "BundleMissing"  # present only while replicas run on hardware that has no bundle of their key
 
-# CacheReady
-PUBLISHED = "Published"
-WAITING = "WaitingForCache"
-QUEUED = "Queued"
-TUNING = "Tuning"
-PUBLISHING = "Publishing"
-PODS_CANNOT_START = "PodsCannotStart"
-RETRYING = "Retrying"
-ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
-TIMED_OUT = "TimedOut"
-INEFFECTIVE = "Ineffective"
-QUARANTINED = "Quarantined"
-QUARANTINE_LIFTED = "QuarantineLifted"
-DISABLED = "TuningDisabled"
-UNWANTED = "Unwanted"
-QUEUE_TIMEOUT = "QueueTimeout"
-TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
-OVERDUE = {QUEUE_TIMEOUT, TIMED_OUT}  # replicas no longer wait for the StartupCache
-# Ready
-HELD = "HeldForTuning"
-REPLICAS_READY = "ReplicasReady"
-REPLICAS_NOT_READY = "ReplicasNotReady"
-# Reconciling, Stalled
-IDLE = "Idle"
-ROLLING_OUT = "RollingOut"
-INVALID_SPEC = "InvalidSpec"
-# Drifted
-IMAGE_DIFFERS = "ImageDiffers"
-GPU_DIFFERS = "GpuDiffers"
-DRIVER_DIFFERS = "DriverDiffers"
-# BundleMissing
-TUNING_FOR_HARDWARE = "TuningForHardware"
-HARDWARE_NOT_TUNED = "HardwareNotTuned"
-HARDWARE_LIMIT = "HardwareLimitReached"
+class ConditionType(StrEnum):
+    """Types of the conditions of both kinds."""
 
+    READY = "Ready"
+    CACHE_READY = "CacheReady"
+    RECONCILING = "Reconciling"  # kstatus: present and True while something is under way
+    STALLED = "Stalled"  # kstatus: True when a user has to change something
+    DRIFTED = "Drifted"  # present only while replicas run another image, GPU or driver than their bundle was made with
+    BUNDLE_MISSING = "BundleMissing"  # present only while replicas run on hardware that has no bundle of their key
+
+
+class Reason(StrEnum):
+    """Reasons that plans give, by the condition that has them. Errors and attempts have reasons of their own."""
+
+    # CacheReady
+    PUBLISHED = "Published"
+    WAITING = "WaitingForCache"
+    QUEUED = "Queued"
+    TUNING = "Tuning"
+    PUBLISHING = "Publishing"
+    PODS_CANNOT_START = "PodsCannotStart"
+    RETRYING = "Retrying"
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    TIMED_OUT = "TimedOut"
+    INEFFECTIVE = "Ineffective"
+    QUARANTINED = "Quarantined"
+    QUARANTINE_LIFTED = "QuarantineLifted"
+    DISABLED = "TuningDisabled"
+    UNWANTED = "Unwanted"
+    QUEUE_TIMEOUT = "QueueTimeout"
+    TOO_MANY_DISRUPTIONS = "TooManyDisruptions"
+    # Ready
+    HELD = "HeldForTuning"
+    REPLICAS_READY = "ReplicasReady"
+    REPLICAS_NOT_READY = "ReplicasNotReady"
+    # Reconciling, Stalled
+    IDLE = "Idle"
+    ROLLING_OUT = "RollingOut"
+    INVALID_SPEC = "InvalidSpec"
+    # Drifted
+    IMAGE_DIFFERS = "ImageDiffers"
+    GPU_DIFFERS = "GpuDiffers"
+    DRIVER_DIFFERS = "DriverDiffers"
+    # BundleMissing
+    TUNING_FOR_HARDWARE = "TuningForHardware"
+    HARDWARE_NOT_TUNED = "HardwareNotTuned"
+    HARDWARE_LIMIT = "HardwareLimitReached"
+
+
+OVERDUE = {Reason.QUEUE_TIMEOUT, Reason.TIMED_OUT}  # replicas no longer wait for the StartupCache
 Status = Literal["True", "False", "Unknown"]
 
 

@@ -12,9 +12,9 @@ from tunecast_core.engine.command_line import CommandLine, default_entrypoint, r
 from tunecast_core.engine.listen import is_loopback, listen
 from tunecast_core.errors import CommandLineError, TunecastError
 from tunecast_core.key import MOUNT_PATH
-from tunecast_operator import conditions as c
 from tunecast_operator.api.engine import EngineSettings
 from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
+from tunecast_operator.conditions import Reason
 
 Object = Mapping[str, Any]
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -44,7 +44,7 @@ _UNSUPPORTED = {
 class SpecError(TunecastError):
     """A spec can't work. The message names the field and what to write instead."""
 
-    reason = c.INVALID_SPEC
+    reason = Reason.INVALID_SPEC
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from tunecast_operator.api.status import (
     InitReports,
     ReasonCount,
     StartupCacheStatus,
+    State,
 )
 from tunecast_operator.conditions import Condition, Transition
 from tunecast_operator.plan.results import proof_status
@@ -86,10 +87,10 @@ def in_good_order() -> list[tuple[str, str]]:
     ready = ConditionStatus(type="Ready", status="True", reason="Published", last_transition_time="t")
     idle = ConditionStatus(type="Stalled", status="False", reason="Idle", last_transition_time="t")
     tuned = proof_status(proof(verdict="Partial")) | StartupCacheStatus(
-        state="Ready", referred_by=["qwen3"], size_bytes=5, conditions=[ready, idle]
+        state=State.READY, referred_by=["qwen3"], size_bytes=5, conditions=[ready, idle]
     )
     metrics.observe(("StartupCache", "models", "kc"), StartupCacheStatus(), tuned)
-    failed = StartupCacheStatus(state="Failed", referred_by=[])
+    failed = StartupCacheStatus(state=State.FAILED, referred_by=[])
     metrics.observe(("StartupCache", "models", "old"), StartupCacheStatus(), failed)
     counts = [ReasonCount(reason="Installed", count=2), ReasonCount(reason="NoManifest", count=1)]
     served = InferenceDeploymentStatus(

@@ -26,9 +26,7 @@ INIT = InitContainer("init:1")
 PYCACHE: dict[str, Any] = {"PYTHONPYCACHEPREFIX": "/var/cache/tunecast/pycache"}
 
 
-def startup_cache(
-    owner: dict[str, Any], state: State = "Pending", reason: str = "Queued", **status: Any
-) -> StartupCache:
+def startup_cache(owner: dict[str, Any], state: str = "Pending", reason: str = "Queued", **status: Any) -> StartupCache:
     """Returns the StartupCache of an InferenceDeployment, with status fields as the API server stores them."""
     snapshot = snapshot_of(owner)
     ready = Condition("Ready", "True" if state == "Ready" else "False", reason, "words")
@@ -37,7 +35,7 @@ def startup_cache(
         {
             "metadata": {"name": cache_name(snapshot), "namespace": "models"},
             "spec": snapshot,
-            "status": {**status_object(StartupCacheStatus(state=state, conditions=conditions)), **status},
+            "status": {**status_object(StartupCacheStatus(state=State(state), conditions=conditions)), **status},
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,6 +22,22 @@ from tunecast_operator.api.model import (
 from tunecast_operator.api.pod_template import ENGINE_RULES, OWN_NAMES, TEMPLATE
 
 LayerName = Annotated[str, Field(json_schema_extra={"enum": [layer.name for layer in LAYERS]})]
+Workload = Literal["Engine", "Operators"]  # as JobSettings has it
+
+
+class TuningPolicy(StrEnum):
+    """Order of tuning and serving."""
+
+    TUNE_FIRST = "TuneFirst"
+    SERVE_WHILE_TUNING = "ServeWhileTuning"
+    NEVER = "Never"
+
+
+class OnFailure(StrEnum):
+    """Behaviour of a replica that gets no bundle."""
+
+    SERVE_COLD = "ServeCold"
+    BLOCK = "Block"
 
 
 class SweepReference(Model):
@@ -89,14 +106,14 @@ class RankTemplate(Model):
 
 
 class Tuning(Model):
-    policy: Literal["TuneFirst", "ServeWhileTuning", "Never"] = Field(
-        default="TuneFirst",
+    policy: TuningPolicy = Field(
+        default=TuningPolicy.TUNE_FIRST,
         description="Order of tuning and serving. With TuneFirst, which is the default, new replicas wait until the "
         "StartupCache is ready or has failed, and replicas of an earlier spec go on serving. With ServeWhileTuning, "
         "replicas start cold until the StartupCache is ready. With Never, nothing is tuned, and replicas use a "
         "bundle of the same key if there is one.",
     )
-    workload: Literal["Engine", "Operators"] = Field(
+    workload: Workload = Field(
         default="Engine",
         description="Program that ranks run to fill the caches. With Engine, which is the default, ranks start vLLM "
         "itself and send requests to it. With Operators, ranks run only the kernels that FlashInfer tunes for the "
@@ -181,8 +198,8 @@ class CacheSettings(Model):
     layers: LayerSettings = Field(
         default_factory=LayerSettings, description="Selection of the layers that bundles contain."
     )
-    on_failure: Literal["ServeCold", "Block"] = Field(
-        default="ServeCold",
+    on_failure: OnFailure = Field(
+        default=OnFailure.SERVE_COLD,
         description="Behaviour of a replica that gets no bundle. With ServeCold, which is the default, the engine "
         "starts with an empty cache. With Block, the init container fails and is restarted until there is a "
         "bundle.",

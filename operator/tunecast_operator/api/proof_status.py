@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tunecast_core.records.manifest import Verdict
 from tunecast_operator.api.model import StatusModel
 
 
@@ -30,7 +31,7 @@ class StartStatus(StatusModel):
 
 class LayerProofStatus(StatusModel):
     layer: str = Field(description="Name of the layer, such as TorchCompile.")
-    verdict: Literal["Hit", "Partial", "Miss"] = Field(
+    verdict: Verdict = Field(
         description="Verdict on the layer: Hit if the warm start used all of it, Partial if it used a part, Miss if "
         "it used nothing."
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from tunecast_operator.api.engine import EngineSettings
-from tunecast_operator.api.inference_deployment import LayerName, SweepReference
+from tunecast_operator.api.inference_deployment import LayerName, SweepReference, Workload
 from tunecast_operator.api.kubernetes_types import of
 from tunecast_operator.api.model import (
     HARDWARE,
@@ -45,7 +45,7 @@ class StartupCacheSpec(Model):
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="Facts about the engine that the pod template does not contain."
     )
-    workload: Literal["Engine", "Operators"] = Field(
+    workload: Workload = Field(
         default="Engine",
         description="Program that ranks run: Engine for vLLM itself, Operators for the kernels that FlashInfer tunes.",
     )
@@ -111,7 +111,7 @@ class StartupCache:
     @property
     def state(self) -> State:
         """Current phase of the StartupCache; Pending until its reconciler has written one."""
-        return self.status.state or "Pending"
+        return self.status.state or State.PENDING
 
 
 def startup_cache(item: Mapping[str, Any]) -> StartupCache:

@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from tunecast_core.records.manifest import Verdict
 from tunecast_operator.api.model import StatusModel
 from tunecast_operator.api.proof_status import ProofStatus
 
 log = logging.getLogger(__name__)
-State = Literal["Pending", "Tuning", "Publishing", "Ready", "Ineffective", "Failed", "Quarantined"]
+
+
+class State(StrEnum):
+    """Phase of a StartupCache."""
+
+    PENDING = "Pending"
+    TUNING = "Tuning"
+    PUBLISHING = "Publishing"
+    READY = "Ready"
+    INEFFECTIVE = "Ineffective"
+    FAILED = "Failed"
+    QUARANTINED = "Quarantined"
+
+
+class ReplicaStart(StrEnum):
+    """Start that a new replica gets."""
+
+    HIT = "Hit"
+    TUNING = "Tuning"
+    COLD = "Cold"
+    FAILED = "Failed"
+
+
+class DriftProperty(StrEnum):
+    """Property of a replica that may differ from its bundle's, the most important first."""
+
+    IMAGE = "Image"
+    GPU = "GPU"
+    DRIVER = "Driver"
 
 
 def time(description: str) -> str | None:
@@ -98,7 +128,7 @@ class InitReports(StatusModel):
 
 
 class DriftStatus(StatusModel):
-    what: Literal["Image", "GPU", "Driver"] = Field(description="Property that differs: Image, GPU or Driver.")
+    what: DriftProperty = Field(description="Property that differs: Image, GPU or Driver.")
     expected: str = Field(description="Value that the bundle was made with.")
     found: str = Field(description="Value that the replicas run with.")
     replicas: int = Field(description="Number of replicas with this value.")
@@ -124,7 +154,7 @@ class InferenceDeploymentStatus(CommonStatus):
         default=None,
         description="Label selector of the serving pods, as text. The scale subresource shows it to autoscalers.",
     )
-    cache: Literal["Hit", "Tuning", "Cold", "Failed"] | None = Field(
+    cache: ReplicaStart | None = Field(
         default=None,
         description="Start that a new replica gets now: Hit from a bundle, Cold without one, Tuning while a bundle is "
         "being made, or Failed when tuning has failed.",
@@ -262,7 +292,7 @@ class StartupCacheStatus(CommonStatus):
         default=None,
         description="Factor by which a start is faster with the bundle, without weights and downloads, such as 3.0x.",
     )
-    verdict: Literal["Hit", "Partial", "Miss"] | None = Field(
+    verdict: Verdict | None = Field(
         default=None, description="Verdict of the proof over all layers and ranks: Hit, Partial or Miss."
     )
     outputs: str | None = Field(
@@ -315,4 +345,4 @@ def read_status(kind: type[S], item: Mapping[str, Any]) -> S:
 
 def status_object(status: CommonStatus) -> dict[str, Any]:
     """Returns the status as a JSON object for the API server."""
-    return status.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+    return status.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)

@@ -8,17 +8,15 @@ from datetime import timedelta
 from tunecast_core.bundle.savings import effective
 from tunecast_core.errors import TunecastError
 from tunecast_core.records.job import JOIN_TIMED_OUT, RankResult
-from tunecast_operator import conditions as c
 from tunecast_operator import pods, times
-from tunecast_operator.api.status import ProgressStatus, StartupCacheStatus
-from tunecast_operator.conditions import Condition
+from tunecast_operator.api.status import ProgressStatus, StartupCacheStatus, State
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan import ends, gang
 from tunecast_operator.plan.blocked import Blocked, blocked, exceeds_quota
 from tunecast_operator.plan.outcome import (
-    JOB_DELETED,
-    RANKS_NOT_SCHEDULED,
-    Kind,
+    AttemptReason,
     Outcome,
+    OutcomeKind,
     attempt_ended,
     classify,
     rank_of,
@@ -39,7 +37,10 @@ from tunecast_operator.resources.job import attempt_name
 
 MAX_DISRUPTIONS = 10
 # Why the operator ends an attempt by deleting its Job, and what kind of outcome that is.
-ENDED_BY_US: dict[str, Kind] = {RANKS_NOT_SCHEDULED: "Unscheduled", JOIN_TIMED_OUT: "Crashed"}
+ENDED_BY_US: dict[str, OutcomeKind] = {
+    AttemptReason.RANKS_NOT_SCHEDULED: OutcomeKind.UNSCHEDULED,
+    JOIN_TIMED_OUT: OutcomeKind.CRASHED,
+}
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
 REQUEUE_HEADSTART = 3  # so that the first pause is 40 seconds: others may want the capacity meanwhile
 RETRY_SECONDS = 15.0  # before a step that the store or the API server failed is retried
@@ -50,7 +51,7 @@ def under_way(seen: ObservedTuning) -> TuningPlan:
     if seen.job is None:
         if seen.pods:
             return TuningPlan(
-                (), seen.status, unready(seen, c.RETRYING, "the Job was deleted; its pods are terminating"), 2.0
+                (), seen.status, unready(seen, Reason.RETRYING, "the Job was deleted; its pods are terminating"), 2.0
             )
         return _after(seen, _why_deleted(seen))
     if attempt_ended(seen.job, seen.pods):
@@ -62,20 +63,20 @@ def _attempt_ended(seen: ObservedTuning) -> TuningPlan:
     if seen.store_error:
         return waiting(seen, seen.store_error)
     outcome = classify(seen.job or {}, seen.pods, seen.results)
-    if outcome.kind == "Rejected":
+    if outcome.kind == OutcomeKind.REJECTED:
         last = StartupCacheStatus(last_failure=failure(seen, outcome))
-        return ends.end(seen, "Failed", outcome.reason, outcome.message, last)
-    if outcome.kind != "Succeeded":
+        return ends.end(seen, State.FAILED, outcome.reason, outcome.message, last)
+    if outcome.kind != OutcomeKind.SUCCEEDED:
         return _after(seen, outcome)
     if seen.publish_error:
-        return _retry(seen, Outcome("Crashed", seen.publish_error.reason, str(seen.publish_error)))
+        return _retry(seen, Outcome(OutcomeKind.CRASHED, seen.publish_error.reason, str(seen.publish_error)))
     result = seen.results[0]
     if result.proof and not effective(result.proof):
         why = ineffective_because(result.proof)
         proved = proof_status(result.proof) | StartupCacheStatus(notes=None)
-        return ends.end(seen, "Ineffective", c.INEFFECTIVE, why, proved)
-    status = with_attempt(seen) | StartupCacheStatus(state="Publishing", progress=None)
-    conditions = unready(seen, c.PUBLISHING, "the Job proved its bundle; it is being signed and published")
+        return ends.end(seen, State.INEFFECTIVE, Reason.INEFFECTIVE, why, proved)
+    status = with_attempt(seen) | StartupCacheStatus(state=State.PUBLISHING, progress=None)
+    conditions = unready(seen, Reason.PUBLISHING, "the Job proved its bundle; it is being signed and published")
     return TuningPlan((Publish(seen.attempt, _with_image(seen, result)),), status, conditions, 0.0)
 
 
@@ -89,12 +90,16 @@ def _why_deleted(seen: ObservedTuning) -> Outcome:
     known = seen.status.last_failure
     if known and known.attempt == seen.attempt and known.reason in ENDED_BY_US:
         return Outcome(ENDED_BY_US[known.reason], known.reason, known.message)
-    return Outcome("Disrupted", JOB_DELETED, f"somebody deleted the Job {attempt_name(dict(seen.cache), seen.attempt)}")
+    return Outcome(
+        OutcomeKind.DISRUPTED,
+        AttemptReason.JOB_DELETED,
+        f"somebody deleted the Job {attempt_name(dict(seen.cache), seen.attempt)}",
+    )
 
 
 def _after(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     """Plans what follows an attempt that produced no bundle."""
-    return _requeue(seen, outcome) if outcome.kind == "Unscheduled" else _retry(seen, outcome)
+    return _requeue(seen, outcome) if outcome.kind == OutcomeKind.UNSCHEDULED else _retry(seen, outcome)
 
 
 def _attempt_running(seen: ObservedTuning) -> TuningPlan:
@@ -102,12 +107,12 @@ def _attempt_running(seen: ObservedTuning) -> TuningPlan:
     why = blocked(seen.pods, seen.job, seen.now) or _not_created(seen)
     if stuck := gang.stuck(seen, why):
         status |= StartupCacheStatus(last_failure=failure(seen, stuck))
-        reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.RETRYING
+        reason = Reason.QUEUE_TIMEOUT if _never_ran_in_time(seen) else Reason.RETRYING
         return TuningPlan(delete_job(seen), status, unready(seen, reason, stuck.message, warning=True), 2.0)
     running = gang.all_started(seen)
     if running and not status.started_at:
         status |= StartupCacheStatus(started_at=times.text(seen.now))
-    status |= StartupCacheStatus(state="Tuning" if running else "Pending", progress=_progress(seen))
+    status |= StartupCacheStatus(state=State.TUNING if running else State.PENDING, progress=_progress(seen))
     due = times.seconds_since(status.settings_renew_at, seen.now) >= 0
     actions: tuple[Action, ...] = (RenewSettings(seen.attempt),) if due else ()
     conditions = unready(seen, *_running_reason(seen, running=running, why=why))
@@ -124,15 +129,15 @@ def _progress(seen: ObservedTuning) -> ProgressStatus | None:
 
 def _running_reason(seen: ObservedTuning, *, running: bool, why: Blocked | None) -> tuple[str, str]:
     if why is None and running:
-        return c.TUNING, f"attempt {seen.attempt} runs on {seen.spec.ranks} rank(s)"
+        return Reason.TUNING, f"attempt {seen.attempt} runs on {seen.spec.ranks} rank(s)"
     text = f"{why.reason}: {why.message}" if why else "the pods of the Job are starting"
     if not running and _queue_overdue(seen):
         limit = seen.spec.queue_timeout
         late = f"not all ranks ran within {limit}: replicas start cold, and tuning goes on waiting"
-        return c.QUEUE_TIMEOUT, f"{late}. {text}"
+        return Reason.QUEUE_TIMEOUT, f"{late}. {text}"
     if why is None:
-        return c.QUEUED, text
-    return (c.QUEUED if why.capacity else c.PODS_CANNOT_START), text
+        return Reason.QUEUED, text
+    return (Reason.QUEUED if why.capacity else Reason.PODS_CANNOT_START), text
 
 
 def _not_created(seen: ObservedTuning) -> Blocked | None:
@@ -161,7 +166,7 @@ def next_attempt(seen: ObservedTuning) -> TuningPlan:
         return _behind(seen, seen.rival)
     attempt = seen.attempt + 1
     status = seen.status | StartupCacheStatus(
-        state="Pending",
+        state=State.PENDING,
         attempt=attempt,
         job=attempt_name(dict(seen.cache), attempt),
         next_attempt_at=None,
@@ -169,7 +174,7 @@ def next_attempt(seen: ObservedTuning) -> TuningPlan:
         progress=None,
     )
     text = f"attempt {attempt} begins on {seen.spec.ranks} rank(s)"
-    conditions = unready(seen, c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED, text)
+    conditions = unready(seen, Reason.QUEUE_TIMEOUT if _never_ran_in_time(seen) else Reason.QUEUED, text)
     return TuningPlan((CreateAttempt(attempt),), status, conditions, POLL_SECONDS)
 
 
@@ -178,10 +183,10 @@ def _behind(seen: ObservedTuning, rival: Rival) -> TuningPlan:
 
     While the ranks of the other one run, no time in the queue is counted here. It is counted again if they fail.
     """
-    status = seen.status | StartupCacheStatus(state="Pending")
+    status = seen.status | StartupCacheStatus(state=State.PENDING)
     if rival.runs:
         status |= StartupCacheStatus(queued_since=None)
-    reason = c.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else c.QUEUED
+    reason = Reason.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else Reason.QUEUED
     text = f"StartupCache {rival.name} tunes the same key: this one waits for its bundle"
     return TuningPlan((), status, unready(seen, reason, text), POLL_SECONDS)
 
@@ -193,21 +198,21 @@ def _requeue(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     counted = StartupCacheStatus(attempt=seen.attempt, last_failure=failure(seen, outcome), requeues=requeues)
     status = seen.status | counted | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} was requeued: the next one begins in {wait:.0f} s. {outcome.message}"
-    reason = c.QUEUE_TIMEOUT if _never_ran_in_time(seen) else c.QUEUED
+    reason = Reason.QUEUE_TIMEOUT if _never_ran_in_time(seen) else Reason.QUEUED
     return TuningPlan(end_of_attempt(seen), status, unready(seen, reason, message, warning=True), wait)
 
 
 def _between_attempts(seen: ObservedTuning, wait: float) -> StartupCacheStatus:
     """Returns the status until the next attempt, which begins in ``wait`` seconds."""
     return StartupCacheStatus(
-        state="Pending", job=None, progress=None, next_attempt_at=times.text(seen.now + timedelta(seconds=wait))
+        state=State.PENDING, job=None, progress=None, next_attempt_at=times.text(seen.now + timedelta(seconds=wait))
     )
 
 
 def _retry(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     """Retries with backoff. ``spec.attempts`` limits failures, and MAX_DISRUPTIONS limits disruptions."""
     failures, disruptions = seen.status.failures or 0, seen.status.disruptions or 0
-    if outcome.kind == "Disrupted":
+    if outcome.kind == OutcomeKind.DISRUPTED:
         disruptions += 1
         counted = StartupCacheStatus(disruptions=disruptions)
     else:
@@ -217,17 +222,20 @@ def _retry(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:
     seen = replace(seen, status=seen.status | last | counted)
     if failures >= seen.spec.attempts:
         text = f"all {seen.spec.attempts} attempts failed; the last one: {outcome.message}"
-        return ends.end(seen, "Failed", c.ATTEMPTS_EXHAUSTED, text)
+        return ends.end(seen, State.FAILED, Reason.ATTEMPTS_EXHAUSTED, text)
     if disruptions >= MAX_DISRUPTIONS:
         return ends.end(
-            seen, "Failed", c.TOO_MANY_DISRUPTIONS, f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}"
+            seen,
+            State.FAILED,
+            Reason.TOO_MANY_DISRUPTIONS,
+            f"{MAX_DISRUPTIONS} disruptions; the last one: {outcome.message}",
         )
     if timed_out(seen):
-        return ends.end(seen, "Failed", c.TIMED_OUT, timeout_message(seen))
+        return ends.end(seen, State.FAILED, Reason.TIMED_OUT, timeout_message(seen))
     wait = backoff_seconds(failures + disruptions)
     status = seen.status | _between_attempts(seen, wait)
     message = f"attempt {seen.attempt} ended ({outcome.reason}: {outcome.message}); the next one begins in {wait:.0f} s"
-    return TuningPlan(end_of_attempt(seen), status, unready(seen, c.RETRYING, message, warning=True), wait)
+    return TuningPlan(end_of_attempt(seen), status, unready(seen, Reason.RETRYING, message, warning=True), wait)
 
 
 def backoff_seconds(ends: int) -> float:
@@ -239,9 +247,12 @@ def waiting(seen: ObservedTuning, error: TunecastError) -> TuningPlan:
     """Waits until ``error`` is resolved. Replicas wait no longer than ``timeout`` and ``queueTimeout`` allow."""
     reason, text = error.reason, str(error)
     if seen.wanted_by and timed_out(seen):
-        reason, text = c.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
+        reason, text = Reason.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
     elif seen.wanted_by and _never_ran_in_time(seen):
-        reason, text = c.QUEUE_TIMEOUT, f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}"
+        reason, text = (
+            Reason.QUEUE_TIMEOUT,
+            f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}",
+        )
     return TuningPlan((), seen.status, unready(seen, reason, text, warning=True), RETRY_SECONDS)
 
 
@@ -258,5 +269,5 @@ def _queue_overdue(seen: ObservedTuning) -> bool:
 
 
 def _steady_reason(seen: ObservedTuning) -> tuple[Condition, ...]:
-    old = seen.status.condition(c.READY)
-    return unready(seen, old.reason if old else c.QUEUED, old.message if old else "", warning=True)
+    old = seen.status.condition(ConditionType.READY)
+    return unready(seen, old.reason if old else Reason.QUEUED, old.message if old else "", warning=True)

@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from tunecast_operator import conditions as c
-from tunecast_operator.api.status import MadeWith
+from tunecast_operator.api.status import DriftProperty, MadeWith
+from tunecast_operator.conditions import Reason
 from tunecast_operator.pods import Pod, engine, init_report, node
 from tunecast_operator.resources.pod import GPU_PRODUCT_LABEL, SHARED
 
 DRIVER_LABEL = "nvidia.com/cuda.driver-version.full"
 OLD_DRIVER_LABELS = tuple(f"nvidia.com/cuda.driver.{part}" for part in ("major", "minor", "rev"))
 Labels = Mapping[str, str]
-
-
-What = Literal["Image", "GPU", "Driver"]
+_REASONS = {
+    DriftProperty.IMAGE: Reason.IMAGE_DIFFERS,
+    DriftProperty.GPU: Reason.GPU_DIFFERS,
+    DriftProperty.DRIVER: Reason.DRIVER_DIFFERS,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
     """A number of replicas that run ``found``, although their bundle was made with ``expected``."""
 
-    what: What
+    what: DriftProperty
     expected: str
     found: str
     replicas: int
 
     @property
-    def reason(self) -> str:
-        return {"Image": c.IMAGE_DIFFERS, "GPU": c.GPU_DIFFERS, "Driver": c.DRIVER_DIFFERS}[self.what]
+    def reason(self) -> Reason:
+        return _REASONS[self.what]
 
     def __str__(self) -> str:
         return f"{self.replicas} replica(s): {self.what} is {self.found}, but the bundle was made with {self.expected}"
@@ -57,22 +58,22 @@ def _bundle_of(pod: Pod, made_with: Mapping[str, MadeWith]) -> MadeWith:
     return made_with.get(report.hardware, MadeWith()) if report and report.hardware else first
 
 
-def _rank(item: tuple[tuple[What, str, str], int]) -> tuple[int, str]:
+def _rank(item: tuple[tuple[DriftProperty, str, str], int]) -> tuple[int, str]:
     (what, _, found), _ = item
-    return ("Image", "GPU", "Driver").index(what), found
+    return list(DriftProperty).index(what), found
 
 
-def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[What, str, str]]:
+def _differences(made: MadeWith, pod: Pod, nodes: Mapping[str, Labels]) -> Iterator[tuple[DriftProperty, str, str]]:
     labels = nodes.get(node(pod), {})
     image, expected_image = engine(pod).image_id, made.image_id or ""
     if _comparable(image, expected_image) and _digest(image) != _digest(expected_image):
-        yield "Image", _digest(expected_image), _digest(image)
+        yield DriftProperty.IMAGE, _digest(expected_image), _digest(image)
     gpu, expected_gpu = labels.get(GPU_PRODUCT_LABEL, ""), (made.gpu or "").replace(" ", "-")
     if gpu and expected_gpu and SHARED.sub("", gpu) != SHARED.sub("", expected_gpu):
-        yield "GPU", expected_gpu, gpu
+        yield DriftProperty.GPU, expected_gpu, gpu
     driver, expected_driver = _driver(labels), made.driver or ""
     if driver and expected_driver and driver != expected_driver:
-        yield "Driver", expected_driver, driver
+        yield DriftProperty.DRIVER, expected_driver, driver
 
 
 def _comparable(one: str, other: str) -> bool:

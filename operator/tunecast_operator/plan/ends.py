@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.status import StartupCacheStatus, State
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.results import bundle_status
 from tunecast_operator.plan.steps import accounted, delete_job, still_there, to_rest, unready, with_attempt
 from tunecast_operator.plan.tuning import DeleteStartupCache, ObservedTuning, Published, TuningPlan
@@ -16,7 +15,7 @@ from tunecast_operator.resources.job import attempt_name
 
 FORGET_AFTER = timedelta(days=1)
 NEW_SECONDS = 30.0
-GIVEN_UP = {"Ineffective", "Failed", "Quarantined"}
+GIVEN_UP = {State.INEFFECTIVE, State.FAILED, State.QUARANTINED}
 
 
 def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
@@ -24,7 +23,7 @@ def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
     running = seen.unresolved and still_there(seen)  # another StartupCache of this key was faster
     status = accounted(seen) | bundle_status(published.manifest)
     status |= StartupCacheStatus(
-        state="Ready",
+        state=State.READY,
         referred_by=sorted(seen.wanted_by),
         manifest=published.digest,
         signer=published.signer,
@@ -33,18 +32,18 @@ def ready(seen: ObservedTuning, published: Published) -> TuningPlan:
         finished_at=seen.status.finished_at or times.text(seen.now),
     )
     message = f"{status.size}, made {published.manifest.created}: cold {status.cold}, warm {status.warm}"
-    reason = c.PUBLISHED
+    reason = Reason.PUBLISHED
     if seen.quarantine.lifted(published.digest):
-        reason = c.QUARANTINE_LIFTED
+        reason = Reason.QUARANTINE_LIFTED
         message += f". The quarantine of this bundle was lifted: {seen.quarantine.message(published.digest)}"
     conditions = (
-        Condition(c.READY, "True", reason, message),
-        Condition(c.RECONCILING, "False", c.IDLE, ""),
-        Condition(c.STALLED, "False", c.IDLE, ""),
+        Condition(ConditionType.READY, "True", reason, message),
+        Condition(ConditionType.RECONCILING, "False", Reason.IDLE, ""),
+        Condition(ConditionType.STALLED, "False", Reason.IDLE, ""),
     )
     if running:
         return _forgetting(seen, TuningPlan(delete_job(seen), status, conditions, 2.0))
-    actions = () if seen.status.state == "Ready" and not seen.unresolved else to_rest(seen)
+    actions = () if seen.status.state == State.READY and not seen.unresolved else to_rest(seen)
     return _forgetting(seen, TuningPlan(actions, status, conditions))
 
 
@@ -58,17 +57,17 @@ def blamed(seen: ObservedTuning, digest: str) -> str:
 
 def quarantined(ready: TuningPlan, why: str) -> TuningPlan:
     """Turns the plan of a ready StartupCache into that of a quarantined one."""
-    status = ready.status | StartupCacheStatus(state="Quarantined")
-    return replace(ready, status=status, conditions=_ended_conditions(c.QUARANTINED, why))
+    status = ready.status | StartupCacheStatus(state=State.QUARANTINED)
+    return replace(ready, status=status, conditions=_ended_conditions(Reason.QUARANTINED, why))
 
 
 def still_ready(seen: ObservedTuning) -> TuningPlan:
     """Keeps a StartupCache Ready while the store doesn't answer."""
-    old = seen.status.condition(c.READY)
+    old = seen.status.condition(ConditionType.READY)
     conditions = (
-        Condition(c.READY, "True", old.reason if old else c.PUBLISHED, old.message if old else ""),
-        Condition(c.RECONCILING, "False", c.IDLE, ""),
-        Condition(c.STALLED, "False", c.IDLE, ""),
+        Condition(ConditionType.READY, "True", old.reason if old else Reason.PUBLISHED, old.message if old else ""),
+        Condition(ConditionType.RECONCILING, "False", Reason.IDLE, ""),
+        Condition(ConditionType.STALLED, "False", Reason.IDLE, ""),
     )
     status = seen.status | StartupCacheStatus(referred_by=sorted(seen.wanted_by))
     return _forgetting(seen, TuningPlan((), status, conditions))
@@ -83,14 +82,14 @@ def unwanted(seen: ObservedTuning) -> TuningPlan:
         )  # the InferenceDeployment that created it has yet to refer to it
     message = "no InferenceDeployment refers to this StartupCache"
     if seen.unresolved and still_there(seen):
-        conditions = unready(seen, c.UNWANTED, message)
+        conditions = unready(seen, Reason.UNWANTED, message)
         return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     status = accounted(seen) | StartupCacheStatus(referred_by=[], job=None, progress=None)
     if status.state in GIVEN_UP:  # the next InferenceDeployment that refers to it shows why tuning failed
         return _forgetting(seen, replace(steady(seen), status=status))
-    status |= StartupCacheStatus(state="Pending", queued_since=None, started_at=None)
+    status |= StartupCacheStatus(state=State.PENDING, queued_since=None, started_at=None)
     actions = to_rest(seen) if seen.unresolved or seen.status.unwanted_since is None else ()
-    return _forgetting(seen, TuningPlan(actions, status, unready(seen, c.UNWANTED, message)))
+    return _forgetting(seen, TuningPlan(actions, status, unready(seen, Reason.UNWANTED, message)))
 
 
 def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
@@ -107,13 +106,13 @@ def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
 
 def at_rest(status: StartupCacheStatus) -> bool:
     """Whether no attempt is under way or due, and the last one was cleaned up."""
-    return status.unwanted_since is not None or status.state in {"Ready", *GIVEN_UP}
+    return status.unwanted_since is not None or status.state in {State.READY, *GIVEN_UP}
 
 
 def steady(seen: ObservedTuning) -> TuningPlan:
     """Keeps the conditions of a StartupCache that has given up."""
-    old = seen.status.condition(c.READY)
-    conditions = _ended_conditions(old.reason if old else c.ATTEMPTS_EXHAUSTED, old.message if old else "")
+    old = seen.status.condition(ConditionType.READY)
+    conditions = _ended_conditions(old.reason if old else Reason.ATTEMPTS_EXHAUSTED, old.message if old else "")
     actions = to_rest(seen) if seen.unresolved else ()  # an earlier clean-up failed
     return TuningPlan(actions, seen.status | StartupCacheStatus(job=None), conditions)
 
@@ -131,7 +130,7 @@ def end(
 
 def _ended_conditions(reason: str, message: str) -> tuple[Condition, ...]:
     return (
-        Condition(c.READY, "False", reason, message, warning=True),
-        Condition(c.RECONCILING, "False", c.IDLE, ""),
-        Condition(c.STALLED, "True", reason, message, warning=True),
+        Condition(ConditionType.READY, "False", reason, message, warning=True),
+        Condition(ConditionType.RECONCILING, "False", Reason.IDLE, ""),
+        Condition(ConditionType.STALLED, "True", reason, message, warning=True),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunecast_core.records.job import JOIN_TIMED_OUT
 from tunecast_operator import pods, times
 from tunecast_operator.plan.blocked import Blocked
-from tunecast_operator.plan.outcome import RANKS_NOT_SCHEDULED, Outcome
+from tunecast_operator.plan.outcome import AttemptReason, Outcome, OutcomeKind
 from tunecast_operator.plan.tuning import ObservedTuning
 from tunecast_operator.pods import Pod
 from tunecast_operator.resources.job import RENDEZVOUS_PORT
@@ -44,7 +44,9 @@ def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
     started = sum(pods.engine(pod).has_run for pod in seen.pods)
     cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod shows what the others wait for"
     text = f"only {started} of {seen.spec.ranks} ranks ran within {limit} of the first one's binding to a node"
-    return Outcome("Unscheduled", RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}")
+    return Outcome(
+        OutcomeKind.UNSCHEDULED, AttemptReason.RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}"
+    )
 
 
 def _bound_since(pod: Pod) -> str:
@@ -65,4 +67,4 @@ def _unjoined(seen: ObservedTuning) -> Outcome | None:
     text = f"all {seen.spec.ranks} ranks run, but did not find each other within {JOIN_SECONDS:.0f} s"
     cause = "a NetworkPolicy or a service mesh may drop traffic between them"
     hint = f"allow traffic between pods of the Job, to port {RENDEZVOUS_PORT} and to high ports"
-    return Outcome("Crashed", JOIN_TIMED_OUT, f"{text}: {cause}. {hint.capitalize()}")
+    return Outcome(OutcomeKind.CRASHED, JOIN_TIMED_OUT, f"{text}: {cause}. {hint.capitalize()}")

@@ -9,10 +9,9 @@ from typing import Any
 
 from tunecast_core.hardware import UNKNOWN, is_cpu, is_name
 from tunecast_core.records.report import NO_BUNDLE_FOR_HARDWARE, NO_MANIFEST
-from tunecast_operator import conditions as c
 from tunecast_operator.api.startup_cache import StartupCache
-from tunecast_operator.api.status import CacheReference
-from tunecast_operator.conditions import Condition
+from tunecast_operator.api.status import CacheReference, State
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.pods import Pod, init_report, node
 from tunecast_operator.pods import key as pod_key
 
@@ -28,7 +27,7 @@ GPU_LABELS = (
     INSTANCE_TYPE,
 )
 CPU_LABELS = (INSTANCE_TYPE,)
-_GIVEN_UP = {"Failed", "Ineffective", "Quarantined"}
+_GIVEN_UP = {State.FAILED, State.INEFFECTIVE, State.QUARANTINED}
 NODES_LIMIT = 16  # nodes that a node affinity names, where no label distinguishes them
 
 
@@ -64,7 +63,7 @@ def cold_hardware(pods: Iterable[Pod], key: str, caches: Sequence[StartupCache])
         key: the key to look at.
         caches: StartupCaches of this key.
     """
-    ready = {cache.hardware for cache in caches if cache.state == "Ready"}
+    ready = {cache.hardware for cache in caches if cache.state == State.READY}
     reasons = {NO_BUNDLE_FOR_HARDWARE, *([NO_MANIFEST] if ready else [])}
     found: dict[str, list[str]] = defaultdict(list)
     for pod in pods:
@@ -126,16 +125,16 @@ def missing_condition(cold: Sequence[ColdHardware], caches: Sequence[CacheRefere
     missing = [_missing(one, by_hardware.get(one.hardware)) for one in cold]
     reason = max((reason for reason, _ in missing), key=_WORST.index)
     text = "; ".join(message for _, message in missing)
-    return Condition(c.BUNDLE_MISSING, "True", reason, text, warning=reason != c.TUNING_FOR_HARDWARE)
+    return Condition(ConditionType.BUNDLE_MISSING, "True", reason, text, warning=reason != Reason.TUNING_FOR_HARDWARE)
 
 
-_WORST = (c.TUNING_FOR_HARDWARE, c.HARDWARE_NOT_TUNED, c.HARDWARE_LIMIT)
+_WORST = (Reason.TUNING_FOR_HARDWARE, Reason.HARDWARE_NOT_TUNED, Reason.HARDWARE_LIMIT)
 
 
 def _missing(one: ColdHardware, cache: CacheReference | None) -> tuple[str, str]:
     what = f"{one.replicas} replica(s) on {one.hardware} started cold"
     if cache is None:
-        return c.HARDWARE_LIMIT, f"{what}: raise spec.tuning.hardwareLimit to tune for it"
+        return Reason.HARDWARE_LIMIT, f"{what}: raise spec.tuning.hardwareLimit to tune for it"
     if cache.state in _GIVEN_UP:
-        return c.HARDWARE_NOT_TUNED, f"{what}: StartupCache {cache.name} is {cache.state}"
-    return c.TUNING_FOR_HARDWARE, f"{what}: StartupCache {cache.name} tunes for it"
+        return Reason.HARDWARE_NOT_TUNED, f"{what}: StartupCache {cache.name} is {cache.state}"
+    return Reason.TUNING_FOR_HARDWARE, f"{what}: StartupCache {cache.name} tunes for it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunecast_operator.api.status import MadeWith
+from tunecast_operator.api.status import MadeWith, State
 from tunecast_operator.plan.drift import Drift, drift
 from tunecast_operator.plan.quarantine import judge, outdated, restored
 from tunecast_operator.plan.release import release
@@ -41,5 +41,5 @@ def decide(seen: ObservedServing, init: InitContainer, key_version: int) -> Serv
 
 def _drift(seen: ObservedServing, wants: Wanted) -> list[Drift]:
     serving = [pod for pod in seen.pods if pod_key(pod) == wants.revision.key and not over(pod)]
-    ready = [cache for cache in wants.caches if cache.state == "Ready"]
+    ready = [cache for cache in wants.caches if cache.state == State.READY]
     return drift({cache.hardware: cache.status.made_with or MadeWith() for cache in ready}, serving, seen.nodes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from tunecast_core.errors import MalformedError
 from tunecast_core.records import job as reasons
@@ -23,32 +24,44 @@ from tunecast_operator.pods import (
     reason,
 )
 
-# Rejected: a retry would end the same way. Disrupted: not the attempt's fault, so it isn't counted as a failure.
-# Unscheduled: not all ranks ever ran, so the attempt is requeued, and isn't counted at all.
-Kind = Literal["Succeeded", "Rejected", "Crashed", "Disrupted", "Unscheduled"]
 
-DISRUPTED = "Disrupted"
-JOB_DELETED = "JobDeleted"
-RANK_DIED = "RankDied"
-RESULT_MISSING = "ResultMissing"
-JOB_FAILED = "JobFailed"
-TOOLS_FAILED = "ToolsFailed"
-OUT_OF_STORAGE = "OutOfStorage"
-RANKS_NOT_SCHEDULED = "RanksNotScheduled"
+class OutcomeKind(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "Succeeded"
+    REJECTED = "Rejected"  # a retry would end in the same way
+    CRASHED = "Crashed"
+    DISRUPTED = "Disrupted"  # not the attempt's fault, so it isn't counted as a failure
+    UNSCHEDULED = "Unscheduled"  # not all ranks ever ran, so the attempt is requeued, and isn't counted at all
+
+
+class AttemptReason(StrEnum):
+    """Reasons of failed attempts that the operator finds. Ranks report others."""
+
+    DISRUPTED = "Disrupted"
+    JOB_DELETED = "JobDeleted"
+    RANK_DIED = "RankDied"
+    RESULT_MISSING = "ResultMissing"
+    JOB_FAILED = "JobFailed"
+    TOOLS_FAILED = "ToolsFailed"
+    OUT_OF_STORAGE = "OutOfStorage"
+    RANKS_NOT_SCHEDULED = "RanksNotScheduled"
+
+
 SIGNALLED = 128  # plus the signal: the exit code of a process that a signal ended
 
-_KINDS: dict[str, Kind] = {
-    reasons.ENGINE_REJECTED: "Rejected",
-    reasons.BAD_SETTINGS: "Rejected",
-    reasons.SWEEP_REFUSED: "Rejected",
-    reasons.UPLOAD_FAILED: "Disrupted",  # the store's fault, or the network's
+_KINDS: dict[str, OutcomeKind] = {
+    reasons.ENGINE_REJECTED: OutcomeKind.REJECTED,
+    reasons.BAD_SETTINGS: OutcomeKind.REJECTED,
+    reasons.SWEEP_REFUSED: OutcomeKind.REJECTED,
+    reasons.UPLOAD_FAILED: OutcomeKind.DISRUPTED,  # the store's fault, or the network's
 }
 _NOT_AT_FAULT = {reasons.PEER_LOST, reasons.TERMINATED}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    kind: Kind
+    kind: OutcomeKind
     reason: str
     message: str
     rank: int | None = None
@@ -140,9 +153,9 @@ def classify(job: Mapping[str, Any], pods: Iterable[Pod], staged: Mapping[int, R
     if unjoined := next((r for r in results.values() if r.reason == reasons.JOIN_TIMED_OUT), None):
         return _never_joined(unjoined, job, pods)
     own_fault = [r for r in results.values() if not r.succeeded and r.reason not in _NOT_AT_FAULT]
-    for result in sorted(own_fault, key=lambda r: (_KINDS.get(r.reason) != "Rejected", r.rank)):
+    for result in sorted(own_fault, key=lambda r: (_KINDS.get(r.reason) != OutcomeKind.REJECTED, r.rank)):
         return Outcome(
-            _KINDS.get(result.reason, "Crashed"),
+            _KINDS.get(result.reason, OutcomeKind.CRASHED),
             _word(result.reason),
             f"rank {result.rank}: {result.message}",
             result.rank,
@@ -154,8 +167,8 @@ def _never_joined(result: RankResult, job: Mapping[str, Any], pods: Iterable[Pod
     """Blames the network only if every rank ran."""
     started = len({rank_of(pod) for pod in pods if engine(pod).has_run})
     ranks = int(job.get("spec", {}).get("completions", 0))
-    kind: Kind = "Crashed" if started >= ranks else "Unscheduled"
-    reason = reasons.JOIN_TIMED_OUT if kind == "Crashed" else RANKS_NOT_SCHEDULED
+    kind: OutcomeKind = OutcomeKind.CRASHED if started >= ranks else OutcomeKind.UNSCHEDULED
+    reason = reasons.JOIN_TIMED_OUT if kind == OutcomeKind.CRASHED else AttemptReason.RANKS_NOT_SCHEDULED
     return Outcome(kind, reason, f"rank {result.rank}: {result.message}", result.rank)
 
 
@@ -167,8 +180,13 @@ def _word(reason: str) -> str:
 def _success(results: Mapping[int, RankResult]) -> Outcome:
     leader = results.get(0)
     if leader is None or not leader.succeeded or leader.proof is None or not leader.proof.ranks:
-        return Outcome("Crashed", RESULT_MISSING, "all ranks succeeded, but rank 0 staged no result: see its log", 0)
-    return Outcome("Succeeded", leader.reason, leader.message)
+        return Outcome(
+            OutcomeKind.CRASHED,
+            AttemptReason.RESULT_MISSING,
+            "all ranks succeeded, but rank 0 staged no result: see its log",
+            0,
+        )
+    return Outcome(OutcomeKind.SUCCEEDED, leader.reason, leader.message)
 
 
 def _disruption(pods: Iterable[Pod]) -> Outcome | None:
@@ -178,7 +196,12 @@ def _disruption(pods: Iterable[Pod]) -> Outcome | None:
             why = (target.message if target else "") or message(pod) or reason(pod)
             if storage := _out_of_storage(why, rank_of(pod)):
                 return storage
-            return Outcome("Disrupted", DISRUPTED, f"rank {rank_of(pod)} was disrupted: {why}", rank_of(pod))
+            return Outcome(
+                OutcomeKind.DISRUPTED,
+                AttemptReason.DISRUPTED,
+                f"rank {rank_of(pod)} was disrupted: {why}",
+                rank_of(pod),
+            )
     return None
 
 
@@ -186,10 +209,20 @@ def _out_of_storage(why: str, rank: int) -> Outcome | None:
     """Recognises an eviction for ephemeral storage by the kubelet's message."""
     if "exceed" in why and ("ephemeral" in why or "EmptyDir" in why):
         hint = "raise limits.ephemeral-storage of its container, or the limit that a LimitRange or a policy sets"
-        return Outcome("Rejected", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
+        return Outcome(
+            OutcomeKind.REJECTED,
+            AttemptReason.OUT_OF_STORAGE,
+            f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}",
+            rank,
+        )
     if "low on resource: ephemeral-storage" in why:
         hint = "set requests.ephemeral-storage of its container, so that ranks go where there is room"
-        return Outcome("Crashed", OUT_OF_STORAGE, f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}", rank)
+        return Outcome(
+            OutcomeKind.CRASHED,
+            AttemptReason.OUT_OF_STORAGE,
+            f"rank {rank} was evicted: {why.strip()} {hint.capitalize()}",
+            rank,
+        )
     return None
 
 
@@ -202,7 +235,7 @@ def _tools_failed(pods: Iterable[Pod]) -> Outcome | None:
                 named = f"{ended.reason}, " if ended.reason else ""
                 why = ended.message or f"{named}exit code {ended.exit_code}: see its log"
                 text = f"rank {rank_of(pod)}, init container {container.name}: {why}"
-                return Outcome("Crashed", TOOLS_FAILED, text, rank_of(pod))
+                return Outcome(OutcomeKind.CRASHED, AttemptReason.TOOLS_FAILED, text, rank_of(pod))
     return None
 
 
@@ -214,10 +247,10 @@ def _killed(pods: Iterable[Pod]) -> Outcome | None:
             continue
         if ended.reason == "OOMKilled":
             text = f"rank {rank} ran out of memory: raise the memory limit of its container"
-            return Outcome("Crashed", reasons.ENGINE_OUT_OF_MEMORY, text, rank)
+            return Outcome(OutcomeKind.CRASHED, reasons.ENGINE_OUT_OF_MEMORY, text, rank)
         if ended.exit_code > SIGNALLED and not ended.message.startswith("{"):
             text = f"rank {rank} was killed by signal {ended.exit_code - SIGNALLED}"
-            return Outcome("Disrupted", RANK_DIED, text, rank)
+            return Outcome(OutcomeKind.DISRUPTED, AttemptReason.RANK_DIED, text, rank)
     return None
 
 
@@ -225,14 +258,20 @@ def _lost(results: Mapping[int, RankResult], job: Mapping[str, Any]) -> Outcome:
     for result in results.values():
         if result.reason == reasons.PEER_LOST:
             rank = result.lost_rank
-            return Outcome("Disrupted", reasons.PEER_LOST, f"rank {result.rank}: {result.message}", rank)
+            return Outcome(OutcomeKind.DISRUPTED, reasons.PEER_LOST, f"rank {result.rank}: {result.message}", rank)
     for result in results.values():
         if result.reason == reasons.TERMINATED:
-            return Outcome("Disrupted", reasons.TERMINATED, f"rank {result.rank}: {result.message}", result.rank)
+            return Outcome(
+                OutcomeKind.DISRUPTED, reasons.TERMINATED, f"rank {result.rank}: {result.message}", result.rank
+            )
     failed: Mapping[str, Any] = next(
         (c for c in job.get("status", {}).get("conditions", ()) if c["type"] == "Failed"), {}
     )
-    return Outcome("Crashed", JOB_FAILED, failed.get("message", "no rank left a result: see the Job's events"))
+    return Outcome(
+        OutcomeKind.CRASHED,
+        AttemptReason.JOB_FAILED,
+        failed.get("message", "no rank left a result: see the Job's events"),
+    )
 
 
 def _exit_code(pod: Pod) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.api.status import State
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.resources.quarantine import Case, Quarantine
 
@@ -44,7 +45,7 @@ def _blame(known: Quarantine, manifest: str, crashes: Sequence[Crash]) -> Quaran
 
 def restored(known: Quarantine, caches: Sequence[StartupCache]) -> Quarantine:
     """Adds the bundles of StartupCaches whose state is Quarantined, in case somebody emptied the ConfigMap."""
-    digests = (cache.status.manifest or "" for cache in caches if cache.state == "Quarantined")
+    digests = (cache.status.manifest or "" for cache in caches if cache.state == State.QUARANTINED)
     return known.also(digest for digest in digests if digest and not known.lifted(digest))
 
 
@@ -55,4 +56,4 @@ def outdated(quarantine: Quarantine, caches: Sequence[StartupCache]) -> tuple[st
 
 def _differs(quarantine: Quarantine, cache: StartupCache) -> bool:
     listed = cache.status.manifest in quarantine.digests
-    return listed if cache.state == "Ready" else cache.state == "Quarantined" and not listed
+    return listed if cache.state == State.READY else cache.state == State.QUARANTINED and not listed

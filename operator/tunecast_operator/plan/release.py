@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.api.inference_deployment import TuningPolicy
+from tunecast_operator.conditions import find
 from tunecast_operator.plan.blocked import EVICTED, blocked
 from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
@@ -34,7 +35,7 @@ class Release:
 
 def release(seen: ObservedServing, wanted: Wanted) -> Release:
     """Holds replicas only with the policy TuneFirst, until the StartupCache is decided."""
-    waiting = seen.spec.tuning.policy == "TuneFirst" and not wanted.decided
+    waiting = seen.spec.tuning.policy == TuningPolicy.TUNE_FIRST and not wanted.decided
     live, patience = seen.live, _patience(seen)
     keeps_old = waiting and live is not None and not live.held and live.key != wanted.revision.key and patience > 0
     held = waiting and (seen.deployment is None or (live is not None and live.held))
@@ -47,7 +48,7 @@ def _patience(seen: ObservedServing) -> float:
     status = live.get("status") or {}
     if status.get("readyReplicas") or not seen.live_replicas:
         return _SERVES
-    available = c.find(status, "Available")
+    available = find(status, "Available")
     since = available.get("lastTransitionTime") or live.get("metadata", {}).get("creationTimestamp")
     why = blocked(seen.pods, live, seen.now)
     fails = any(engine(pod).restarts for pod in seen.pods) or (why is not None and why.reason != EVICTED)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tunecast_operator import conditions as c
 from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.api.status import State
+from tunecast_operator.conditions import OVERDUE, ConditionType
 
-_UNDECIDED = {"Pending", "Tuning", "Publishing"}
+_UNDECIDED = {State.PENDING, State.TUNING, State.PUBLISHING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,14 @@ def rival(cache: StartupCache, same_key: Iterable[StartupCache]) -> Rival | None
     others = [other for other in same_key if other.name != cache.name and other.asked_hardware == asked]
     ahead = [other for other in others if _tunes(other) and (other.status.job or _age(other) < _age(cache))]
     first = min(ahead, key=lambda other: (not other.status.job, _age(other)), default=None)
-    return Rival(first.name, first.state in {"Tuning", "Publishing"}) if first else None
+    return Rival(first.name, first.state in {State.TUNING, State.PUBLISHING}) if first else None
 
 
 def _tunes(cache: StartupCache) -> bool:
     status = cache.status
     if cache.deleting:
         return False
-    overdue = status.reason(c.READY) in c.OVERDUE
+    overdue = status.reason(ConditionType.READY) in OVERDUE
     return not status.written or (bool(status.referred_by) and cache.state in _UNDECIDED and not overdue)
 
 

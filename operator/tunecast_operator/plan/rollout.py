@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tunecast_operator.api.status import State
 from tunecast_operator.plan.release import Release
 from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
@@ -50,7 +51,7 @@ def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[s
     """Returns variables that the bundle needs. A revision that has had replicas keeps what it was rendered with."""
     if live and not live.held and live.spec == wanted.revision.spec:
         return live.environment
-    if held or wanted.cache is None or wanted.state != "Ready":
+    if held or wanted.cache is None or wanted.state != State.READY:
         return {}
     return wanted.cache.status.environment
 

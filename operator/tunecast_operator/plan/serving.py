@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_core.records.report import InitReport
-from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import InferenceDeploymentStatus
 from tunecast_operator.conditions import Condition
@@ -40,7 +40,7 @@ class ObservedServing:
 
     @property
     def tunes(self) -> bool:
-        return self.spec.tuning.policy != "Never"
+        return self.spec.tuning.policy != TuningPolicy.NEVER
 
     @property
     def live(self) -> Revision | None:

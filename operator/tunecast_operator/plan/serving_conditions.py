@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tunecast_operator import conditions as c
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.blocked import blocked
 from tunecast_operator.plan.drift import Drift
 from tunecast_operator.plan.hardware import missing_condition
@@ -29,7 +28,7 @@ def conditions(
     ready = _ready(seen, release, rollout)
     cache = _cache_ready(wanted) if seen.tunes else _untuned(seen, wanted, quarantine)
     reconciling = _reconciling(seen, wanted, release, ready, cache)
-    stalled = Condition(c.STALLED, "False", c.IDLE, "")
+    stalled = Condition(ConditionType.STALLED, "False", Reason.IDLE, "")
     missing = missing_condition(wanted.cold, wanted.references if seen.tunes else [])
     return (ready, cache, reconciling, stalled, *_drifted(drift), *([missing] if missing else []))
 
@@ -38,7 +37,7 @@ def _ready(seen: ObservedServing, release: Release, rollout: Rollout) -> Conditi
     """Returns Ready, which stays False until the wanted revision is applied and observed."""
     if release.held:
         text = "replicas start when the StartupCache is ready or tuning gives up"
-        return Condition(c.READY, "False", c.HELD, text)
+        return Condition(ConditionType.READY, "False", Reason.HELD, text)
     live = seen.deployment or {}
     status, spec = live.get("status") or {}, live.get("spec") or {}
     desired, ready = seen.desired_replicas, int(status.get("readyReplicas", 0))
@@ -47,10 +46,15 @@ def _ready(seen: ObservedServing, release: Release, rollout: Rollout) -> Conditi
     why = blocked(seen.pods, live, seen.now)
     if live and current and ready >= desired and int(status.get("updatedReplicas", 0)) >= desired:
         return Condition(
-            c.READY, "True", c.REPLICAS_READY, f"{ready} of {desired} replicas are ready{_start_counts(seen)}"
+            ConditionType.READY,
+            "True",
+            Reason.REPLICAS_READY,
+            f"{ready} of {desired} replicas are ready{_start_counts(seen)}",
         )
     detail = f": {why.reason}: {why.message}" if why else ""
-    return Condition(c.READY, "False", c.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}")
+    return Condition(
+        ConditionType.READY, "False", Reason.REPLICAS_NOT_READY, f"{ready} of {desired} replicas are ready{detail}"
+    )
 
 
 def _start_counts(seen: ObservedServing) -> str:
@@ -63,13 +67,13 @@ def _start_counts(seen: ObservedServing) -> str:
 
 
 def _cache_ready(wanted: Wanted) -> Condition:
-    found = wanted.cache.status.condition(c.READY) if wanted.cache else None
+    found = wanted.cache.status.condition(ConditionType.READY) if wanted.cache else None
     if found is None:
-        return Condition(c.CACHE_READY, "False", c.WAITING, f"StartupCache {wanted.name} was created")
+        return Condition(ConditionType.CACHE_READY, "False", Reason.WAITING, f"StartupCache {wanted.name} was created")
     message = f"StartupCache {wanted.name}: {found.message}"
     if found.status == "True":
-        return Condition(c.CACHE_READY, "True", found.reason, message)
-    return Condition(c.CACHE_READY, "False", found.reason, message, warning=wanted.decided)
+        return Condition(ConditionType.CACHE_READY, "True", found.reason, message)
+    return Condition(ConditionType.CACHE_READY, "False", found.reason, message, warning=wanted.decided)
 
 
 def _untuned(seen: ObservedServing, wanted: Wanted, quarantine: Quarantine) -> Condition:
@@ -79,24 +83,24 @@ def _untuned(seen: ObservedServing, wanted: Wanted, quarantine: Quarantine) -> C
     if banned := sorted(manifests & {*quarantine.digests}):
         cause = quarantine.message(banned[0]) or "its manifest is quarantined in the trust ConfigMap"
         text = f"{why}, and the bundle of this key is not used: {cause}"
-        return Condition(c.CACHE_READY, "False", c.QUARANTINED, text, warning=True)
-    return Condition(c.CACHE_READY, "False", c.DISABLED, why)
+        return Condition(ConditionType.CACHE_READY, "False", Reason.QUARANTINED, text, warning=True)
+    return Condition(ConditionType.CACHE_READY, "False", Reason.DISABLED, why)
 
 
 def _reconciling(
     seen: ObservedServing, wanted: Wanted, release: Release, ready: Condition, cache: Condition
 ) -> Condition:
     if not (ready.status == "False" or release.keeps_old or (seen.tunes and not wanted.decided)):
-        return Condition(c.RECONCILING, "False", c.IDLE, "")
+        return Condition(ConditionType.RECONCILING, "False", Reason.IDLE, "")
     if release.keeps_old:
         message = f"the old revision serves until the new one's StartupCache is ready: {cache.message}"
-        return Condition(c.RECONCILING, "True", cache.reason, message)
+        return Condition(ConditionType.RECONCILING, "True", cache.reason, message)
     if release.held:
-        return Condition(c.RECONCILING, "True", cache.reason, cache.message)
-    return Condition(c.RECONCILING, "True", c.ROLLING_OUT, ready.message)
+        return Condition(ConditionType.RECONCILING, "True", cache.reason, cache.message)
+    return Condition(ConditionType.RECONCILING, "True", Reason.ROLLING_OUT, ready.message)
 
 
 def _drifted(found: Sequence[Drift]) -> tuple[Condition, ...]:
     if not found:
         return ()
-    return (Condition(c.DRIFTED, "True", found[0].reason, "; ".join(map(str, found)), warning=True),)
+    return (Condition(ConditionType.DRIFTED, "True", found[0].reason, "; ".join(map(str, found)), warning=True),)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from tunecast_core.records.report import InitReport
-from tunecast_operator.api.status import DriftStatus, InferenceDeploymentStatus, InitReports, ReasonCount, Rendered
+from tunecast_operator.api.status import (
+    DriftStatus,
+    InferenceDeploymentStatus,
+    InitReports,
+    ReasonCount,
+    Rendered,
+    ReplicaStart,
+    State,
+)
 from tunecast_operator.plan.drift import Drift
 from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
@@ -43,16 +50,16 @@ def status(seen: ObservedServing, wanted: Wanted, shown: Revision, drift: Sequen
     )
 
 
-def _column(seen: ObservedServing, wanted: Wanted) -> Literal["Hit", "Tuning", "Cold", "Failed"]:
+def _column(seen: ObservedServing, wanted: Wanted) -> ReplicaStart:
     """Returns the start that a new replica gets, which is Cold if every replica started cold."""
-    if wanted.state == "Ready":
+    if wanted.state == State.READY:
         results = [report.result for key, report in seen.reports if key == wanted.revision.key]
-        return "Cold" if results and "Hit" not in results else "Hit"
-    if wanted.state == "Failed":
-        return "Failed"
-    if wanted.state in {"Ineffective", "Quarantined"} or not seen.tunes or wanted.decided:
-        return "Cold"
-    return "Tuning"
+        return ReplicaStart.COLD if results and "Hit" not in results else ReplicaStart.HIT
+    if wanted.state == State.FAILED:
+        return ReplicaStart.FAILED
+    if wanted.state in {State.INEFFECTIVE, State.QUARANTINED} or not seen.tunes or wanted.decided:
+        return ReplicaStart.COLD
+    return ReplicaStart.TUNING
 
 
 def _init_reports(reports: Sequence[InitReport]) -> InitReports | None:

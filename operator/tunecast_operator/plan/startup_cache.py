@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunecast_core.errors import TunecastError
-from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.api.status import StartupCacheStatus
+from tunecast_operator.api.status import StartupCacheStatus, State
+from tunecast_operator.conditions import Reason
 from tunecast_operator.plan import attempts, ends
-from tunecast_operator.plan.outcome import Outcome, attempt_ended
+from tunecast_operator.plan.outcome import Outcome, OutcomeKind, attempt_ended
 from tunecast_operator.plan.steps import (
     delete_job,
     failure,
@@ -29,7 +29,7 @@ def decide(seen: ObservedTuning) -> TuningPlan:
         return ends.quarantined(ends.ready(seen, seen.published), why)
     if seen.published:
         return ends.ready(seen, seen.published)
-    if seen.store_error and seen.status.state == "Ready":
+    if seen.store_error and seen.status.state == State.READY:
         return ends.still_ready(seen)
     if not seen.wanted_by:
         return ends.unwanted(seen)
@@ -43,13 +43,13 @@ def decide(seen: ObservedTuning) -> TuningPlan:
         return attempts.under_way(wanted)
     if ends.at_rest(seen.status) and not seen.store_error:
         # Status shows it before anything is created, so that a later clean-up also finds what has no Job.
-        return TuningPlan((), wanted.status, unready(wanted, c.QUEUED, "an attempt begins next"), 0.0)
+        return TuningPlan((), wanted.status, unready(wanted, Reason.QUEUED, "an attempt begins next"), 0.0)
     return attempts.next_attempt(wanted)
 
 
 def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> TuningPlan:
     """Plans a retry after a step of ``plan`` failed. A final state is kept; otherwise only the reason changes."""
-    if plan.status.state in {"Ready", *ends.GIVEN_UP}:
+    if plan.status.state in {State.READY, *ends.GIVEN_UP}:
         status = plan.status
         if seen.unresolved:
             status |= StartupCacheStatus(job=attempt_name(dict(seen.cache), seen.attempt))
@@ -61,11 +61,11 @@ def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> Tu
 
 def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
     status = seen.status
-    if status.state == "Ready" or (seen.lifted and not seen.store_error):
+    if status.state == State.READY or (seen.lifted and not seen.store_error):
         # The bundle is gone from the store, so everything but the number of attempts is reset.
         status = StartupCacheStatus(attempt=status.attempt, job=status.job, conditions=status.conditions)
     return status | StartupCacheStatus(
-        state=status.state or "Pending",
+        state=status.state or State.PENDING,
         referred_by=sorted(seen.wanted_by),
         hardware=seen.spec.hardware or status.hardware,
         unwanted_since=None,
@@ -76,11 +76,11 @@ def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
 def _stop(seen: ObservedTuning, message: str) -> TuningPlan:
     """Ends the attempt that runs, then fails with TimedOut."""
     if seen.unresolved and still_there(seen):
-        conditions = unready(seen, c.TIMED_OUT, message, warning=True)
+        conditions = unready(seen, Reason.TIMED_OUT, message, warning=True)
         return TuningPlan(delete_job(seen), with_attempt(seen), conditions, 2.0)
     if seen.store_error:
         return attempts.waiting(seen, seen.store_error)
     if seen.unresolved:
-        cut_short = failure(seen, Outcome("Crashed", c.TIMED_OUT, message))
-        return ends.end(seen, "Failed", c.TIMED_OUT, message, StartupCacheStatus(last_failure=cut_short))
-    return ends.end(seen, "Failed", c.TIMED_OUT, message)
+        cut_short = failure(seen, Outcome(OutcomeKind.CRASHED, Reason.TIMED_OUT, message))
+        return ends.end(seen, State.FAILED, Reason.TIMED_OUT, message, StartupCacheStatus(last_failure=cut_short))
+    return ends.end(seen, State.FAILED, Reason.TIMED_OUT, message)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.status import FailureStatus, StartupCacheStatus
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.outcome import Outcome, attempt_ended, held_by_sidecars, rank_ended
 from tunecast_operator.plan.tuning import Action, CleanUpAttempt, DeleteJob, DeleteService, ObservedTuning
 from tunecast_operator.resources.job import attempt_name
@@ -13,11 +12,11 @@ from tunecast_operator.resources.job import attempt_name
 
 def unready(seen: ObservedTuning, reason: str, message: str, *, warning: bool = False) -> tuple[Condition, ...]:
     """Returns the conditions of a StartupCache that isn't ready. Reasons that need a user's action are warnings."""
-    warning = warning or reason in {c.PODS_CANNOT_START, c.QUEUE_TIMEOUT}
+    warning = warning or reason in {Reason.PODS_CANNOT_START, Reason.QUEUE_TIMEOUT}
     return (
-        Condition(c.READY, "False", reason, message, warning),
-        Condition(c.RECONCILING, "True" if seen.wanted_by else "False", reason, message),
-        Condition(c.STALLED, "False", c.IDLE, ""),
+        Condition(ConditionType.READY, "False", reason, message, warning),
+        Condition(ConditionType.RECONCILING, "True" if seen.wanted_by else "False", reason, message),
+        Condition(ConditionType.STALLED, "False", Reason.IDLE, ""),
     )
 
 

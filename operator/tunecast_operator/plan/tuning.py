@@ -11,7 +11,7 @@ from tunecast_core.errors import TunecastError
 from tunecast_core.records.job import Progress, RankResult
 from tunecast_core.records.manifest import Manifest
 from tunecast_operator.api.startup_cache import StartupCacheSpec
-from tunecast_operator.api.status import StartupCacheStatus
+from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.rivals import Rival
 from tunecast_operator.resources.quarantine import Quarantine
@@ -100,7 +100,7 @@ class ObservedTuning:
     @property
     def lifted(self) -> bool:
         """Whether status still shows Quarantined although replicas may start from the bundle again."""
-        return self.status.state == "Quarantined" and self.quarantine.lifted(self.status.manifest or "")
+        return self.status.state == State.QUARANTINED and self.quarantine.lifted(self.status.manifest or "")
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:

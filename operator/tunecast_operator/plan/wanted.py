@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunecast_operator import conditions as c
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import CacheReference, State
+from tunecast_operator.conditions import OVERDUE, ConditionType
 from tunecast_operator.identity import key_of, template_digest
 from tunecast_operator.plan.hardware import ColdHardware, cold_hardware, targets
 from tunecast_operator.plan.serving import ObservedServing
@@ -17,7 +17,7 @@ from tunecast_operator.resources.revision import Revision
 from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
 
 # Replicas no longer wait for StartupCaches in these states, or for those that are overdue.
-_DECIDED = {"Ready", "Ineffective", "Failed", "Quarantined"}
+_DECIDED = {State.READY, State.INEFFECTIVE, State.FAILED, State.QUARANTINED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,21 @@ class Wanted:
     @property
     def state(self) -> State:
         """The state of the StartupCache that decides when replicas start."""
-        return self.cache.state if self.cache else "Pending"
+        return self.cache.state if self.cache else State.PENDING
 
     @property
     def decided(self) -> bool:
         """Whether replicas no longer wait for the StartupCache."""
         if self.cache is None:
             return False
-        return self.state in _DECIDED or self.cache.status.reason(c.READY) in c.OVERDUE
+        return self.state in _DECIDED or self.cache.status.reason(ConditionType.READY) in OVERDUE
 
     @property
     def references(self) -> list[CacheReference]:
         """The StartupCaches that status names: the one that decides before those for other hardware."""
-        new = [CacheReference(name=name, hardware=spec.get("hardware"), state="Pending") for name, spec in self.create]
+        new = [
+            CacheReference(name=name, hardware=spec.get("hardware"), state=State.PENDING) for name, spec in self.create
+        ]
         there = [CacheReference(name=k.name, hardware=k.hardware or None, state=k.state) for k in self.caches]
         return [*there, *new] if self.cache else [*new, *there]
 
@@ -92,6 +94,6 @@ def wanted(seen: ObservedServing, init: InitContainer, key_version: int) -> Want
 
 def _choose(same_key: Sequence[StartupCache], own_name: str) -> StartupCache | None:
     """Chooses a StartupCache that is Ready, whatever its other settings; else the one that this spec names."""
-    ready = [cache for cache in same_key if cache.state == "Ready"]
+    ready = [cache for cache in same_key if cache.state == State.READY]
     own = [cache for cache in same_key if cache.name == own_name]
     return next(iter([*ready, *own]), None)

@@ -12,12 +12,11 @@ from pydantic import ValidationError
 from tunecast_core.key import KEY_VERSION
 from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_core.trust.settings import Trust
-from tunecast_operator import conditions as c
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.startup_cache import startup_cache
 from tunecast_operator.api.status import InferenceDeploymentStatus, read_status
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason, kept
 from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
 from tunecast_operator.matching import matches
@@ -88,7 +87,7 @@ class InferenceDeploymentReconciler:
         except ValidationError as error:
             first = error.errors()[0]
             text = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-            self._write_stalled(owner, c.INVALID_SPEC, text)
+            self._write_stalled(owner, Reason.INVALID_SPEC, text)
             return None
         try:
             engine = engine_of(spec.template, spec.engine)
@@ -197,26 +196,30 @@ class InferenceDeploymentReconciler:
     def _write_failing(self, owner: dict[str, Any], error: ClusterError) -> None:
         """Shows the API server's answer to a write that is retried, and keeps the other conditions."""
         status = read_status(InferenceDeploymentStatus, owner)
-        kept = [c.kept(found) for found in status.conditions if found.type != c.RECONCILING]
-        known = kept or [Condition(c.READY, "False", error.reason, str(error), warning=True)]
-        reconciling = Condition(c.RECONCILING, "True", error.reason, str(error), warning=True)
+        shown = [kept(found) for found in status.conditions if found.type != ConditionType.RECONCILING]
+        known = shown or [Condition(ConditionType.READY, "False", error.reason, str(error), warning=True)]
+        reconciling = Condition(ConditionType.RECONCILING, "True", error.reason, str(error), warning=True)
         self._status.write(owner, status, (*known, reconciling))
 
     def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
         conditions = (
-            Condition(c.READY, "False", reason, text, warning=True),
-            Condition(c.RECONCILING, "False", reason, text),
-            Condition(c.STALLED, "True", reason, text, warning=True),
+            Condition(ConditionType.READY, "False", reason, text, warning=True),
+            Condition(ConditionType.RECONCILING, "False", reason, text),
+            Condition(ConditionType.STALLED, "True", reason, text, warning=True),
         )
         self._status.write(owner, read_status(InferenceDeploymentStatus, owner), conditions)
 
 
 def has_event(condition: Condition) -> bool:
     """Whether a transition gets an Event. The steps of tuning have Events on the StartupCache instead."""
-    if condition.type == c.CACHE_READY:
-        return condition.status == "True" or condition.warning or condition.reason in {c.WAITING, c.TUNING, c.DISABLED}
-    if condition.type == c.RECONCILING:
+    if condition.type == ConditionType.CACHE_READY:
+        return (
+            condition.status == "True"
+            or condition.warning
+            or condition.reason in {Reason.WAITING, Reason.TUNING, Reason.DISABLED}
+        )
+    if condition.type == ConditionType.RECONCILING:
         return condition.reason == ClusterError.reason
-    if condition.type == c.STALLED:
+    if condition.type == ConditionType.STALLED:
         return condition.status == "True"
-    return condition.type in {c.READY, c.DRIFTED, c.BUNDLE_MISSING}
+    return condition.type in {ConditionType.READY, ConditionType.DRIFTED, ConditionType.BUNDLE_MISSING}

@@ -12,11 +12,10 @@ from typing import Any
 from tunecast_core.errors import BundleError, MalformedError, NotFoundError, StoreError, TunecastError
 from tunecast_core.records.codec import canonical
 from tunecast_core.trust.settings import CONFIG_MAP as TRUST
-from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec, startup_cache
 from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType
 from tunecast_operator.engine import engine_of
 from tunecast_operator.identity import ATTEMPT_LABEL, CACHE_LABEL, KEY_LABEL
 from tunecast_operator.plan import startup_cache as plans
@@ -256,4 +255,4 @@ def parse_sweep(text: str, what: str) -> tuple[dict[str, Any], ...]:
 
 def has_event(condition: Condition) -> bool:
     """Whether a transition gets an Event: Ready has the same reason as the other conditions."""
-    return condition.type == c.READY
+    return condition.type == ConditionType.READY

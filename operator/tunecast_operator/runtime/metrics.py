@@ -18,15 +18,18 @@ from tunecast_core.records import report as init_report
 from tunecast_core.records.report import InitReport
 from tunecast_operator import times
 from tunecast_operator.api.proof_status import StartStatus
-from tunecast_operator.api.status import CommonStatus, InferenceDeploymentStatus, StartupCacheStatus
-from tunecast_operator.conditions import Transition
-from tunecast_operator.plan import outcome
+from tunecast_operator.api.status import CommonStatus, InferenceDeploymentStatus, StartupCacheStatus, State
+from tunecast_operator.conditions import Reason, Transition
+from tunecast_operator.plan.outcome import AttemptReason
 
 RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60)
 INIT_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
 INIT_PHASES = {"start", "clear", "manifest", "fetch", "unpack", "total"}
 RESULTS = ("Success", "Conflict", "Failure", "Bug")
-ENDS = {"Ready": "Published", "Ineffective": "Ineffective"}  # results of attempts, by the state in which they end
+ENDS = {
+    State.READY: Reason.PUBLISHED,
+    State.INEFFECTIVE: Reason.INEFFECTIVE,
+}  # results of attempts, by the state in which they end
 Key = tuple[str, str, str]  # kind, namespace, name
 
 
@@ -153,8 +156,8 @@ def _reasons_of_errors(kind: type[TunecastError]) -> set[str]:
     return {kind.reason}.union(*(_reasons_of_errors(other) for other in kind.__subclasses__()))
 
 
-OTHER, UNWANTED = "Other", "Unwanted"
-RESULTS_OF_ATTEMPTS = {*ENDS.values(), *_reasons(job), *_reasons(outcome), *_reasons_of_errors(TunecastError)}
+OTHER = "Other"
+RESULTS_OF_ATTEMPTS = {*ENDS.values(), *_reasons(job), *AttemptReason, *_reasons_of_errors(TunecastError)}
 REASONS_OF_REPORTS = {*_reasons(init_report), *_reasons_of_errors(TunecastError), job.BAD_SETTINGS}
 
 
@@ -164,7 +167,7 @@ def ended(before: CommonStatus, after: CommonStatus) -> str:
         return ""
     if after.last_failure and after.last_failure != before.last_failure:
         return after.last_failure.reason
-    return ENDS.get(after.state or "", "") if after.state != before.state else ""
+    return ENDS.get(after.state, "") if after.state and after.state != before.state else ""
 
 
 class Objects(Collector):
@@ -199,7 +202,7 @@ Samples = Callable[[str, CommonStatus], Iterator[Sample]]
 
 def _states(_kind: str, status: CommonStatus) -> Iterator[Sample]:
     if isinstance(status, StartupCacheStatus) and status.state:
-        yield (status.state if status.referred_by else UNWANTED,), 1.0
+        yield (status.state if status.referred_by else Reason.UNWANTED,), 1.0
 
 
 def _bytes(_kind: str, status: CommonStatus) -> Iterator[Sample]:

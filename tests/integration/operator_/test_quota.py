@@ -10,7 +10,7 @@ from harness.kubectl import Kubectl, wait_for
 from support.driver import Driver, Writes
 from support.objects import inference_deployment, pod_template
 from support.s3 import S3
-from tunecast_operator import conditions as c
+from tunecast_operator.conditions import ConditionType, find
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT
 
@@ -32,7 +32,7 @@ def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
 def ready(driver: Driver) -> tuple[str, str]:
     """Reason and message of the StartupCache's Ready condition."""
     [cache] = driver.caches()
-    found = c.find(cache.get("status") or {}, c.READY)
+    found = find(cache.get("status") or {}, ConditionType.READY)
     return str(found.get("reason")), str(found.get("message"))
 
 

@@ -21,8 +21,8 @@ from support.s3 import S3
 from tunecast_core.records.codec import decode
 from tunecast_core.records.job import PROGRESS, SETTINGS_FILE, JobSettings
 from tunecast_core.store.presigned import put
-from tunecast_operator import conditions as c
 from tunecast_operator import times
+from tunecast_operator.conditions import ConditionType, find
 from tunecast_operator.identity import CACHE_LABEL
 from tunecast_operator.runtime.cluster import INFERENCE_DEPLOYMENT, JOB, SECRET, STARTUP_CACHE
 
@@ -56,7 +56,7 @@ def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy:
     for _ in range(3):
         driver.step()
     [cache] = driver.caches()
-    ready = c.find(cache["status"], c.READY)
+    ready = find(cache["status"], ConditionType.READY)
     assert ready["reason"] == "StoreFailed"
     assert "set s3.region" in ready["message"]
     assert driver.plain.list(JOB, driver.namespace) == []

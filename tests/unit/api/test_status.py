@@ -11,7 +11,7 @@ from support.objects import manifest
 from support.observed import KEY, kept, seen
 from tunecast_core.records.manifest import LayerNote
 from tunecast_operator.api.startup_cache import startup_cache
-from tunecast_operator.api.status import StartupCacheStatus, read_status, status_object
+from tunecast_operator.api.status import StartupCacheStatus, State, read_status, status_object
 from tunecast_operator.plan.startup_cache import decide
 from tunecast_operator.plan.tuning import Published
 
@@ -37,7 +37,7 @@ def test_a_status_that_was_read_is_written_back_unchanged() -> None:
 def test_fields_of_a_newer_version_are_written_back() -> None:
     newer = {"state": "Tuning", "shards": 2, "madeWith": {"gpu": "H100", "fabric": "NVLink"}}
     assert round_trip(newer) == newer
-    changed = read_status(StartupCacheStatus, item(newer)) | StartupCacheStatus(state="Ready")
+    changed = read_status(StartupCacheStatus, item(newer)) | StartupCacheStatus(state=State.READY)
     assert status_object(changed) == {**newer, "state": "Ready"}
 
 
@@ -49,7 +49,7 @@ def test_a_field_in_another_form_is_ignored_with_a_warning(caplog: pytest.LogCap
 
 
 def test_none_removes_a_field_and_what_is_not_named_stays() -> None:
-    status = StartupCacheStatus(state="Ready", job="kc-1", referred_by=[]) | StartupCacheStatus(job=None)
+    status = StartupCacheStatus(state=State.READY, job="kc-1", referred_by=[]) | StartupCacheStatus(job=None)
     assert status_object(status) == {"state": "Ready", "referredBy": []}
 
 

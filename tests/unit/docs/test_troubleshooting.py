@@ -10,23 +10,19 @@ from pathlib import Path
 import pytest
 
 from tunecast_core.records import job, report
-from tunecast_operator import conditions
-from tunecast_operator.plan import outcome
+from tunecast_operator.conditions import Reason
+from tunecast_operator.plan.outcome import AttemptReason
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "troubleshooting.md"
 SOURCES = ("operator/tunecast_operator", "tuner/tunecast_tuner", "core/tunecast_core", "initcontainer/tunecast_init")
-NO_REASONS = {
-    conditions.READY, conditions.CACHE_READY, conditions.RECONCILING, conditions.STALLED, conditions.DRIFTED,
-    conditions.BUNDLE_MISSING,
-}  # fmt: skip
 OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "Adopted pods", "The operator")
 
 
 def constants(module: object) -> set[str]:
     """The CamelCase words among a module's constants: reasons, unlike paths and file names."""
     found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
-    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+(GPU)?", value)} - NO_REASONS
+    return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+(GPU)?", value)}
 
 
 def errors_reasons(folder: str) -> set[str]:
@@ -56,8 +52,8 @@ def sections() -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("titles", "reasons"),
     [
-        (("InferenceDeployment", "StartupCache"), constants(conditions)),
-        (("Attempts",), constants(job) | constants(outcome)),
+        (("InferenceDeployment", "StartupCache"), set(Reason)),
+        (("Attempts",), constants(job) | set(AttemptReason)),
         (("Init containers",), constants(report)),
         (("Init containers",), errors_reasons(SOURCES[2]) | errors_reasons(SOURCES[3])),
         (OPERATORS_OWN, errors_reasons(SOURCES[0])),
@@ -71,6 +67,6 @@ def test_every_reason_has_a_line(titles: tuple[str, ...], reasons: set[str]) -> 
 
 
 def test_no_line_is_about_a_reason_that_no_code_gives() -> None:
-    given = set().union(*(constants(module) for module in (conditions, job, outcome, report)))
+    given = {*Reason, *AttemptReason, *constants(job), *constants(report)}
     given |= set().union(*(errors_reasons(folder) for folder in SOURCES))
     assert sorted(set().union(*sections().values()) - given) == []

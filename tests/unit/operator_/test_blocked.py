@@ -9,9 +9,8 @@ import pytest
 
 from support.objects import NOW
 from support.observed import RUNNING, UNDER_WAY, job, pod, seen
-from tunecast_operator import conditions as c
 from tunecast_operator import times
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.blocked import blocked, refusal
 from tunecast_operator.plan.startup_cache import decide
 
@@ -41,11 +40,11 @@ def test_the_newest_failure_to_create_a_pod_counts() -> None:
 def ready(**changes: Any) -> Condition:
     plan = decide(seen({**UNDER_WAY, "startedAt": None}, job=job(), **changes))
     assert plan.actions == ()
-    return next(found for found in plan.conditions if found.type == c.READY)
+    return next(found for found in plan.conditions if found.type == ConditionType.READY)
 
 
 @pytest.mark.parametrize("pods", [[], RUNNING[:1]])
-@pytest.mark.parametrize(("words", "reason"), [(MISSING, c.PODS_CANNOT_START), (EXCEEDED, c.QUEUED)])
+@pytest.mark.parametrize(("words", "reason"), [(MISSING, Reason.PODS_CANNOT_START), (EXCEEDED, Reason.QUEUED)])
 def test_what_refuses_ranks_is_told_and_only_what_passes_is_waited_for(
     words: str, reason: str, pods: list[Any]
 ) -> None:
@@ -85,8 +84,8 @@ def test_a_job_that_a_queue_holds_is_waited_for() -> None:
     suspended = job()
     suspended["spec"]["suspend"] = True
     plan = decide(seen({**UNDER_WAY, "startedAt": None}, job=suspended))
-    found = next(found for found in plan.conditions if found.type == c.READY)
-    assert (found.reason, found.message.partition(":")[0]) == (c.QUEUED, "Suspended")
+    found = next(found for found in plan.conditions if found.type == ConditionType.READY)
+    assert (found.reason, found.message.partition(":")[0]) == (Reason.QUEUED, "Suspended")
 
 
 def test_an_eviction_is_named_where_nothing_else_keeps_pods_from_starting() -> None:

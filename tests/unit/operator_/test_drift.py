@@ -8,7 +8,7 @@ import pytest
 
 from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
-from tunecast_operator.api.status import MadeWith
+from tunecast_operator.api.status import DriftProperty, MadeWith
 from tunecast_operator.plan.drift import Drift, drift
 
 SHA, OTHER = f"docker.io/vllm@sha256:{'a' * 64}", f"mirror/vllm@sha256:{'b' * 64}"
@@ -54,7 +54,7 @@ def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
     seen = drift({"": MADE}, [pod(OTHER)], {"n": labels})
     assert [one.reason for one in seen] == ["ImageDiffers", "GpuDiffers", "DriverDiffers"]
     words = "3 replica(s): GPU is NVIDIA-H200, but the bundle was made with NVIDIA-H100"
-    assert str(Drift("GPU", "NVIDIA-H100", "NVIDIA-H200", 3)) == words
+    assert str(Drift(DriftProperty.GPU, "NVIDIA-H100", "NVIDIA-H200", 3)) == words
 
 
 def on(hardware: str, image: str = SHA) -> dict[str, Any]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.startup_cache import StartupCache
-from tunecast_operator.api.status import CacheReference, StartupCacheStatus
+from tunecast_operator.api.status import CacheReference, StartupCacheStatus, State
 from tunecast_operator.plan.hardware import ColdHardware, Target, cold_hardware, missing_condition, targets
 
 H100, L4, A100, CPU = "nvidia-h100-x86-64", "nvidia-l4-x86-64", "nvidia-a100-x86-64", "cpu-x86-64-v4-0123456789"
-CacheState = Literal["Ready", "Tuning", "Failed"]
 PRODUCT, TYPE = "nvidia.com/gpu.product", "node.kubernetes.io/instance-type"
 
 
@@ -28,9 +27,9 @@ def pod(hardware: str, reason: str = "NoBundleForThisGPU", node: str = "n1", key
     }
 
 
-def cache(hardware: str, state: CacheState = "Ready", *, asked: bool = False) -> StartupCache:
+def cache(hardware: str, state: str = "Ready", *, asked: bool = False) -> StartupCache:
     """A StartupCache that tunes for ``hardware``, which its spec says where it was ``asked`` to."""
-    status = StartupCacheStatus(state=state, hardware=hardware or None)
+    status = StartupCacheStatus(state=State(state), hardware=hardware or None)
     return StartupCache("c", "k", "", deleting=False, status=status, asked_hardware=hardware if asked else "")
 
 

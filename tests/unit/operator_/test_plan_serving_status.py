@@ -15,7 +15,7 @@ from support.objects import (
 )
 from support.serving import INIT, OWNER, condition, lived, plan, serving, startup_cache
 from tunecast_core.records.report import InitReport
-from tunecast_operator.api.status import DriftStatus, InitReports, ReasonCount
+from tunecast_operator.api.status import DriftProperty, DriftStatus, InitReports, ReasonCount
 from tunecast_operator.plan.inference_deployment import decide
 from tunecast_operator.plan.serving import ObservedServing
 
@@ -85,7 +85,9 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     for found in pods:
         found["metadata"]["labels"] = {"tunecast.io/key": key_in(OWNER)}
     after = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
-    assert after.status.drift == [DriftStatus(what="Image", expected="sha256:old", found="sha256:new", replicas=2)]
+    assert after.status.drift == [
+        DriftStatus(what=DriftProperty.IMAGE, expected="sha256:old", found="sha256:new", replicas=2)
+    ]
     assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
     calm = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
     assert calm.status.drift is None

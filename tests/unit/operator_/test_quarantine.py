@@ -97,8 +97,8 @@ def test_a_digest_that_somebody_removed_stays_while_its_case_is_open() -> None:
         assert quarantine_in(found).digests == kept
 
 
-def cache(state: State | None, manifest: str | None = BUNDLE) -> StartupCache:
-    status = StartupCacheStatus(state=state, manifest=manifest)
+def cache(state: str | None, manifest: str | None = BUNDLE) -> StartupCache:
+    status = StartupCacheStatus(state=State(state) if state else None, manifest=manifest)
     return StartupCache(f"{state}-{(manifest or '')[:1]}", "key", "", deleting=False, status=status)
 
 
@@ -109,8 +109,7 @@ def test_an_emptied_config_map_is_restored_from_startup_caches_but_no_lifted_qua
 
 
 def test_startup_caches_that_say_something_else_are_outdated() -> None:
-    states: tuple[State, ...] = ("Ready", "Quarantined", "Failed")
-    caches = [cache(state, digest) for state in states for digest in (BUNDLE, OTHER)]
+    caches = [cache(state, digest) for state in ("Ready", "Quarantined", "Failed") for digest in (BUNDLE, OTHER)]
     assert outdated(QUARANTINED, caches) == ("Ready-b", "Quarantined-o")
     assert outdated(LIFTED, caches[:3]) == ("Quarantined-b",)
 

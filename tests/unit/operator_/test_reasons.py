@@ -15,10 +15,9 @@ from support.objects import NOW, inference_deployment, snapshot_of
 from tunecast_core import errors
 from tunecast_core.records.report import InitReport
 from tunecast_core.trust.settings import StoreSettings
-from tunecast_operator import conditions as c
 from tunecast_operator import times
 from tunecast_operator.api.status import CommonStatus, FailureStatus, StartupCacheStatus
-from tunecast_operator.conditions import Condition
+from tunecast_operator.conditions import Condition, ConditionType, Reason, find
 from tunecast_operator.reconcile import inference_deployment as of_deployments
 from tunecast_operator.reconcile import startup_cache as of_caches
 from tunecast_operator.reconcile.status import StatusWriter
@@ -28,7 +27,7 @@ from tunecast_operator.runtime.metrics import OTHER, Metrics
 from tunecast_operator.runtime.publisher import Publisher
 
 PAGE = tables("troubleshooting.md")
-QUIET = {c.ROLLING_OUT, c.IDLE}  # nothing to act on: Ready says it, and is told
+QUIET = {Reason.ROLLING_OUT, Reason.IDLE}  # nothing to act on: Ready says it, and is told
 NEVER_SHOWN = {"Conflict"}
 OWNER = inference_deployment()
 CACHE_SPEC = snapshot_of(OWNER)
@@ -69,7 +68,10 @@ def conditions() -> list[tuple[Kind, str, str, str]]:
         assert pairs, f"{row[0]} is of no condition"
         found += [(INFERENCE_DEPLOYMENT, kind, status, reason(row)) for kind, status in pairs]
     names = [reason(row) for row in PAGE["StartupCache"]]
-    found += [(STARTUP_CACHE, c.READY, str(name in {c.PUBLISHED, c.QUARANTINE_LIFTED}), name) for name in names]
+    found += [
+        (STARTUP_CACHE, ConditionType.READY, str(name in {Reason.PUBLISHED, Reason.QUARANTINE_LIFTED}), name)
+        for name in names
+    ]
     return [entry for entry in found if entry[3] not in NEVER_SHOWN]
 
 
@@ -130,5 +132,5 @@ def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[e
     installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
     publisher = cast("Publisher", Broken(error("words")))
     of_caches.StartupCacheReconciler(cluster, publisher, installation, lambda: NOW, metrics).reconcile("models", "kc")
-    assert (c.find(cluster.status, c.READY)["reason"], cluster.events) == (error.reason, [error.reason])
+    assert (find(cluster.status, ConditionType.READY)["reason"], cluster.events) == (error.reason, [error.reason])
     assert counted(metrics, "tunecast_store_errors_total", reason=error.reason) == 1

@@ -50,4 +50,4 @@ def test_operator_and_helm_test_run_as_any_user(
     check = [*arbitrary_user(tmp_path), sys.executable, "-m", "tunecast_operator.check"]
     done = subprocess.run(check, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert f"ok: bucket {environment['TUNECAST_BUCKET']} takes uploads" in done.stdout
+    assert f"ok: bucket {environment['TUNECAST_BUCKET']} supports all operations" in done.stdout

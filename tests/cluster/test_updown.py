@@ -1,7 +1,7 @@
-"""What the test cluster promises: it comes up whole, and nothing is left of it, however it ends.
+"""The test cluster starts completely, and leaves nothing behind, however it ends.
 
-It takes root and what `python3 tests/cluster build` needs. It has a cluster of its own name, and looks
-for what bears that name, because other clusters may come and go on the machine meanwhile.
+These tests require root and what `python3 tests/cluster build` needs. Their cluster has its own name, and they
+look only for things with this name, because other clusters may start and stop on the machine meanwhile.
 """
 
 import json
@@ -27,7 +27,7 @@ NAME = f"updown-{os.getpid()}"
 STATE = Path(os.environ.get("TUNECAST_STATE") or "/var/tmp/tunecast") / NAME
 KERNEL = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and a kubelet take root")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and a kubelet require root")
 
 
 def command(*words: str) -> list[str]:
@@ -54,7 +54,7 @@ def kubectl(*words: str, stdin: str = "") -> str:
 
 
 def supervisors() -> list[int]:
-    """The supervisor as the host sees it, unshare before PID 1 of the cluster."""
+    """Returns the host's PIDs of the supervisor: unshare, then PID 1 of the cluster."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -65,7 +65,7 @@ def supervisors() -> list[int]:
 
 
 def processes() -> list[str]:
-    """Whatever names this cluster's state folder: shims and containers do too."""
+    """Returns the processes whose command line names this cluster's state folder, including shims and containers."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -79,7 +79,7 @@ def output(*words: str) -> list[str]:
 
 
 def leftovers(number: int) -> dict[str, list[str]]:
-    """Everything by which this cluster could be noticed on the machine."""
+    """Returns everything that this cluster has left on the machine."""
     addresses = [f"10.{block}.{number}." for block in (213, 214, 215)]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found = {
@@ -95,12 +95,12 @@ def leftovers(number: int) -> dict[str, list[str]]:
 
 
 def settings() -> list[str]:
-    """What belongs to the whole machine, and which a kubelet or kube-proxy would like to change."""
+    """Returns settings of the whole machine that a kubelet or kube-proxy would change."""
     return [Path("/proc/sys", name).read_text() for name in KERNEL]
 
 
 def firewall(description: dict[str, Any]) -> list[str]:
-    """The host's rules, by the node's own iptables: the host may have none."""
+    """Returns the host's rules, read with the node's iptables because the host may have none."""
     lines = output("chroot", description["node_root"], "iptables-save")
     return [line for line in lines if not line.startswith("#")]
 
@@ -141,7 +141,7 @@ def test_control_plane_has_an_api_server_a_bucket_and_an_audit_log(name: str) ->
 
 
 def tls_version(values: dict[str, str]) -> str | None:
-    """Of the S3 server whose certificate the test authority signed, for a name that no name server knows."""
+    """Returns the TLS version of the S3 server, whose certificate is for a name that no name server resolves."""
     where = urllib.parse.urlsplit(values["TUNECAST_S3_TLS_ENDPOINT"])
     trust = ssl.create_default_context(cafile=values["TUNECAST_S3_TLS_AUTHORITY"])
     address = (values["TUNECAST_S3_TLS_ADDRESS"], where.port or 443)
@@ -234,6 +234,6 @@ def api_answers() -> bool:
 
 
 def run_a_pod() -> None:
-    """A container, with a shim and mounts of its own, that ignores the signal to stop."""
+    """Starts a container, with its own shim and mounts, that ignores the signal to stop."""
     kubectl("run", "sleeper", "--image=localhost/python:3", "--command", "--", "sleep", "inf")
     kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")

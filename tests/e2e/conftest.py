@@ -1,4 +1,4 @@
-"""One real cluster for all end-to-end tests, with our images and our chart: upgraded from other images of it."""
+"""One real cluster for all end-to-end tests, with our images and chart, which an upgrade from other images installs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.kubectl import Kubectl
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Other people's clusters come last: the same cluster is made into one."""
+    """Moves the tests of ``elsewhere`` to the end, because that fixture changes the shared cluster."""
     items.sort(key=lambda item: "elsewhere" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[World]:
-    """Nothing of ours is installed yet."""
+    """A cluster without Tunecast."""
     name = ("--name", f"e2e-{os.getpid()}")
     try:
         deploy.build()
@@ -39,7 +39,7 @@ def cluster() -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def previous(cluster: World) -> Served:
-    """What an operator of other images tuned and serves."""
+    """What an earlier operator, from other images, has tuned and serves."""
     deploy.build_images(EARLIER)
     deploy.load_images("--name", cluster.environment["TUNECAST_CLUSTER"], tag=EARLIER)
     deploy.install(cluster.kubectl, deploy.values(cluster.environment, tag=EARLIER))
@@ -48,7 +48,7 @@ def previous(cluster: World) -> Served:
 
 @pytest.fixture(scope="session")
 def world(cluster: World, request: pytest.FixtureRequest) -> World:
-    """A cluster with Tunecast in it. Where tests of the upgrade run, it is upgraded from other images."""
+    """A cluster with Tunecast installed. If tests of the upgrade run, it was upgraded from other images."""
     if any("previous" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("previous")
     deploy.install(cluster.kubectl, deploy.values(cluster.environment))
@@ -57,7 +57,7 @@ def world(cluster: World, request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture(scope="session")
 def elsewhere(cluster: World) -> World:
-    """The same cluster made like one of other people's; all its tunings have begun."""
+    """The same cluster with policies, quotas and a private store as users have them; all its tunings have begun."""
     install(cluster)
     begin(cluster)
     return cluster
@@ -65,13 +65,13 @@ def elsewhere(cluster: World) -> World:
 
 @pytest.fixture(scope="session")
 def restricted(world: World) -> str:
-    """The namespace where a restricted engine is tuned, from the first test on that asks for it."""
+    """The namespace where a restricted engine is tuned; the first test that uses the fixture starts the tuning."""
     begin_restricted(world, "restricted")
     return "restricted"
 
 
 @pytest.fixture(scope="session")
 def crashing(world: World) -> str:
-    """The namespace where engines crash from their bundle, likewise."""
+    """The namespace where engines crash from their bundle; the first test that uses the fixture starts the tuning."""
     begin_crashing(world, "crashing")
     return "crashing"

@@ -1,4 +1,4 @@
-"""Tunecast as it is installed in other people's clusters, and what is tuned in each kind of their namespaces."""
+"""Installs Tunecast as in a user's cluster with policies, and starts a tuning in each kind of namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CPU_LIMIT = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1
 
 
 def install(world: World) -> None:
-    """The operator's own namespace has random uids too, and its store is behind a proxy."""
+    """Installs Tunecast in a namespace with random uids, with its store behind a proxy."""
     policies.install(world.kubectl)
     private_store.begin_proxy(world)
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -34,7 +34,7 @@ def install(world: World) -> None:
 
 
 def begin(world: World) -> None:
-    """Every tuning whose tests only wait for it: they share the machine."""
+    """Starts all tunings at once, because their tests only wait for them."""
     begin_random_uids(world)
     begin_sidecars(world)
     begin_quota(world)
@@ -42,13 +42,13 @@ def begin(world: World) -> None:
 
 
 def until_served(world: World, name: str, namespace: str) -> None:
-    """Until what was tuned is published, or isn't for good, and replicas are ready. It waits for other tunings too."""
+    """Waits until tuning has ended, with or without a bundle, and replicas are ready. Other tunings run meanwhile."""
     until_cache(world.kubectl, name, namespace, ENDS, TUNE_SECONDS)
     until_ready(world.kubectl, name, namespace, 300)
 
 
 def begin_random_uids(world: World) -> None:
-    """vLLM that asks for an API key, run by a user that no image knows: nothing in its spec is about users."""
+    """Serves vLLM with an API key, run by a uid that no image knows; its spec does not mention users."""
     world.kubectl.apply(policies.random_uids(UIDS))
     world.kubectl.apply(deploy.s3_secret(UIDS, world.environment), *engine_claim(UIDS))
     secret, found = keyed("keyed", UIDS, tuning={"ranks": 2})
@@ -58,7 +58,7 @@ def begin_random_uids(world: World) -> None:
 
 
 def begin_sidecars(world: World) -> None:
-    """vLLM where nobody can opt out of a sidecar, and the stand-in where one can."""
+    """Serves vLLM where pods cannot opt out of a sidecar, and the stand-in where they can."""
     world.namespace(ALWAYS_INJECTED, policies.sidecars("always"))
     world.kubectl.apply(small(tiny("tiny", ALWAYS_INJECTED, replicas=1, tuning={"ranks": 1})))
     world.namespace(INJECTED, policies.sidecars("enabled"))
@@ -66,7 +66,7 @@ def begin_sidecars(world: World) -> None:
 
 
 def begin_quota(world: World) -> None:
-    """An embedding engine with all limits that the namespace's quota asks for."""
+    """Serves an embedding engine with all limits that the namespace's quota requires."""
     world.namespace(QUOTA)
     world.kubectl.apply(quota(QUOTA), limit_range(QUOTA, "64Mi"))
     resources = {
@@ -79,7 +79,7 @@ def begin_quota(world: World) -> None:
 
 
 def begin_small_disks(world: World) -> None:
-    """Stand-ins whose containers get a default limit on ephemeral storage: one takes more, one takes less for now."""
+    """Serves stand-ins with a default limit on ephemeral storage: one exceeds it, and one stays below it for now."""
     for namespace, size, arguments in (
         (SMALL_DISKS, SMALL, ["--payload=60000000", "--start-seconds=60"]),
         (SHRINKING_DISKS, "1Gi", ["--payload=20000000"]),
@@ -92,7 +92,7 @@ def begin_small_disks(world: World) -> None:
 
 
 def small(found: Object) -> Object:
-    """vLLM for a machine that it shares: a model of one layer, and threads that no other engine's core is bound to."""
+    """Changes vLLM for a shared machine: its model has one layer, and its threads are bound to no core."""
     engine = engine_of(found)
     engine["args"].append(ONE_LAYER)
     engine["env"].append({"name": "VLLM_CPU_OMP_THREADS_BIND", "value": "nobind"})
@@ -100,14 +100,14 @@ def small(found: Object) -> Object:
 
 
 def quota(namespace: str) -> Object:
-    """Every container must say its CPU and memory limits."""
+    """Returns a quota with which every container must set CPU and memory limits."""
     hard = {"requests.cpu": "4", "limits.cpu": "16", "requests.memory": "16Gi", "limits.memory": "32Gi"}
     metadata = {"name": "tenants", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}}
 
 
 def limit_range(namespace: str, ephemeral: str) -> Object:
-    """What a container gets that says nothing of its disk."""
+    """Returns the default limit of containers that set no limit on ephemeral storage."""
     limits = [{"type": "Container", "default": {"ephemeral-storage": ephemeral}}]
     metadata = {"name": "disks", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": limits}}

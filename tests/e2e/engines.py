@@ -1,4 +1,4 @@
-"""Real engines that are asked otherwise than the demo's: one that embeds, one that asks for an API key."""
+"""Real engines that serve other requests than the demo's: one embeds, and one requires an API key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY_SECRET = "tiny-api-key"
 
 
 def embedding(name: str, namespace: str, **changes: Any) -> list[Object]:
-    """A tiny Qwen3 that embeds, and the ConfigMap that holds it: unlike the demo's model it needs a tokenizer."""
+    """Returns a tiny Qwen3 that embeds, and the ConfigMap with its files: it needs a tokenizer."""
     files = {path.name: path.read_text() for path in sorted(EMBEDDING.iterdir())}
     metadata = {"name": "tiny-embedding", "namespace": namespace}
     found = tiny(name, namespace)
@@ -30,7 +30,7 @@ def embedding(name: str, namespace: str, **changes: Any) -> list[Object]:
 
 
 def keyed(name: str, namespace: str, **changes: Any) -> list[Object]:
-    """The demo's engine with an API key, and the Secret that holds it."""
+    """Returns the demo's engine with an API key, and the Secret that holds the key."""
     metadata = {"name": KEY_SECRET, "namespace": namespace}
     found = tiny(name, namespace)
     reference = {"secretKeyRef": {"name": KEY_SECRET, "key": "key"}}

@@ -1,4 +1,4 @@
-"""The demo's engine in other forms that pods of the field have; the demo itself starts the api_server module."""
+"""The demo's engine in other forms that users' pods have; the demo itself starts the api_server module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TUNING = {"ranks": 1, "timeout": "30m"}  # three engines start at the same time
 
 
 def begin(world: World) -> None:
-    """All of them are tuned at the same time: each waits for the machine, not for the others."""
+    """Starts all tunings at the same time."""
     name = ("--name", world.environment["TUNECAST_CLUSTER"])
     folder = str(Path(__file__).parent / "vllm-openai")
     deploy.cluster("image", "build", "--tag", IMAGE, "--build-arg", f"BASE={ENGINE_BASE}", folder)
@@ -37,7 +37,7 @@ def begin(world: World) -> None:
 
 
 def certificate() -> Object:
-    """A Secret with a certificate that no kubelet and no rank can verify."""
+    """Returns a Secret with a certificate that neither the kubelet nor ranks can verify."""
     with TemporaryDirectory() as folder:
         files = Authority().server(Path(folder), "tiny.example")
         data = {"tls.crt": files.certificate.read_text(), "tls.key": files.key.read_text()}
@@ -46,7 +46,7 @@ def certificate() -> Object:
 
 
 def behind_tls() -> Object:
-    """``vllm serve X`` with TLS on a port of its own, with probes, a hook and a grace period of its own."""
+    """Returns ``vllm serve X`` with TLS, another port, and its own probes, hook and grace period."""
     found = form(TLS)
     engine, pod = engine_of(found), found["spec"]["template"]["spec"]
     tls = [f"--ssl-certfile={CERTIFICATES}/tls.crt", f"--ssl-keyfile={CERTIFICATES}/tls.key"]
@@ -70,7 +70,7 @@ def https(path: str) -> Object:
 
 
 def script() -> Object:
-    """``bash -c`` whose model an init container brings, between a native sidecar and an ordinary one."""
+    """Returns an engine behind ``bash -c``, whose model an init container fetches, with two sidecars."""
     found = form(SCRIPT, engine={"container": "vllm"})
     engine, pod = engine_of(found), found["spec"]["template"]["spec"]
     flags = " \\\n  ".join(f"'{argument}'" for argument in engine.pop("args"))
@@ -88,7 +88,7 @@ def script() -> Object:
 
 
 def entrypoint() -> list[Object]:
-    """An image that starts vLLM, with args only, one of them an API key that a variable holds; and its Secret."""
+    """Returns an engine whose image starts vLLM, with args only; one is an API key from a variable. Adds its Secret."""
     secret, found = keyed(ENTRYPOINT, NAMESPACE, replicas=1, tuning=TUNING)
     engine = engine_of(small(found))
     del engine["command"]
@@ -100,7 +100,7 @@ def entrypoint() -> list[Object]:
 
 
 def form(name: str, **changes: Any) -> Object:
-    """One replica of a model of one layer, tuned on one rank; its model is left to the form."""
+    """Returns one replica of a model of one layer, tuned on one rank."""
     found = small(tiny(name, NAMESPACE, replicas=1, tuning=TUNING, **changes))
     engine_of(found)["args"].remove(f"--model={MODEL}")
     return found

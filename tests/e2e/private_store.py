@@ -1,4 +1,4 @@
-"""The S3 server as companies have it: TLS by an authority of their own, and no way to it but through a proxy."""
+"""An S3 server as in a company network: a private authority signs its TLS certificate, and only a proxy reaches it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SOURCES = [deploy.ROOT / "tests" / "support" / f"{module}.py" for module in ("pr
 
 
 def begin_proxy(world: World) -> None:
-    """It alone can resolve the store's name."""
+    """Deploys the proxy, which alone can resolve the store's name."""
     world.kubectl.apply(deploy.namespace(NAMESPACE))
     world.kubectl.apply(_sources(), _deployment(world.environment), _service())
     world.kubectl("rollout", "status", "deployment/proxy", "-n", NAMESPACE, "--timeout=60s")
 
 
 def store(environment: dict[str, str]) -> Object:
-    """Chart values for it."""
+    """Returns the chart values for this store."""
     return {
         **deploy.values(environment)["s3"],
         "endpoint": environment["TUNECAST_S3_TLS_ENDPOINT"],
@@ -33,7 +33,7 @@ def store(environment: dict[str, str]) -> Object:
 
 
 def tunnelled(kubectl: Kubectl) -> dict[str, set[str]]:
-    """What each client's address asked the proxy for."""
+    """Returns the requests to the proxy by client address."""
     found: dict[str, set[str]] = {}
     for line in kubectl("logs", "deployment/proxy", "-n", NAMESPACE).splitlines():
         client, method, target = line.split()

@@ -1,4 +1,4 @@
-"""An engine of the standard library's alone, for tests that ask what Tunecast does and not what vLLM gains."""
+"""An engine in plain Python, for tests of what Tunecast does, in which vLLM's speed-up is irrelevant."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SCRIPT = ROOT / "tests" / "ranks" / "standin.py"
 
 
 def script(namespace: str) -> Object:
-    """The ConfigMap that it is started from."""
+    """Returns the ConfigMap with the engine's script."""
     metadata = {"name": "standin", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"standin.py": SCRIPT.read_text()}}
 
 
 def standin(name: str, namespace: str, **changes: Any) -> Object:
-    """An InferenceDeployment of it; ranks take torch from where the demo's engine is."""
+    """Returns an InferenceDeployment of the stand-in; ranks use the torch of the demo's engine."""
     demo = tiny(name, namespace)
     pod, engine = demo["spec"]["template"]["spec"], engine_of(demo)
     container = {

@@ -1,4 +1,4 @@
-"""The demo's InferenceDeployment with changes, and what a user would look at."""
+"""Changes the demo's InferenceDeployment, and reads what a user would look at."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TUNE_SECONDS = 600.0
 def tiny(
     name: str, namespace: str, container: Object | None = None, pod: Object | None = None, **changes: Any
 ) -> Object:
-    """The demo's object under another name, with parts of its spec replaced; objects are merged.
+    """Returns the demo's object under another name, with parts of its spec replaced; objects are merged.
 
     ``container`` and ``pod`` are fields of the engine's container and of its pod.
     """
     found: Object = json.loads(_as_json(EXAMPLE.read_text()))
     found["metadata"] = {"name": name, "namespace": namespace}
     found["spec"]["template"]["spec"] |= pod or {}
-    engine_of(found)["resources"]["requests"]["cpu"] = "100m"  # tunings of several tests fit on a small node at once
+    engine_of(found)["resources"]["requests"]["cpu"] = "100m"  # so that several tunings fit on a small node
     engine_of(found).update(container or {})
     for field, value in changes.items():
         old = found["spec"].get(field)
@@ -37,7 +37,7 @@ def _as_json(text: str) -> str:
 
 
 def engine_of(found: Object) -> Object:
-    """The container of an InferenceDeployment that runs the engine."""
+    """Returns the engine's container of an InferenceDeployment."""
     container: Object = found["spec"]["template"]["spec"]["containers"][0]
     return container
 
@@ -47,7 +47,7 @@ def environment_without(*names: str) -> list[Object]:
 
 
 def until_ready(kubectl: Kubectl, name: str, namespace: str, seconds: float = TUNE_SECONDS) -> Object:
-    """As ``kubectl wait --for=condition=Ready``; returns the object."""
+    """Runs ``kubectl wait --for=condition=Ready``; returns the object."""
     kubectl(
         "wait",
         "--for=condition=Ready",
@@ -92,7 +92,7 @@ def init_report(pod: Object) -> Object:
 
 
 def our_events(kubectl: Kubectl, namespace: str) -> list[tuple[str, str, str]]:
-    """(kind, name, reason) of every Event that Tunecast wrote."""
+    """Returns (kind, name, reason) of every Event that Tunecast wrote."""
     found = kubectl.items("events", "-n", namespace)
     ours = (e for e in found if (e.get("source") or {}).get("component") == "tunecast")
     return [(e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"]) for e in ours]

@@ -1,4 +1,4 @@
-"""What ends an attempt, seen as a user sees it: a condition, an Event, and replicas that start all the same."""
+"""What a user sees when an attempt ends early: a condition, an Event, and replicas that still start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from e2e.steps import cache_of, engine_of, our_events, rank_pods, until_cache
 from e2e.world import World
 from harness.kubectl import wait_for
 
-# These wait most of their time: what test_quarantine.py and test_restricted.py look at is under way meanwhile.
+# These tests mostly wait, so the tunings of test_quarantine.py and test_restricted.py start here already.
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("crashing", "restricted")]
 
 
@@ -28,7 +28,7 @@ def test_a_wrong_argument_is_not_retried(world: World) -> None:
     assert ("StartupCache", "EngineRejectedArguments") in {
         (kind, reason) for kind, _, reason in our_events(world.kubectl, namespace)
     }
-    wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas start all the same", 30)
+    wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas start without a bundle", 30)
     world.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
@@ -46,8 +46,8 @@ def test_without_capacity_replicas_start_cold_and_tuning_waits(world: World) -> 
     world.apply("tiny", namespace, container={"resources": resources}, tuning={"queueTimeout": "15s"})
     found = until_cache(world.kubectl, "tiny", namespace, {"QueueTimeout"}, 90)
     assert "Insufficient nvidia.com/gpu" in found["message"]
-    wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas are let go", 30)
-    assert len(world.kubectl.items("jobs", "-n", namespace)) == 1, "tuning goes on waiting"
+    wait_for(lambda: replicas(world, "tiny", namespace) == 1, "replicas may start", 30)
+    assert len(world.kubectl.items("jobs", "-n", namespace)) == 1, "tuning still waits"
     world.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

@@ -1,6 +1,6 @@
-"""One InferenceDeployment on three nodes with different GPUs: each replica takes the bundle of its own.
+"""One InferenceDeployment on three nodes with different GPUs: each replica installs the bundle for its own GPU.
 
-The GPUs are labels, and files as a driver shows them in procfs: pods find those of their node by ``TUNECAST_PROC``.
+The GPUs are labels, and files like a driver's in procfs, which pods find through ``TUNECAST_PROC``.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ ENVIRONMENT = [
     {"name": "TUNECAST_PROC", "value": "/gpus/$(NODE)"},
 ]
 MOUNT = {"name": "gpus", "mountPath": "/gpus"}
-SECONDS = 180.0  # for a tuning and what follows
+SECONDS = 180.0  # for a tuning and the steps after it
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The InferenceDeployment, whose replicas spread over the nodes."""
+    """The InferenceDeployment whose replicas are spread over the nodes."""
 
     kubectl: Kubectl
     nodes: dict[str, str]  # hardware by node
 
     @property
     def replicas(self) -> dict[str, Object]:
-        """By the hardware of their node; those that are being replaced are left out."""
+        """Returns the replicas by the hardware of their node, without terminating ones."""
         found = serving_pods(self.kubectl, NAME, NAMESPACE)
         living = [pod for pod in found if not pod["metadata"].get("deletionTimestamp") and pod["spec"].get("nodeName")]
         return {self.nodes[pod["spec"]["nodeName"]]: pod for pod in living}
 
     def reports(self) -> dict[str, Object]:
-        """What their init containers said; none of it until all have ended."""
+        """Returns the reports of the init containers, or nothing until all have ended."""
         try:
             return {hardware: init_report(pod) for hardware, pod in self.replicas.items()}
         except KeyError:
@@ -62,7 +62,7 @@ class Fleet:
         return self.kubectl.get("infd", NAME, "-n", NAMESPACE)
 
     def until_tuned(self, *hardware: str) -> dict[str, str]:
-        """Manifests by hardware, once the StartupCache of each is Ready, and nothing is missing."""
+        """Waits until every hardware has a Ready StartupCache; returns the manifests by hardware."""
 
         def look() -> dict[str, str] | None:
             found = self.object["status"].get("startupCaches", ())
@@ -81,7 +81,7 @@ class Fleet:
         return wait_for(look, f"status says that {hardware} has no bundle", 60)
 
     def replace(self, hardware: str) -> Object:
-        """Deletes the replica on ``hardware``; returns what the init container of the next one there says."""
+        """Deletes the replica on ``hardware``; returns the report of its successor's init container."""
         old = self.replicas[hardware]["metadata"]
         self.kubectl("delete", "pod", old["name"], "-n", NAMESPACE, "--grace-period=1")
 
@@ -94,7 +94,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Two nodes take pods; the third one doesn't yet."""
+    """Serves on two nodes; the third node accepts no pods yet."""
     name = f"gpus-{os.getpid()}"
     try:
         deploy.build()
@@ -132,7 +132,7 @@ def _gpus(nodes: tuple[str, ...]) -> Object:
 
 
 def spread(volume: Object) -> Object:
-    """Two replicas with a GPU each, on nodes of their own."""
+    """Returns two replicas with one GPU each, on different nodes."""
     found = standin(NAME, NAMESPACE, replicas=2, tuning={"ranks": 1})
     engine, pod = engine_of(found), found["spec"]["template"]["spec"]
     engine["env"] += ENVIRONMENT

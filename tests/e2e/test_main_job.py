@@ -1,4 +1,4 @@
-"""The main job: apply, tune on two ranks, prove, publish, serve warm, scale out warm without the operator."""
+"""The main use: apply, tune on two ranks, prove, publish, serve warm, and scale out warm without the operator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUIET_SECONDS = 30.0
 
 @pytest.fixture(scope="module")
 def served(world: World) -> Iterator[World]:
-    """An InferenceDeployment that is tuned and serves."""
+    """A World with an InferenceDeployment that is tuned and serves."""
     world.namespace(NAMESPACE)
     world.apply(NAME, NAMESPACE)
     until_cache(world.kubectl, NAME, NAMESPACE, {"Published", "Ineffective", "AttemptsExhausted"})
@@ -42,7 +42,7 @@ def served(world: World) -> Iterator[World]:
 
 
 def test_the_proof(served: World) -> None:
-    """A peer's warm start against rank 0's cold one, layer by layer, as the Job measured them."""
+    """The proof compares a peer's warm start with rank 0's cold start, layer by layer."""
     proof = cache_of(served.kubectl, NAME, NAMESPACE)["status"]["proof"]
     [rank] = proof["ranks"]
     assert proof["mode"] == "Peer"
@@ -57,7 +57,7 @@ def test_the_proof(served: World) -> None:
 
 
 def test_its_finished_job_stays_for_its_logs(served: World) -> None:
-    """Its pods run no sidecar: nothing but the Job's own end decides when they go."""
+    """Its pods have no sidecar, so they stay as long as the finished Job."""
     [job] = served.kubectl.items("jobs", "-n", NAMESPACE)
     assert job["status"]["succeeded"] == 2
     logs = [
@@ -125,7 +125,7 @@ def test_ranks_hold_no_credentials_and_no_serving_labels(served: World) -> None:
 
 
 def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> None:
-    """Half a minute here; ten by `bench/idle.py`."""
+    """Measures for half a minute; `bench/idle.py` measures for ten."""
     wait_for(lambda: nothing_is_tuned(served), "all tuning has ended", TUNE_SECONDS)
     before = operator_usage(served.kubectl, served.environment)
     assert before.writes > 0
@@ -138,7 +138,7 @@ def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> 
 
 
 def test_a_trust_that_somebody_empties_is_restored_at_once(served: World) -> None:
-    """Without the operator's watch it would stay empty until the next resync, ten minutes later."""
+    """Without the operator's watch the ConfigMap would stay empty until the next resync, ten minutes later."""
     patch = json.dumps({"data": {"trust.json": "{}"}})
     served.kubectl("patch", "configmap", "tunecast-trust", "-n", NAMESPACE, "--type=merge", "-p", patch)
 
@@ -151,7 +151,7 @@ def test_a_trust_that_somebody_empties_is_restored_at_once(served: World) -> Non
 
 
 def nothing_is_tuned(world: World) -> bool:
-    """Other tests' tunings, which share the machine with this one's, are over."""
+    """Returns whether other tests' tunings, which share the machine, have ended."""
     statuses = [cache.get("status", {}) for cache in world.kubectl.items("startupcaches", "--all-namespaces")]
     wanted = [status for status in statuses if status.get("referredBy")]
     return all(status["state"] in {"Ready", "Ineffective", "Failed", "Quarantined"} for status in wanted)
@@ -194,18 +194,18 @@ def init_restarts(world: World, name: str) -> int:
 
 @pytest.mark.parametrize(("name", "on_failure"), [("denied", "ServeCold"), ("blocked", "Block")])
 def test_a_replica_that_may_not_read_the_bucket(served: World, name: str, on_failure: str) -> None:
-    """It starts cold, or stays where it is, and status says why."""
+    """The replica starts cold, or stays in its init container, and status has the reason."""
     wrong = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
     secret = deploy.s3_secret(NAMESPACE, wrong)
     served.kubectl.apply({**secret, "metadata": {"name": "wrong", "namespace": NAMESPACE}})
     cache = {"credentialsSecret": {"name": "wrong"}, "onFailure": on_failure}
     served.apply(name, NAMESPACE, replicas=1, cache=cache)
 
-    def told() -> Object | None:
+    def reported() -> Object | None:
         reports = (served.kubectl.get("infd", name, "-n", NAMESPACE).get("status") or {}).get("initReports") or {}
         return reports if reports.get("counts") else None
 
-    reports = wait_for(told, f"{name}'s init container has reported", 120)
+    reports = wait_for(reported, f"{name}'s init container has reported", 120)
     assert reports["counts"] == [{"reason": "AccessDenied", "count": 1}]
     assert "credentials" in reports["lastMessage"]
     if on_failure == "ServeCold":

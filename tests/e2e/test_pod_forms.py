@@ -1,4 +1,4 @@
-"""One engine in the forms that pods of the field have: each is tuned, proves Hit and serves from its bundle."""
+"""One engine in several forms that users' pods have: each is tuned, proves Hit and serves from its bundle."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def form(request: pytest.FixtureRequest, begun: World) -> str:
 
 
 def served(world: World, name: str) -> Object:
-    """Its one replica, ready, once its cache is published, or isn't for good."""
+    """Waits until tuning has ended; returns the form's one replica, which is ready."""
     until_cache(world.kubectl, name, NAMESPACE, ENDS, TUNE_SECONDS)
     until_ready(world.kubectl, name, NAMESPACE)
     [replica] = serving_pods(world.kubectl, name, NAMESPACE)
@@ -46,7 +46,7 @@ def containers(pod: Object) -> list[str]:
 
 
 def asked(world: World, replica: Object, url: str) -> str:
-    """The status that the engine answers with, or the error, as a client in its container sees it."""
+    """Returns the engine's HTTP status, or the error, as a client in its container sees it."""
     where = ("-n", NAMESPACE, replica["metadata"]["name"], "-c", "vllm")
     script = f'python3 -c "{ASK.format(url=url)}" 2>&1 || true'
     return world.kubectl("exec", *where, "--", "sh", "-c", script).strip()
@@ -61,14 +61,14 @@ def test_it_is_tuned_and_proves_hit(begun: World, form: str) -> None:
 
 
 def test_its_engine_answered_the_sweep(begun: World, form: str) -> None:
-    """Also with TLS and with an API key. Some requests are refused all the same: this model has no tokenizer."""
+    """This also holds with TLS and with an API key. Some requests are refused, because this model has no tokenizer."""
     sweep = cache_of(begun.kubectl, form, NAMESPACE)["status"]["proof"]["sweep"]
     assert sweep["route"] == "/v1/completions"
     assert sweep["refused"] < 0.1 * sweep["requests"], sweep
 
 
 def test_its_replica_serves_from_the_bundle(begun: World, form: str) -> None:
-    """The pod is ready, by its own probes where it has some, and no container was started twice."""
+    """The pod is ready by its own probes, if it has any, and no container was restarted."""
     replica = served(begun, form)
     assert (init_report(replica)["result"], init_report(replica)["reason"]) == ("Hit", "Installed")
     assert condition(replica, "Ready")["status"] == "True"
@@ -76,7 +76,7 @@ def test_its_replica_serves_from_the_bundle(begun: World, form: str) -> None:
 
 
 def test_probes_hook_and_grace_period_stay_as_written(begun: World) -> None:
-    """The API server adds its defaults to what is written."""
+    """Compares only the written fields, because the API server adds defaults."""
     wanted = engine_of(forms.behind_tls())
     replica = served(begun, TLS)
     [engine] = replica["spec"]["containers"]

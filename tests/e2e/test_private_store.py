@@ -1,4 +1,4 @@
-"""An S3 server with TLS by a private authority, which only a proxy can reach: nobody else resolves its name."""
+"""An S3 server with TLS by a private authority, which only a proxy can reach and resolve."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_helm_test_comes_through_it_too(served: World) -> None:
 
 
 def test_neither_authority_nor_proxy_is_in_a_pod_template(served: World) -> None:
-    """A proxy in the engine's environment would take its other traffic, and vLLM hashes most variables."""
+    """A proxy in the engine's environment would redirect its other traffic, and vLLM hashes most variables."""
     authority = Path(served.environment["TUNECAST_S3_TLS_AUTHORITY"]).read_text().splitlines()[1]
     pods = [*rank_pods(served.kubectl, UIDS), *serving_pods(served.kubectl, "keyed", UIDS)]
     text = str([pod["spec"] for pod in pods])

@@ -1,4 +1,4 @@
-"""Engines that crash as they start from a bundle: two crashes, and replicas start cold without it, with no rollout."""
+"""Quarantine of a bundle: after two crashes of engines, replicas start cold without a rollout."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.e2e
 
 def test_a_bundle_that_engines_crash_from_is_left_without_a_rollout(world: World, crashing: str) -> None:
     kubectl = world.kubectl
-    said = until_cache(kubectl, "tiny", crashing, {"Quarantined"}, 180)
-    assert "engines crashed as they started from this bundle" in said["message"]
+    quarantined = until_cache(kubectl, "tiny", crashing, {"Quarantined"}, 180)
+    assert "engines crashed as they started from this bundle" in quarantined["message"]
     until_ready(kubectl, "tiny", crashing, 120)
     reports = [init_report(pod) for pod in serving_pods(kubectl, "tiny", crashing)]
     assert [(report["result"], report["reason"]) for report in reports] == [("Cold", "Quarantined")] * 2

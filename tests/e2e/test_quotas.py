@@ -1,4 +1,4 @@
-"""A namespace whose ResourceQuota asks for limits, and LimitRanges that allow little ephemeral storage."""
+"""A namespace whose ResourceQuota requires limits, and LimitRanges that allow little ephemeral storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_embedding_engine_with_limits_is_tuned_and_starts_warm(elsewhere: Wor
 
 
 def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -> None:
-    """The administrator's for the containers that Tunecast adds, and the user's for the engine."""
+    """Tunecast's containers have the administrator's limits, and the engine has the user's."""
     pods = [*rank_pods(elsewhere.kubectl, QUOTA), *serving_pods(elsewhere.kubectl, "embeddings", QUOTA)]
     limits = {
         container["name"]: container["resources"]["limits"]["cpu"]
@@ -40,7 +40,7 @@ def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -
 
 
 def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(elsewhere: World) -> None:
-    """Each attempt would be evicted as the first one was."""
+    """The next attempt would be evicted, too."""
     found = until_cache(elsewhere.kubectl, "tiny", SMALL_DISKS, {"OutOfStorage", "TooManyDisruptions", "Published"})
     assert found["reason"] == "OutOfStorage"
     assert "limits.ephemeral-storage" in found["message"]
@@ -48,7 +48,7 @@ def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(else
 
 
 def test_a_replica_without_room_for_its_bundle_starts_cold_and_says_so(elsewhere: World) -> None:
-    """It would be evicted as it unpacks, and the next one in its place too."""
+    """Otherwise it and its successors would be evicted while they unpack."""
     kubectl = elsewhere.kubectl
     until_served(elsewhere, "tiny", SHRINKING_DISKS)
     [first] = serving_pods(kubectl, "tiny", SHRINKING_DISKS)

@@ -1,6 +1,6 @@
-"""A namespace as OpenShift has it: every container runs as a uid that its image doesn't know, and no other is admitted.
+"""A namespace like OpenShift's: every container must run as a uid that its image does not know.
 
-The engine asks for an API key. The operator's own namespace is of the same kind.
+The engine requires an API key. The operator's own namespace has the same policy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def served(elsewhere: World) -> World:
 
 
 def users(pod: Object) -> set[int | None]:
-    """The uids of all containers, as admission left them."""
+    """Returns the uids of all containers after admission."""
     spec = pod["spec"]
     contexts = [c.get("securityContext", {}) for c in (*spec["containers"], *spec.get("initContainers", []))]
     return {context.get("runAsUser", spec["securityContext"].get("runAsUser")) for context in contexts}
@@ -48,7 +48,7 @@ def test_every_container_runs_as_the_namespace_s_uid(served: World) -> None:
 
 
 def test_the_engine_really_has_no_name_and_no_home(served: World) -> None:
-    """What the policy is worth: neither the image nor the runtime knows this user."""
+    """This checks the policy itself: neither the image nor the runtime knows this user."""
     [replica] = serving_pods(served.kubectl, "keyed", UIDS)
     where = ("-n", UIDS, replica["metadata"]["name"], "-c", "vllm")
     assert served.kubectl("exec", *where, "--", "id", "-u").strip() == str(UID)
@@ -57,7 +57,7 @@ def test_the_engine_really_has_no_name_and_no_home(served: World) -> None:
 
 
 def test_the_sweep_had_the_engine_s_api_key(served: World) -> None:
-    """Without it every request is refused. Some are all the same: this model has no tokenizer."""
+    """Without the key every request is refused. Some still are, because this model has no tokenizer."""
     sweep = cache_of(served.kubectl, "keyed", UIDS)["status"]["proof"]["sweep"]
     assert sweep["route"] == "/v1/completions"
     assert sweep["refused"] < 0.1 * sweep["requests"]

@@ -1,4 +1,4 @@
-"""A namespace that enforces the restricted Pod Security profile, an engine that runs as nobody, and vLLM's defaults.
+"""An engine that runs as nobody, with vLLM's defaults, in a namespace with the restricted Pod Security profile.
 
 On a CPU, vLLM rebuilds its own artefact at every start, and the proof reports it.
 """

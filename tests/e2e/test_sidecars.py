@@ -1,4 +1,4 @@
-"""Namespaces with a sidecar injector: ranks opt out by themselves; where nobody can, an attempt ends all the same."""
+"""Namespaces with a sidecar injector: ranks opt out by themselves; where they cannot, attempts still end."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_a_replica_with_a_sidecar_starts_warm(elsewhere: World, namespace: str) 
 
 
 def test_ranks_opt_out(elsewhere: World, namespace: str) -> None:
-    """By themselves, where the injector lets them."""
+    """Ranks opt out by themselves if the injector allows it."""
     if namespace == INJECTED:
         assert [containers(pod) for pod in rank_pods(elsewhere.kubectl, INJECTED)] == [["vllm"]] * 2
 
 
 def test_ranks_whose_sidecar_would_run_for_ever_are_gone(elsewhere: World, namespace: str) -> None:
-    """Nothing of theirs holds a GPU once the attempt is over."""
+    """No rank holds a GPU after the attempt."""
     running = [pod for pod in rank_pods(elsewhere.kubectl, namespace) if pod["status"]["phase"] == "Running"]
     assert running == []

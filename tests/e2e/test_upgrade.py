@@ -1,4 +1,4 @@
-"""From other images of the operator: no replica is rolled, nothing is tuned again, and new specs are served as new."""
+"""An upgrade from other images of the operator rolls no replica and tunes nothing; new specs use the new images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.e2e
 
 
 def until_looked_at(world: World) -> None:
-    """The operator that is installed now knows both objects."""
+    """Waits until the new operator has reconciled both objects."""
     replicas = f'tunecast_inference_deployment_replicas{{name="{NAME}",namespace="{NAMESPACE}",state="ready"}}'
     [cache] = world.kubectl.items("startupcaches", "-n", NAMESPACE)
     state = f'name="{cache["metadata"]["name"]}",namespace="{NAMESPACE}",state="Ready"'
     wanted = {replicas, f"tunecast_startup_cache_state{{{state}}}"}
-    wait_for(lambda: wanted <= metrics(world).keys(), "the operator has looked at all there is", 60)
+    wait_for(lambda: wanted <= metrics(world).keys(), "the operator has reconciled all objects", 60)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tunings whose tests ask for verdicts, not for seconds: they can share the machine with other tests."""
+"""Tunings whose tests check verdicts, not times, so that they can share the machine with other tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ HEADER = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
 
 
 def one_layer() -> list[str]:
-    """The demo's arguments, for a model of one layer."""
+    """Returns the demo's arguments for a model of one layer."""
     return [*engine_of(tiny("x", "x"))["args"], ONE_LAYER]
 
 
 def begin_restricted(world: World, namespace: str) -> None:
-    """A namespace that enforces the restricted Pod Security profile; vLLM with its defaults, run by nobody known."""
+    """Serves vLLM with its defaults, as an unknown uid, in a namespace with the restricted Pod Security profile."""
     world.namespace(namespace, {"pod-security.kubernetes.io/enforce": "restricted"})
     world.kubectl.apply(*engine_claim(namespace))
     pod = {
@@ -37,7 +37,7 @@ def begin_restricted(world: World, namespace: str) -> None:
 
 
 def begin_crashing(world: World, namespace: str) -> None:
-    """An engine whose warm starts are well in ranks, and crash in replicas."""
+    """Serves an engine whose warm starts succeed in ranks and crash in replicas."""
     world.namespace(namespace)
     world.kubectl.apply(script(namespace))
     found = standin("tiny", namespace, replicas=2, tuning={"ranks": 1})
@@ -46,7 +46,7 @@ def begin_crashing(world: World, namespace: str) -> None:
 
 
 def engine_claim(namespace: str) -> tuple[Object, Object]:
-    """/opt/vllm as a claim: hostPath itself is forbidden there."""
+    """Returns a volume claim of /opt/vllm, for namespaces that forbid hostPath."""
     size, modes = {"storage": "10Gi"}, ["ReadOnlyMany"]
     volume = {
         "apiVersion": "v1",

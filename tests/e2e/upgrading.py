@@ -1,4 +1,4 @@
-"""What an upgrade must leave as it is."""
+"""Records what an upgrade must not change."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from e2e.steps import serving_pods, until_ready
 from e2e.world import World
 
 NAMESPACE, NAME = "upgrade", "old"
-EARLIER = "earlier"  # tag of the images that are there before
+EARLIER = "earlier"  # tag of the images before the upgrade
 
 
 @dataclass(frozen=True)
 class Served:
-    """Everything about replicas and tunings that an upgrade could disturb."""
+    """State of replicas and tunings that an upgrade could disturb."""
 
     template: dict[str, Any]
-    pods: dict[str, int]  # restarts of all containers, by uid
-    attempts: dict[str, int]  # by StartupCache
-    jobs: frozenset[str]  # by uid
+    pods: dict[str, int]  # restarts of all containers, by uid of the pod
+    attempts: dict[str, int]  # number of attempts by StartupCache
+    jobs: frozenset[str]  # uids
     kinds: dict[str, str]  # uids of the CRDs, by name
 
 
 def serve(world: World) -> Served:
-    """Has an InferenceDeployment tuned and served by whatever is installed."""
+    """Has the installed operator tune and serve an InferenceDeployment."""
     world.namespace(NAMESPACE)
     world.kubectl.apply(script(NAMESPACE))
     world.kubectl.apply(standin(NAME, NAMESPACE, replicas=1, tuning={"ranks": 1}))

@@ -1,4 +1,4 @@
-"""What every end-to-end test gets: a cluster with Tunecast in it."""
+"""The cluster with Tunecast that every end-to-end test gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.kubectl import CommandError, Kubectl
 
 @dataclass(frozen=True)
 class World:
-    """A cluster with Tunecast in it."""
+    """A cluster with Tunecast installed."""
 
     kubectl: Kubectl
     environment: dict[str, str]
@@ -31,7 +31,7 @@ METRICS = f"/api/v1/namespaces/{deploy.SYSTEM_NAMESPACE}/services/tunecast-metri
 
 
 def metrics(world: World) -> dict[str, str]:
-    """The operator's, by name and labels; none while it begins."""
+    """Returns the operator's metrics by name and labels; there are none while it starts."""
     try:
         lines = world.kubectl("get", "--raw", METRICS).splitlines()
     except CommandError:

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of one target: ``python -m fuzz TARGET -runs=N`` (libFuzzer's options; needs atheris).
 
-Begins with the kept corpus and a valid example; what finds new code is added to the corpus.
+It starts with the kept corpus and a valid example, and adds inputs that reach new code to the corpus.
 An input that breaks something is written to ``crash-*``, and the process ends with an error.
 """
 
@@ -22,7 +22,7 @@ OPTIONS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_s
 
 
 def json_mutator(data: bytes, longest: int, seed: int) -> bytes:
-    """Two of three times as JSON, else as bytes."""
+    """Mutates two of three inputs as JSON, and the others as bytes."""
     return mutate(data, longest, seed) if seed % 3 else bytes(atheris.Mutate(data, longest))
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         for number, data in enumerate(seeds()[name]):
             Path(folder, f"seed-{number}").write_bytes(data)
         (CORPUS / name).mkdir(parents=True, exist_ok=True)
-        corpora = [str(CORPUS / name), folder]  # the first is the one that grows
+        corpora = [str(CORPUS / name), folder]  # libFuzzer adds inputs to the first folder
         mutator = {} if name in BINARY else {"custom_mutator": json_mutator}
         atheris.Setup([sys.argv[0], *OPTIONS, *options, *corpora], TARGETS[name], **mutator)
         atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""Archives of any bytes and any shape: what an init container takes, the operator signs, and nothing else."""
+"""Archives of any bytes and shape: the operator must sign exactly those that an init container accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_core.bundle.reader import inspect
 from tunecast_core.errors import TunecastError
 from tunecast_core.records.manifest import Archive
 
-FILES = 64  # in one archive, at the most
+FILES = 64  # largest number in one archive
 UNPACKED = 2**16
 MEMORY = Path("/dev/shm")
 ROOT = (MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())) / f"tunecast-fuzz-{os.getpid()}"
@@ -28,7 +28,7 @@ NAMES = (
 
 
 class Bytes:
-    """Choices read from fuzzed bytes; zeros once they are used up."""
+    """Reads choices from fuzzed bytes, and zeros after their end."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -47,14 +47,14 @@ class Bytes:
 
 
 def archive(data: bytes) -> None:
-    """The bytes of an archive, which its manifest knows."""
+    """Checks an archive of fuzzed bytes, whose manifest matches them."""
     path = fresh() / "archive"
     path.write_bytes(data)
     _unpacked(path, Archive("Triton", hashlib.sha256(data).hexdigest(), len(data), 8, 2))
 
 
 def layout(data: bytes) -> None:
-    """Archives that are whole, and whose index and tar were chosen by the bytes."""
+    """Checks well-formed archives whose index and tar are chosen by the fuzzed bytes."""
     chosen, path = Bytes(data), fresh() / "archive"
     entries: list[Entry] = []
     while chosen.left and len(entries) < FILES:
@@ -65,7 +65,7 @@ def layout(data: bytes) -> None:
     try:
         _unpacked(path, _forge(path, entries, chosen))
     except UnicodeEncodeError:
-        return  # no JSON can hold it
+        return  # JSON cannot hold it
 
 
 def _forge(path: Path, entries: list[Entry], chosen: Bytes) -> Archive:
@@ -84,9 +84,9 @@ def fresh() -> Path:
 
 
 def _unpacked(path: Path, expected: Archive) -> None:
-    """Nothing but regular files of the layer, below the mount path; or nothing at all.
+    """Checks that unpacking writes only regular files of the layer below the mount path, or nothing at all.
 
-    The operator, which inspects an archive and unpacks nothing, comes to the same verdict.
+    The operator, which inspects archives without unpacking them, must reach the same verdict.
     """
     mount = ROOT / "mount"
     data = path.read_bytes()
@@ -101,7 +101,7 @@ def _unpacked(path: Path, expected: Archive) -> None:
         assert not [*mount.rglob("*")], "an archive that is refused leaves nothing"
         assert not signed, "the operator signs nothing that an init container refuses"
     else:
-        assert signed, "the operator refuses nothing that an init container takes"
+        assert signed, "the operator refuses nothing that an init container accepts"
     for found in mount.rglob("*"):
         assert not found.is_symlink()
         if found.is_file():

@@ -1,4 +1,4 @@
-"""Mutations of JSON that leave it JSON: bytes that are changed at random seldom get as far as a field's type."""
+"""Mutates JSON into other JSON, because randomly changed bytes seldom reach the checks of a field's type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def mutate(data: bytes, longest: int, seed: int) -> bytes:
-    """Another JSON text than ``data``, or ``data`` where it is none; libFuzzer's own mutations come on top."""
+    """Returns a mutated JSON text, or ``data`` if it is not JSON; libFuzzer's own mutations are added."""
     chance = random.Random(seed)
     try:
         value = json.loads(data)
@@ -26,7 +26,7 @@ def mutate(data: bytes, longest: int, seed: int) -> bytes:
 
 
 def _changed(value: Any, chance: random.Random) -> Any:
-    """Goes down at random, and changes what it comes to."""
+    """Descends to a random value, and changes it."""
     if isinstance(value, dict) and value and chance.random() < 0.9:
         return _changed_object(dict(value), chance)
     if isinstance(value, list) and value and chance.random() < 0.9:

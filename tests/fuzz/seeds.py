@@ -44,11 +44,11 @@ def seeds() -> dict[str, list[bytes]]:
         ({"prompt": [1]},), {"progress.json": "http://s3"}, ("/etc/hub",), 600.0, transport,
         wants_gpu=True, hardware="nvidia-l4-x86-64", token="token",
     )  # fmt: skip
-    said = InitReport("Cold", "Quarantined", "words", KEY, "m" * 64, 5, {"total": 1.0}, ("Triton",))
+    report = InitReport("Cold", "Quarantined", "words", KEY, "m" * 64, 5, {"total": 1.0}, ("Triton",))
     case = {"m" * 64: Case("words", (Failure(139),), (Failure(1, "e" * 16),))}
     banned = trust_config_map(NAMESPACE, Trust(store, TRUST.keys, ("m" * 64,)), case)["data"]
     rendered = Revision("spec", KEY, 1, "init:1", "Always", {"PYTHONPATH": "/m"}, held=False, port=8000)
-    ended = {"engine": {"exitCode": 139, "message": "ValueError: no"}, "init": {"message": canonical(said).decode()}}
+    ended = {"engine": {"exitCode": 139, "message": "ValueError: no"}, "init": {"message": canonical(report).decode()}}
     command = ["sh", "-c", "export A=b; exec vllm serve $(MODEL) --port=8000 --max-model-len 8k -tp 2"]
     return {
         "installed": [canonical(Installed({"Triton": "d" * 64}))],
@@ -65,7 +65,7 @@ def seeds() -> dict[str, list[bytes]]:
         "sweep": [b'{"prompt": [1], "max_tokens": 1}\n\n{}'],
         "log": [b"(EngineCore pid=1) ERROR 11-23 [core.py:1] ValueError: no\nINFO Loading weights took 1.50 seconds"],
         "manifest": [whole],
-        "report": [canonical(said)],
+        "report": [canonical(report)],
         "result": [canonical(result)],
         "settings": [canonical(settings)],
         "progress": [canonical(Progress("Upload", 1.0, 5))],

@@ -1,6 +1,6 @@
-"""What fuzzing calls: each reader of bytes that somebody else wrote. Only our own errors may come out.
+"""The targets of fuzzing: every reader of bytes from outside. A reader may raise only our own errors.
 
-A target returns, or raises AssertionError where something holds that must not, or lets any other exception through.
+A target raises AssertionError if an invariant is broken; any other exception is a finding, too.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def record(kind: type[Any]) -> Callable[[bytes], None]:
             found = decode(kind, data, "fuzzed")
         except TunecastError:
             return
-        assert decode(kind, canonical(found), "again") == found, "what is read and written is read alike"
+        assert decode(kind, canonical(found), "again") == found, "reading and writing a value keeps it unchanged"
 
     return target
 
 
 def envelope(data: bytes) -> None:
-    """Whatever is believed was signed as it is."""
+    """Every accepted envelope was signed as it is."""
     try:
         payload, signer = verify(data, TRUST.keys)
     except TunecastError:
@@ -73,11 +73,11 @@ def envelope(data: bytes) -> None:
     [ours] = json.loads(SIGNER.sign(payload))["signatures"]
     theirs = [s["sig"] for s in json.loads(data)["signatures"] if s["keyid"] == signer]
     assert signer == SIGNER.signer
-    assert base64.b64decode(theirs[-1]) == base64.b64decode(ours["sig"])  # base64 has several spellings of some bytes
+    assert base64.b64decode(theirs[-1]) == base64.b64decode(ours["sig"])  # base64 has several encodings of some bytes
 
 
 def signed_manifest(data: bytes) -> None:
-    """A manifest that our own key signed, with any content: a rank may have had a say in it."""
+    """Reads a manifest of any content that our own key signed, because ranks influence the content."""
     try:
         found = verify_manifest(SIGNER.sign(data), TRUST.keys, Place(NAMESPACE, KEY, UNKNOWN), SIGNER.signer)
     except TunecastError:
@@ -86,7 +86,7 @@ def signed_manifest(data: bytes) -> None:
 
 
 def staged(data: bytes) -> None:
-    """What rank 0 staged, as the operator checks it before it publishes."""
+    """Checks a staged result of rank 0 as the operator does before it publishes."""
     try:
         result = decode(RankResult, data, "fuzzed")
         check_archives(result.archives, "job")
@@ -104,16 +104,16 @@ def tactics(data: bytes) -> None:
 
 
 def sealed(data: bytes) -> None:
-    """What counts as said by a rank was sealed by one."""
+    """Every accepted result was sealed by a rank."""
     try:
-        said = unseal("token", "results/0.json", data)
+        payload = unseal("token", "results/0.json", data)
     except TunecastError:
         return
-    assert seal("token", "results/0.json", said) == data
+    assert seal("token", "results/0.json", payload) == data
 
 
 def config_map(data: bytes) -> None:
-    """The trust ConfigMap, which whoever may change it can write: what is read is written alike, and judged."""
+    """Reads the trust ConfigMap, which tenants may be able to write: reading and writing keeps it unchanged."""
     texts = _object(data)
     known = quarantine_in({"data": texts})
     trust = Trust(TRUST.store, TRUST.keys, known.digests)
@@ -124,7 +124,7 @@ def config_map(data: bytes) -> None:
 
 
 def revision(data: bytes) -> None:
-    """The annotation of a Deployment, likewise."""
+    """Reads the annotation of a Deployment: reading and writing keeps it unchanged."""
     annotations = {REVISION_ANNOTATION: data.decode(errors="replace")}
     found = revision_of({"metadata": {"annotations": annotations}})
     if found:
@@ -132,7 +132,7 @@ def revision(data: bytes) -> None:
 
 
 def pods(data: bytes) -> None:
-    """What containers leave behind as their last words, with whatever times and codes."""
+    """Reads termination messages of containers, with any times and exit codes."""
     given = _object(data)
     engine = {"terminated": {"exitCode": 1, "startedAt": TIME, "finishedAt": TIME, **_texts(given.get("engine"))}}
     pod = serving_pod("a", "m" * 64, {"state": engine, "restartCount": 1}, cold=str(given.get("cold") or "NoManifest"))
@@ -145,7 +145,7 @@ def pods(data: bytes) -> None:
 
 
 def command_line(data: bytes) -> None:
-    """A command of a container; every answer about it is a value or our own error."""
+    """Parses the command of a container; every result is a value or our own error."""
     words = [str(word) for word in _list(data)]
     try:
         line = read(words, environment={"MODEL": "org/model", "UNKNOWN": None})
@@ -157,7 +157,7 @@ def command_line(data: bytes) -> None:
 
 
 def secret(data: bytes) -> None:
-    """Any bytes may be a secret. What is looked for is long enough not to be found everywhere, and part of it."""
+    """Reads any bytes as a secret. Each search string is part of the secret, and too long to match by chance."""
     known = parts(data)
     assert distinct(data) <= known | parts(data.strip())
     assert all(len(part) >= SHORTEST for part in known)
@@ -168,7 +168,7 @@ def secret(data: bytes) -> None:
 
 
 def sweep(data: bytes) -> None:
-    """The lines of a user's ConfigMap."""
+    """Reads the lines of a user's ConfigMap."""
     try:
         requests = parse_sweep(data.decode(errors="replace"), "fuzzed")
     except TunecastError:
@@ -177,7 +177,7 @@ def sweep(data: bytes) -> None:
 
 
 def log(data: bytes) -> None:
-    """An engine's last words."""
+    """Diagnoses the last lines of an engine's log."""
     lines = data.decode(errors="replace").splitlines()
     diagnosis.diagnose(1, lines)
     phases.read(list(enumerate(map(str, lines))), float(len(lines)))
@@ -201,7 +201,7 @@ def _list(data: bytes) -> list[Any]:
 
 
 def _texts(value: Any) -> dict[str, Any]:
-    """What the API server lets into a container's state: text, and numbers where they belong."""
+    """Returns values that the API server accepts in a container's state: text, and numbers in number fields."""
     given = value if isinstance(value, dict) else {}
     found = {name: given[name] for name in ("message", "reason") if isinstance(given.get(name), str)}
     if isinstance(given.get("exitCode"), int) and abs(given["exitCode"]) < 2**31:
@@ -240,4 +240,4 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
-BINARY = {"archive", "layout", "sealed", "secret", "sweep", "log"}  # all others read JSON
+BINARY = {"archive", "layout", "sealed", "secret", "sweep", "log"}  # all other targets read JSON

@@ -1,1 +1,1 @@
-"""What the demo and the end-to-end tests share: a cluster, our images, our chart, and kubectl. Stdlib only."""
+"""What the demo and the end-to-end tests share: cluster, images, chart and kubectl. It is stdlib only."""

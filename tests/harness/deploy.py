@@ -30,7 +30,7 @@ def cluster_environment(*name: str) -> dict[str, str]:
 
 
 def build() -> None:
-    """The cluster, its engine and our images, side by side, where they aren't built yet or their inputs changed."""
+    """Builds the cluster, its engine and our images in parallel, if they are missing or their inputs have changed."""
     with ThreadPoolExecutor() as pool:
         rest, images = pool.submit(cluster, "build", "--engine"), pool.submit(build_images)
         images.result()
@@ -50,7 +50,7 @@ def load_images(*name: str, tag: str = "dev") -> None:
 
 
 def values(environment: dict[str, str], tag: str = "dev", **more: Any) -> Object:
-    """Helm values for the test cluster."""
+    """Returns Helm values for the test cluster."""
     return {
         "image": {"repository": OPERATOR_IMAGE, "tag": tag, "pullPolicy": "IfNotPresent"},
         "initImage": {"repository": INIT_IMAGE, "tag": tag, "pullPolicy": "IfNotPresent"},
@@ -65,7 +65,7 @@ def values(environment: dict[str, str], tag: str = "dev", **more: Any) -> Object
 
 
 def install(kubectl: Kubectl, chart_values: Object, release: str = "tunecast") -> None:
-    """``helm upgrade --install``, and waits until the operator is ready."""
+    """Runs ``helm upgrade --install``, and waits until the operator is ready."""
     command = [
         "upgrade", "--install", release, str(ROOT / "charts" / "tunecast"), "--namespace", SYSTEM_NAMESPACE,
         "--values", "/dev/stdin", "--wait", "--timeout", "2m",

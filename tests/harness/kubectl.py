@@ -1,4 +1,4 @@
-"""kubectl as a function, and waiting for what it shows."""
+"""Runs kubectl, and waits for conditions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class CommandError(Exception):
 
 
 class Kubectl:
-    """Runs kubectl, helm and their like with one environment (KUBECONFIG, PATH)."""
+    """Runs kubectl, helm and other programs with one environment (KUBECONFIG, PATH)."""
 
     def __init__(self, environment: dict[str, str], context: str | None = None) -> None:
         self.environment = {**os.environ, **environment}
         self._context = ["--context", context] if context else []
 
     def command(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
-        """Standard output of any program."""
+        """Runs any program; returns its standard output."""
         try:
             done = subprocess.run(
                 arguments,
@@ -37,7 +37,7 @@ class Kubectl:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise CommandError(f"{' '.join(arguments)}: not done within {timeout:.0f} s") from error
+            raise CommandError(f"{' '.join(arguments)}: did not finish within {timeout:.0f} s") from error
         if done.returncode:
             raise CommandError(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -53,7 +53,7 @@ class Kubectl:
         return found
 
     def find(self, *arguments: str) -> Object | None:
-        """None where it isn't there."""
+        """Returns the object, or None if it does not exist."""
         text = self("get", "-o", "json", "--ignore-not-found", *arguments)
         return json.loads(text) if text.strip() else None
 
@@ -65,16 +65,16 @@ class Kubectl:
         return self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def create(self, found: Object, *arguments: str) -> Object:
-        """Returns the object as the API server made it."""
+        """Creates an object; returns it as the API server stored it."""
         made: Object = json.loads(self("create", "-o", "json", "-f", "-", *arguments, stdin=json.dumps(found)))
         return made
 
 
 def wait_for(look: Callable[[], T | None], what: str, seconds: float, every: float = 0.5) -> T:
-    """Looks until something truthy is seen.
+    """Calls ``look`` until it returns a truthy value, and returns that value.
 
     Raises:
-        TimeoutError: it wasn't within ``seconds``.
+        TimeoutError: ``look`` returned no truthy value within ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -87,6 +87,6 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float, every: flo
 
 
 def condition(found: Object | None, kind: str) -> Object:
-    """The condition of this type; empty where there is none."""
+    """Returns the condition of this type, or an empty object if there is none."""
     conditions = ((found or {}).get("status") or {}).get("conditions", [])
     return next((c for c in conditions if c["type"] == kind), {})

@@ -1,4 +1,4 @@
-"""What the operator costs: its writes at the API server, its memory and its CPU time."""
+"""Measures the operator's writes at the API server, its memory and its CPU time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(int(open('/proc/1/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') 
 class Usage:
     """What a running operator has used so far."""
 
-    writes: int  # as the API server's audit log has them
+    writes: int  # counted in the API server's audit log
     memory: float  # MiB resident
     cpu: float  # seconds
 
@@ -35,7 +35,7 @@ def operator_usage(kubectl: Kubectl, environment: dict[str, str]) -> Usage:
 
 
 def writes_in(audit_log: Path) -> int:
-    """The operator's writes in an audit log whose policy logs writes."""
+    """Counts the operator's writes in an audit log."""
     with audit_log.open() as log:
         entries = (json.loads(line) for line in log if USER in line)
         return sum(entry["verb"] in WRITES and entry["user"]["username"] == USER for entry in entries)

@@ -1,4 +1,4 @@
-"""One attempt as real processes: a rank program each, with a settings directory and a mount path of its own."""
+"""Runs one attempt as real processes: each rank program has its own settings directory and mount path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LYING = Path(__file__).with_name("lying.py")
 
 
 def engine_directory() -> Path:
-    """The virtual environment with torch that ``tests/cluster`` builds."""
+    """Returns the virtual environment with torch that ``tests/cluster`` builds."""
     given = os.environ.get("TUNECAST_ENGINE_DIR", "")
     if not given or not list(Path(given).glob("lib/python3*/site-packages/torch")):
         raise RuntimeError(
@@ -43,7 +43,7 @@ def site_packages() -> Path:
 
 
 def interpreter() -> str:
-    """The host's Python of the version that the environment was made for."""
+    """Returns the host's Python of the version that the environment was built for."""
     return f"/usr/bin/{site_packages().parent.name}"
 
 
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 def loopback() -> str:
-    """This host's address for itself: that of IPv6 where it has no other."""
+    """Returns this host's loopback address, which is IPv6 if the host has no IPv4."""
     try:
         socket.create_server(("127.0.0.1", 0)).close()
     except OSError:
@@ -62,12 +62,12 @@ def loopback() -> str:
 
 
 def family(host: str) -> socket.AddressFamily:
-    """Of an address."""
+    """Returns the socket family of an address."""
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    """Waits for a condition; an AssertionError says what did not come."""
+    """Waits for a condition; the AssertionError after the deadline names it."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -77,11 +77,11 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
 
 @dataclass
 class Staged:
-    """What ranks have put, as a store that takes presigned PUTs would hold it."""
+    """The objects that ranks have put with presigned URLs."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     progress: list[dict[str, Any]] = field(default_factory=list)
-    refuse: set[str] = field(default_factory=set)  # names that are answered 403 once
+    refuse: set[str] = field(default_factory=set)  # names whose first PUT is answered 403
     url: str = ""
 
     def urls(self, ranks: int) -> dict[str, str]:
@@ -89,14 +89,14 @@ class Staged:
         return {name: f"{self.url}/{name}?signature=secret" for name in names}
 
     def result(self, rank: int) -> job.RankResult:
-        """What a rank staged, as the operator reads it."""
+        """Returns the result that a rank staged, as the operator reads it."""
         name = job.result_object(rank)
         return decode(job.RankResult, unseal("", name, self.objects[name]), name)
 
 
 @contextlib.contextmanager
 def staging() -> Iterator[Staged]:
-    """A server that keeps what is put."""
+    """Runs a server that stores PUT objects."""
     staged = Staged()
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,7 +135,7 @@ def staging() -> Iterator[Staged]:
 
 
 class Rank:
-    """One rank program."""
+    """One running rank program."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Rank:
         self.temporary = self.directory / "tmp"
         for path in (self.directory / "settings", self.mount, self.temporary):
             path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o777)  # as the kubelet makes volumes
+            path.chmod(0o777)  # the modes with which the kubelet makes volumes
         (self.directory / "settings" / job.SETTINGS_FILE).write_bytes(canonical(settings))
         self.termination_log = self.directory / "termination-log"
         self.termination_log.touch()
@@ -182,7 +182,7 @@ class Rank:
         }
 
     def wait(self, seconds: float = 90.0) -> job.RankResult:
-        """Its result, from the termination log; the exit status agrees with it."""
+        """Waits for the end; returns the result from the termination log, which must match the exit status."""
         code = self.process.wait(seconds)
         result = decode(job.RankResult, self.termination_log.read_bytes(), "the termination log")
         assert code == (0 if result.succeeded else 1), self.text
@@ -197,11 +197,11 @@ class Rank:
         assert words in self.text, self.text
 
     def leftovers(self) -> list[Path]:
-        """Temporary files that it left behind."""
+        """Returns the temporary files that the rank left behind."""
         return list(self.temporary.iterdir())
 
     def engine_processes(self) -> list[int]:
-        """Processes that have this rank's mount path or log in their environment, but the rank program itself."""
+        """Returns the other processes that have this rank's mount path or log in their environment."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and int(entry.name) != self.process.pid:
@@ -218,7 +218,7 @@ class Rank:
 
 
 def tools(directory: Path) -> Path:
-    """The directory that an init container would bring: pure Python, and nothing else."""
+    """Makes the directory that an init container would bring, which holds pure Python only."""
     target = directory / "tools"
     if not target.exists():
         ignore = shutil.ignore_patterns("__pycache__")
@@ -228,7 +228,7 @@ def tools(directory: Path) -> Path:
 
 
 def make_modules(directory: Path, count: int) -> None:
-    """Modules without bytecode, for the stand-in to import."""
+    """Makes modules without bytecode for the stand-in to import."""
     folder = directory / "modules"
     folder.mkdir()
     for number in range(count):
@@ -248,13 +248,13 @@ def attempt(
     first: int = 0,
     **changes: Any,
 ) -> Iterator[list[Rank]]:
-    """Starts the ranks of an attempt, from ``first`` on; whatever is left of them is killed at the end.
+    """Starts the ranks of an attempt, from ``first`` on; remaining processes are killed at the end.
 
-    ``user`` is the command that becomes another user.
+    ``user`` is a command that switches to another user.
     """
     (directory / "modules").mkdir(exist_ok=True)
     rendezvous = free_port()
-    host = ("--host=::",) if loopback() == "::1" else ()  # as vLLM has to be told where there is no IPv4
+    host = ("--host=::",) if loopback() == "::1" else ()  # vLLM needs this flag where there is no IPv4
     started: list[Rank] = []
     try:
         for number in range(first, ranks):

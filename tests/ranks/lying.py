@@ -1,4 +1,4 @@
-"""The rank program of a peer that installs other bytes than it was sent, or says so: ``lying.py <what> <flags>``."""
+"""A peer's rank program that misreports or alters what it installs: ``lying.py <what> <flags>``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Talker(ranks.Group):
 
 
 class Overheard(ranks.Group):
-    """Somebody else who reaches rank 0's port offers another bundle in its place."""
+    """A process outside the attempt reaches rank 0's port and offers another bundle."""
 
     def collect(self, name: str, rank: int, kind: type[Any]) -> Any:
         if name == "offer":

@@ -1,4 +1,4 @@
-"""Acts like an engine, with the standard library alone: compiles once, prints vLLM's lines, serves its HTTP API.
+"""Acts like an engine: compiles once, prints vLLM's lines and serves its HTTP API, with the standard library only.
 
 A cold start writes files below VLLM_CACHE_ROOT and takes ``--compile-seconds`` longer than a warm one.
 """
@@ -28,20 +28,20 @@ from typing import Any
 
 def main() -> None:
     options = _options()
-    if os.getpid() == 1:  # for whom the kernel has no default action
+    if os.getpid() == 1:  # the kernel has no default action for PID 1
         signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     print(
         "(APIServer pid=1) INFO 11-23 15:37:45 [api_utils.py:286] non-default args: {'model': 'stand-in'}", flush=True
     )
     for number in range(options.modules):
         importlib.import_module(f"tunecast_standin_{number}")
-    helper = subprocess.Popen(["sleep", "600"]) if options.helper else None  # a worker of its own, as engines have
+    helper = subprocess.Popen(["sleep", "600"]) if options.helper else None  # a worker process, as engines have
     _load(options)
     started = time.monotonic()
     _compile(options)
     print(f"INFO [core.py:402] init engine (profile) took {time.monotonic() - started:.2f} s", flush=True)
     time.sleep(options.start_seconds)
-    if options.crash_as_replica and options.warm and os.getpid() == 1:  # ranks start engines as their children
+    if options.crash_as_replica and options.warm and os.getpid() == 1:  # a rank's engine is a child
         sys.exit("a kernel of the bundle does what it must not")
     server = _server(options)
     if options.crash_after:
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="engine")
-    parser.add_argument("words", nargs="*", help="vllm serve MODEL, so that it is read as vLLM's is")
+    parser.add_argument("words", nargs="*", help="positional words of the command line `vllm serve MODEL`")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", default="stand-in")
@@ -67,29 +67,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--modules", type=int, default=0)
     parser.add_argument("--payload", type=int, default=1000, help="bytes of the compiled artefact")
     parser.add_argument("--inert", action="store_true", help="compile at every start, as with a broken artefact")
-    parser.add_argument("--useless", action="store_true", help="load for as long as it compiles")
-    parser.add_argument("--drift", action="store_true", help="answer otherwise when warm")
+    parser.add_argument("--useless", action="store_true", help="take as long to load as to compile")
+    parser.add_argument("--drift", action="store_true", help="give other answers after a warm start")
     parser.add_argument("--helper", action="store_true")
     parser.add_argument("--crash-after", type=float, default=0.0)
     parser.add_argument("--crash-as-replica", action="store_true", help="after a warm start")
     parser.add_argument("--refuses-bundle", action="store_true", help="crash as a warm start begins")
-    parser.add_argument("--api-key", nargs="*", default=[], help="asked for, and told wherever engines tell things")
-    parser.add_argument("--hidden-key", default="", help="asked for, and told nowhere")
+    parser.add_argument("--api-key", nargs="*", default=[], help="required of clients, and printed with the settings")
+    parser.add_argument("--hidden-key", default="", help="required of clients, and printed nowhere")
     parser.add_argument("--serves", choices=KINDS, default="completion")
     parser.add_argument("--all-routes", action="store_true", help="answer 400 where there is no such route, not 404")
     parser.add_argument("--text-only", action="store_true", help="refuse token ids")
-    parser.add_argument("--accepts", type=int, default=-1, help="so many requests, and no more")
+    parser.add_argument("--accepts", type=int, default=-1, help="answer this many requests and refuse the rest")
     parser.add_argument("--no-chat-template", action="store_true")
     parser.add_argument("--noise", type=float, default=0.0, help="of vectors")
     parser.add_argument("--ssl-keyfile")
     parser.add_argument("--ssl-certfile")
-    parser.add_argument("--hub-token", type=Path, help="a file, likewise told")
+    parser.add_argument("--hub-token", type=Path, help="file with a token that the engine prints, too")
     parser.add_argument("--refuses-key", action="store_true")
     return parser.parse_args()
 
 
 def _load(options: argparse.Namespace) -> None:
-    """Weights: from a disk that is slower on some nodes, after a download that only the first start makes."""
+    """Loads weights: the disk is slower on some nodes, and only the first start downloads."""
     if options.download_seconds and not any(Path(os.environ["VLLM_CACHE_ROOT"]).rglob("model")):
         time.sleep(options.download_seconds)
         print(f"INFO [w.py] Time spent downloading weights for m: {options.download_seconds:.6f} seconds", flush=True)
@@ -124,11 +124,11 @@ def _compile(options: argparse.Namespace) -> None:
 
 
 def _key() -> str:
-    """Engines hash variables into their keys, some of which differ between pods."""
+    """Returns a key into which variables are hashed, as engines do; some differ between pods."""
     return hashlib.sha256(os.environ.get("VLLM_SIDE_CHANNEL_HOST", "").encode()).hexdigest()[:10]
 
 
-# What each kind of engine serves, as vLLM has it: its routes, and the field that a request must have.
+# The routes of each kind of engine, as in vLLM, and the field that a request must have.
 KINDS = {
     "completion": {"/v1/completions": "prompt", "/v1/chat/completions": "messages"},
     "chat": {"/v1/chat/completions": "messages"},
@@ -142,7 +142,7 @@ KINDS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as an engine of the kind that ``--serves`` says."""
+    """Answers as an engine of the kind in ``--serves``."""
 
     options: argparse.Namespace
 
@@ -217,7 +217,7 @@ def _size(asked: Any) -> int:
 
 
 def _answer(options: argparse.Namespace, path: str, body: dict[str, Any], field: str) -> dict[str, Any]:
-    """The same for the same request, but for what ``--drift`` and ``--noise`` change."""
+    """Returns the same answer for the same request, unless ``--drift`` or ``--noise`` change it."""
     asked = zlib.crc32(json.dumps(body[field]).encode())
     shift = 1 if options.drift and options.warm else 0
     vector = [math.sin(asked + index + shift) + random.uniform(0, options.noise) for index in range(1000)]

@@ -1,7 +1,7 @@
-"""Run by the engine's Python: what vLLM names its compiled files by, for flags and variables that are said to be none.
+"""Computes vLLM's own hash of its compiled files, for flags and variables that must not change it.
 
-Reads a JSON list of words a line; answers with the hash of the configuration that they make. The first line of the
-answer has the names of the variables that vLLM knows and hashes; null stands for flags that it doesn't know.
+The engine's Python runs this program. It reads a JSON list of words per line and prints the hash of the configuration
+that they make, or null for unknown flags. The first line has the variables that vLLM knows and those that it hashes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser  # noqa: PLC0415
     from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415
 
-    answer, sys.stdout = sys.stdout, sys.stderr  # vLLM's own lines
+    answer, sys.stdout = sys.stdout, sys.stderr  # vLLM prints lines, too
     hashed, known = sorted(envs.compile_factors()), sorted(envs.environment_variables)
     print(json.dumps({"hashed": hashed, "known": known}), file=answer)
     parser = make_arg_parser(FlexibleArgumentParser())

@@ -1,4 +1,4 @@
-"""Run by the engine's Python: what vLLM's own parser makes of command lines, a JSON list of words a line."""
+"""Parses command lines, one JSON list of words per line, with vLLM's own parser in the engine's Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def main() -> None:
     flags = sorted({option for action in parser._actions for option in action.option_strings} - {"-h", "--help"})
     print(json.dumps({"flags": flags}))
     for line in sys.stdin:
-        print(json.dumps(said(make_arg_parser(FlexibleArgumentParser()), json.loads(line))))
+        print(json.dumps(parsed(make_arg_parser(FlexibleArgumentParser()), json.loads(line))))
 
 
-def said(parser: Any, words: list[str]) -> dict[str, Any] | None:
-    """As ``vllm serve`` takes them; None where it exits."""
+def parsed(parser: Any, words: list[str]) -> dict[str, Any] | None:
+    """Parses words as ``vllm serve`` does; returns None if the parser exits."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             options = parser.parse_args(words)

@@ -1,4 +1,4 @@
-"""As much of a Kubernetes client as starting a cluster takes."""
+"""A small Kubernetes client for the calls that starting a cluster needs."""
 
 import json
 import ssl
@@ -38,7 +38,7 @@ class Api:
             return None
 
     def takes_pods(self) -> bool:
-        """Without its service account a namespace refuses every pod."""
+        """Returns whether the default namespace has its service account, without which it refuses every pod."""
         return self._find("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
     def node_ready(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is compiled or unpacked once per version: Go programs and Debian root file systems."""
+"""Builds the Go programs and the Debian root file systems, once per version."""
 
 import json
 import os
@@ -11,8 +11,9 @@ from testcluster.shell import run
 
 HERE = Path(__file__).resolve().parent.parent
 PROGRAMS = HERE / "programs"
-COMPILER = ("go", "build", "-trimpath", "-gcflags=all=-dwarf=false")  # the linker would drop that anyway
-COMPILER_ENVIRONMENT = {"CGO_ENABLED": "0", "GOGC": "400"}  # memory for time
+# The linker would drop the debug information anyway.
+COMPILER = ("go", "build", "-trimpath", "-gcflags=all=-dwarf=false")
+COMPILER_ENVIRONMENT = {"CGO_ENABLED": "0", "GOGC": "400"}  # fewer collections: more memory, less time
 SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NODE_PACKAGES = (
@@ -29,7 +30,7 @@ NODE_PACKAGES = (
 
 
 def programs(cache: Cache) -> Path:
-    """The folder with every Go program: the `tool` lines of programs/go.mod, and our own CoreDNS."""
+    """Return the folder with every Go program: the `tool` lines of programs/go.mod, and our own CoreDNS."""
     inputs = [path.read_bytes() for path in sorted(PROGRAMS.rglob("*")) if path.is_file()]
     return cache.ensure("programs", digest(*inputs, *COMPILER), _compile)
 
@@ -42,7 +43,7 @@ def _compile(target: Path) -> None:
 
 
 def _linker_flags(module: dict[str, list[dict[str, str]]]) -> str:
-    """Tell Kubernetes its version: unlinked it calls itself v0.0.0-master, and charts go wrong."""
+    """Return flags that link Kubernetes' version in: without them it reports v0.0.0-master, which charts reject."""
     flags = ["-s", "-w"]
     for needed in module["Require"]:
         if needed["Path"] == "k8s.io/kubernetes":
@@ -54,12 +55,12 @@ def _linker_flags(module: dict[str, list[dict[str, str]]]) -> str:
 
 
 def base_root(cache: Cache) -> Path:
-    """Debian with Python: what localhost/python:3 holds."""
+    """Return the root of localhost/python:3: Debian with Python."""
     return _debian(cache, "base", BASE_PACKAGES)
 
 
 def node_root(cache: Cache) -> Path:
-    """Debian with containerd and its like: what the node and the image builds run in."""
+    """Return the root in which the node and the image builds run: Debian with containerd and other tools."""
     return _debian(cache, "node", NODE_PACKAGES)
 
 
@@ -78,7 +79,7 @@ def _debootstrap(cache: Cache) -> Path:
 
 
 def unpacked(cache: Cache, name: str) -> Path:
-    """A package of this machine's Debian, unpacked and not installed: the host stays as it is."""
+    """Return a folder with an unpacked Debian package, which is not installed on the host."""
 
     def unpack(target: Path) -> None:
         run(["apt-get", "download", name], cwd=target)
@@ -100,7 +101,7 @@ def _bootstrap(script: Path, packages: tuple[str, ...], target: Path) -> None:
 
 
 def _mirror() -> str:
-    """The Debian mirror that this machine itself uses."""
+    """Return the Debian mirror that this machine itself uses."""
     if chosen := os.environ.get("TUNECAST_DEBIAN_MIRROR"):
         return chosen
     form = ["--format", "$(LABEL) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]

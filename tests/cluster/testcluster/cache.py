@@ -1,4 +1,4 @@
-"""The build cache: shared by every checkout, keyed by content, never half-built."""
+"""The build cache, which all checkouts share: its folders are keyed by content and complete."""
 
 import fcntl
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class ClusterError(Exception):
-    """Something that the user can act on; the message says how."""
+    """An error that the user can fix; the message explains how."""
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def locked(path: Path) -> Iterator[None]:
     while True:
         with path.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(handle.fileno(), path):  # else its last holder removed it meanwhile
+            if _is_at(handle.fileno(), path):  # otherwise its last holder has removed it
                 yield
                 return
 
@@ -35,7 +35,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short key of everything that decides what a build makes."""
+    """Return a short key of all inputs of a build."""
     total = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -43,9 +43,9 @@ def digest(*parts: str | bytes) -> str:
     return total.hexdigest()[:12]
 
 
-def say(text: str) -> None:
-    """Progress: standard output is for what a caller reads."""
-    print(f"{text}\n", end="", file=sys.stderr, flush=True)  # one write: lanes speak at the same time
+def report(text: str) -> None:
+    """Print progress to standard error; standard output is for results."""
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)  # one write, because lanes print at the same time
 
 
 class Cache:
@@ -63,7 +63,7 @@ class Cache:
         return self.root / "locks" / f"{name}.lock"
 
     def ensure(self, name: str, key: str, make: Callable[[Path], None]) -> Path:
-        """Return the folder that `make` fills, making it unless it is there already."""
+        """Return the folder that `make` fills; build it if it does not exist."""
         done = self.root / f"{name}-{key}"
         if done.exists():
             return done
@@ -74,10 +74,10 @@ class Cache:
 
     def _make(self, name: str, done: Path, make: Callable[[Path], None]) -> None:
         started = time.monotonic()
-        say(f"building {name} ...")
+        report(f"building {name} ...")
         unfinished = self.root / f"tmp-{name}"
-        shutil.rmtree(unfinished, ignore_errors=True)  # a killed build's
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed build
         unfinished.mkdir(parents=True)
         make(unfinished)
         unfinished.rename(done)
-        say(f"built {name} in {time.monotonic() - started:.1f} s")
+        report(f"built {name} in {time.monotonic() - started:.1f} s")

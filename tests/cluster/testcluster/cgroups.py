@@ -1,4 +1,4 @@
-"""A cluster's control groups: the one thing of it that the kernel does not remove by itself."""
+"""Makes and removes a cluster's control groups, which the kernel does not remove by itself."""
 
 import os
 import time
@@ -12,7 +12,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def make(name: str) -> None:
-    """A kubelet asks that its root group exists: `name` is its path."""
+    """Make the kubelet's root group, which it requires; `name` is the path of the group."""
     for hierarchy in _hierarchies():
         group = hierarchy / name
         group.mkdir(exist_ok=True)
@@ -22,20 +22,20 @@ def make(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    for hierarchy in (*_hierarchies(), ROOT / "unified"):  # runc makes one there too
+    for hierarchy in (*_hierarchies(), ROOT / "unified"):  # runc makes a group there too
         for folder, _, _ in os.walk(hierarchy / cgroup_name(name), topdown=False):
             _remove_one(Path(folder))
 
 
 def _hierarchies() -> list[Path]:
-    """Version 1 has one tree for each controller, version 2 one for all."""
+    """Return the trees of groups: version 1 has one for each controller, version 2 has one for all."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
     return [path for path in ROOT.iterdir() if path.name != "unified" and not path.is_symlink()]
 
 
 def _remove_one(folder: Path) -> None:
-    """The kernel counts a dead process as a member for a moment longer."""
+    """Remove a group, and retry while the kernel still counts dead processes as members."""
     deadline = time.monotonic() + 10
     while folder.exists():
         with suppress(OSError):

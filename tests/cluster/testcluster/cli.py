@@ -1,4 +1,4 @@
-"""The commands: `python3 tests/cluster --help`."""
+"""Runs a real Kubernetes, S3 and vLLM for tests. See `python3 tests/cluster --help`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testcluster import engine, images, jail, lifecycle, node, processes, s3, supervisor
-from testcluster.cache import Cache, ClusterError, say
+from testcluster.cache import Cache, ClusterError, report
 from testcluster.state import BUCKET, S3_REGION, Cluster, Node, default_name
 
 GPUS = 8
@@ -27,11 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
-    """What tests need to know of a running cluster: a contract, see README.md."""
+    """Return the variables that describe a running cluster to tests; README.md documents them."""
     keys = s3.read_keys(cluster)
     return {
         "KUBECONFIG": str(cluster.kubeconfig),
-        "KUBECACHEDIR": str(cluster.state / "kubectl"),  # another cluster of this address had other kinds
+        "KUBECACHEDIR": str(cluster.state / "kubectl"),  # an earlier cluster at this address may have had other kinds
         "TUNECAST_CLUSTER": cluster.name,
         "TUNECAST_S3_ENDPOINT": cluster.s3_endpoint,
         "TUNECAST_S3_ENDPOINT_IN_CLUSTER": cluster.s3_endpoint,
@@ -55,18 +55,18 @@ def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests/cluster", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    build = _command(commands, "build", _build, "build what `up` needs, once")
+    build = _command(commands, "build", _build, "build everything that `up` needs, unless it is built already")
     build.add_argument("--control-plane", action="store_true")
-    build.add_argument("--engine", action="store_true", help="and vLLM, beside the rest")
+    build.add_argument("--engine", action="store_true", help="build vLLM, too")
     up = _command(commands, "up", _up, "bring the cluster up and wait until it is ready", named=True)
-    up.add_argument("--control-plane", action="store_true", help="no node: ready in seconds")
-    up.add_argument("--gpus", type=int, default=GPUS, help=f"that the node claims ({GPUS})")
-    up.add_argument("--disk", default="", help="size of the disk that pods' volumes are on (the host's)")
-    up.add_argument("--nodes", type=int, default=1, choices=range(1, 9), metavar="N", help="how many (1)")
-    _command(commands, "down", _down, "leave nothing behind, in whatever state it is", named=True)
+    up.add_argument("--control-plane", action="store_true", help="start no node; the cluster is ready in seconds")
+    up.add_argument("--gpus", type=int, default=GPUS, help=f"number of GPUs that the node reports (default: {GPUS})")
+    up.add_argument("--disk", default="", help="size of the disk for pods' volumes (default: the host's disk)")
+    up.add_argument("--nodes", type=int, default=1, choices=range(1, 9), metavar="N", help="nodes (default: 1)")
+    _command(commands, "down", _down, "stop the cluster, in any state, and remove everything of it", named=True)
     env = _command(commands, "env", _env, "print export lines for a shell", named=True)
     env.add_argument("--json", action="store_true")
-    _command(commands, "engine", _engine, "build the vLLM environment, once, and print its path")
+    _command(commands, "engine", _engine, "build the vLLM environment if it does not exist, and print its path")
     _add_image(commands)
     _add_internal(commands)
     return parser
@@ -84,7 +84,7 @@ def _command(
     parser.set_defaults(run=run)
     if named:
         own = default_name()
-        parser.add_argument("--name", default=own, help=f"of the cluster (this checkout's: {own})")
+        parser.add_argument("--name", default=own, help=f"name of the cluster (default for this checkout: {own})")
     return parser
 
 
@@ -101,7 +101,7 @@ def _add_image(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the program calls itself for, in namespaces of its own."""
+    """Add the commands with which the program calls itself in new namespaces."""
     supervise = commands.add_parser("supervise")
     supervise.add_argument("state", type=Path)
     supervise.set_defaults(run=lambda options: supervisor.supervise(options.state.name))
@@ -118,7 +118,7 @@ def _add_internal(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _build(options: argparse.Namespace) -> None:
     lifecycle.build(Cache.from_environment(), control_plane_only=options.control_plane, with_engine=options.engine)
-    say("all is built")
+    report("everything is built")
 
 
 def _up(options: argparse.Namespace) -> None:

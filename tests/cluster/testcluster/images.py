@@ -1,4 +1,4 @@
-"""Container images without a registry: built by buildah in the node's root, kept as archives."""
+"""Builds container images without a registry: buildah runs in the node's root and writes archives."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testcluster import builds, node
-from testcluster.cache import Cache, ClusterError, digest, locked, say
+from testcluster.cache import Cache, ClusterError, digest, locked, report
 from testcluster.jail import AUTHORITIES, in_root
 from testcluster.shell import Command, run
 from testcluster.state import Cluster, default_name, nodes
@@ -20,7 +20,7 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides an image."""
+    """All inputs of an image."""
 
     tag: str
     dockerfile: Path
@@ -39,7 +39,7 @@ def slug(tag: str) -> str:
 
 
 def stock_recipes(cache: Cache) -> list[Recipe]:
-    """The images that every whole cluster has, each after those that it is built from."""
+    """Return the images that every whole cluster has, each one after its base images."""
     base, node_root = builds.base_root(cache), builds.node_root(cache)
     recipes, engine = builds.HERE / "images", builds.HERE / "engine"
     pause_file, base_file = recipes / "pause.Dockerfile", recipes / "base.Dockerfile"
@@ -108,7 +108,7 @@ def _ensure(cache: Cache, recipe: Recipe) -> Path:
 
 def _build(cache: Cache, recipe: Recipe, folder: Path) -> None:
     with locked(cache.lock_path("buildah")):
-        _buildah(cache, recipe, ["rm", "--all"], folder / "clean.log")  # a killed build's
+        _buildah(cache, recipe, ["rm", "--all"], folder / "clean.log")  # left by a killed build
         command: list[object] = ["bud", "--layers", "--isolation=chroot", "--network=host"]
         command += [f"--volume={file}:{target}:ro" for file, target in _settings(cache).items()]
         command += [f"--build-arg={name}={value}" for name, value in recipe.arguments.items()]
@@ -130,7 +130,7 @@ def _buildah(cache: Cache, recipe: Recipe, command: Command, log: Path) -> None:
 
 
 def _settings(cache: Cache) -> dict[Path, str]:
-    """Let pip and apt in a build trust what the host trusts; none of it stays in the image."""
+    """Let pip and apt in a build trust the host's authorities; the image does not keep them."""
     if not AUTHORITIES.exists():
         return {}
     config = cache.root / "buildah/pip.conf"
@@ -142,7 +142,7 @@ def _settings(cache: Cache) -> dict[Path, str]:
 
 
 def _inputs(dockerfile: Path, context: Path) -> str:
-    """A digest of the Dockerfile and of what its COPY lines name, so that nothing else rebuilds."""
+    """Return a digest of the Dockerfile and of the files in its COPY lines; other files cause no rebuild."""
     parts: list[str | bytes] = [dockerfile.read_bytes()]
     for source in _copied(dockerfile.read_text()):
         for path in sorted(_files(context, source)):
@@ -170,8 +170,8 @@ def _files(context: Path, source: str) -> list[Path]:
 
 
 def _prune(cache: Cache, name: str) -> None:
-    """Archives are big, and every edit makes one."""
+    """Remove old archives: they are big, and every edit makes one."""
     made = sorted(cache.root.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
     for old in made[:-KEPT]:
-        say(f"removing the old {old.name}")
+        report(f"removing the old {old.name}")
         shutil.rmtree(old)

@@ -1,4 +1,4 @@
-"""Private namespaces and root file systems: what is mounted there vanishes with the last process."""
+"""Runs commands in private namespaces and root file systems, whose mounts vanish with the last process."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def jailed(command: Command, *, network: bool = False) -> list[object]:
-    """Run `command` as PID 1 of its own namespaces; when either end dies, all of it dies."""
+    """Run `command` as PID 1 of its own namespaces; when this process or PID 1 dies, all of them die."""
     unshare: list[object] = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     unshare += ["--mount-proc", "--net"] if network else ["--mount-proc"]
     unshare += command
@@ -57,7 +57,7 @@ def enter(lower: Path, binds: Sequence[tuple[Path, Path]], command: Sequence[str
         bind(source, root / target.relative_to("/"))
     pivot(root)
     os.environ["PATH"] = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    os.environ.pop("PIP_FIND_LINKS", None)  # names a folder of the host
+    os.environ.pop("PIP_FIND_LINKS", None)  # this variable names a folder of the host
     os.execvp(command[0], list(command))
 
 
@@ -70,6 +70,6 @@ def pivot(root: Path) -> None:
 
 
 def _network_files() -> list[tuple[Path, Path]]:
-    """A host may have certificate authorities and a name server of its own."""
+    """Return the host's files with certificate authorities and name servers, which a build needs."""
     files = (AUTHORITIES, Path("/etc/resolv.conf"), Path("/etc/hosts"))
     return [(path, path) for path in files if path.exists()]

@@ -1,4 +1,4 @@
-"""Bring a cluster up, take it down, whatever state either finds."""
+"""Starts a cluster and stops it, from any state."""
 
 import functools
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from testcluster import builds, cgroups, controlplane, credentials, engine, network, node, processes, s3, seed
 from testcluster.api import Api
-from testcluster.cache import Cache, ClusterError, locked, say
+from testcluster.cache import Cache, ClusterError, locked, report
 from testcluster.shell import tail
 from testcluster.state import Cluster, nodes, state_dir
 
 
 def build(cache: Cache, *, control_plane_only: bool, with_engine: bool = False) -> None:
-    """Compile beside what waits for a network or a disk; what two lanes want, one makes while the other waits."""
+    """Build in parallel lanes; if two lanes need the same folder, one builds it and the other waits."""
     lanes: list[Callable[[Cache], Path]] = [builds.programs]
     lanes += [] if control_plane_only else [seed.ensure, builds.node_root]
     lanes += [engine.build] if with_engine else []
@@ -30,7 +30,7 @@ def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: st
     _need_root()
     with locked(_lock_path(name)):
         if _is_up(name, control_plane_only=control_plane_only, gpus=gpus, count=count):
-            say(f"{name} is up")
+            report(f"{name} is up")
             return Cluster.read(name)
         build(cache, control_plane_only=control_plane_only)
         started = time.monotonic()
@@ -38,7 +38,7 @@ def up(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: st
         cluster = _start(cache, name, control_plane_only=control_plane_only, gpus=gpus, disk=disk, count=count)
         _wait_until_ready(cluster)
         (cluster.state / "ready").touch()
-        say(f"{name} is up in {time.monotonic() - started:.1f} s")
+        report(f"{name} is up in {time.monotonic() - started:.1f} s")
         return cluster
 
 
@@ -47,12 +47,12 @@ def down(name: str) -> None:
     with locked(_lock_path(name)):
         _clear(name)
         _lock_path(name).unlink()
-    say(f"{name} is down")
+    report(f"{name} is down")
 
 
 def _need_root() -> None:
     if os.geteuid():
-        raise ClusterError("namespaces and a kubelet take root: run this as root")
+        raise ClusterError("namespaces and a kubelet require root: run this as root")
 
 
 def _lock_path(name: str) -> Path:
@@ -65,14 +65,14 @@ def _is_up(name: str, *, control_plane_only: bool, gpus: int, count: int) -> boo
         return False
     try:
         cluster = Cluster.read(name)
-    except ClusterError:  # another version's
+    except ClusterError:  # left by another version
         return False
     wanted = (control_plane_only, gpus, count)
     return (cluster.control_plane_only, cluster.gpus, cluster.nodes) == wanted and Api(cluster).ready()
 
 
 def _start(cache: Cache, name: str, *, control_plane_only: bool, gpus: int, disk: str, count: int) -> Cluster:
-    with locked(state_dir(name).with_name(".network.lock")):  # until the link shows what is taken
+    with locked(state_dir(name).with_name(".network.lock")):  # until the link shows that the number is taken
         chosen = network.choose(name)
         cluster = _describe(
             cache, name, chosen, control_plane_only=control_plane_only, gpus=gpus, disk=disk, count=count
@@ -159,7 +159,7 @@ def _last_words(cluster: Cluster) -> str:
 
 
 def _clear(name: str) -> None:
-    """Remove all that a cluster of this name may have left, running or dead."""
+    """Remove everything that a running or dead cluster of this name may have left."""
     processes.kill(name)
     network.disconnect(name)
     cgroups.remove(name)

@@ -1,4 +1,4 @@
-"""Addresses of one cluster, and the veth pair that joins it to the host."""
+"""The addresses of one cluster, and the veth pair that connects it to the host."""
 
 import hashlib
 import ipaddress
@@ -14,7 +14,7 @@ from testcluster.shell import run
 
 @dataclass(frozen=True)
 class Network:
-    """Every cluster has its own number: no two share a link, pod or service range."""
+    """The addresses of one cluster. Each cluster has its own number, and so its own link, pod and service range."""
 
     number: int
 
@@ -24,11 +24,11 @@ class Network:
 
     @property
     def node(self) -> str:
-        """The first one, where the control plane is too."""
+        """The address of the first node, which also runs the control plane."""
         return self.address(1)
 
     def address(self, node: int) -> str:
-        """Of a node, by its number from 1 on."""
+        """Return the address of a node by its number, which starts at 1."""
         return f"10.213.{self.number}.{1 + node}"
 
     @property
@@ -36,7 +36,7 @@ class Network:
         return f"10.214.{self.number}.0/24"
 
     def pods_of(self, node: int, nodes: int) -> str:
-        """The part of ``pods`` that a node gives to its own: all of it where there is one node."""
+        """Return the part of ``pods`` for one node's pods; a single node has the whole range."""
         parts = ipaddress.ip_network(self.pods).subnets((nodes - 1).bit_length())
         return str([*parts][node - 1])
 
@@ -54,7 +54,7 @@ class Network:
 
 
 def choose(name: str) -> Network:
-    """A free number; the routing table is the record of those in use."""
+    """Return a free number; the routing table shows the numbers in use."""
     routes = json.loads(run(["ip", "-json", "route"]))
     used = [ipaddress.ip_network(r["dst"]) for r in routes if r["dst"] != "default"]
     first = hashlib.sha256(name.encode()).digest()[0]
@@ -67,7 +67,7 @@ def choose(name: str) -> Network:
 
 
 def link_name(name: str) -> str:
-    """Linux allows 15 characters."""
+    """Return the name of a link, which may have 15 characters."""
     return "tc" + hashlib.sha256(name.encode()).hexdigest()[:10]
 
 
@@ -83,7 +83,7 @@ def connect(name: str, network: Network, pid: int) -> None:
 
 
 def disconnect(name: str) -> None:
-    """The kernel removes a dead namespace's links in its own time, perhaps while this asks for it."""
+    """Remove the link; the kernel may remove the link of a dead namespace at the same time."""
     link = Path("/sys/class/net", link_name(name))
     deadline = time.monotonic() + 10
     while link.exists():
@@ -94,10 +94,10 @@ def disconnect(name: str) -> None:
 
 
 def configure_inside(network: Network) -> None:
-    """The other end, in the cluster's namespace. Its links are up only when this returns."""
+    """Configure the link's end in the cluster's namespace. Its links are up only when this returns."""
     run(["ip", "link", "set", "lo", "up"])
     run(["ip", "address", "add", f"{network.node}/24", "dev", "eth0"])
     run(["ip", "link", "set", "eth0", "up"])
     run(["ip", "route", "add", "default", "via", network.gateway])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    Path("/proc/sys/net/ipv4/conf/eth0/proxy_arp").write_text("1")  # the host finds further nodes behind this one
+    Path("/proc/sys/net/ipv4/conf/eth0/proxy_arp").write_text("1")  # the host reaches the other nodes through this one

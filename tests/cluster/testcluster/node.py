@@ -1,4 +1,4 @@
-"""A node: containerd, kubelet, kube-proxy and, on the first one, CoreDNS in a root file system of their own."""
+"""A node: containerd, kubelet, kube-proxy and, on the first node, CoreDNS, in their own root file system."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from testcluster.jail import PACKAGE_ROOT, bind, mount_root, pivot
 from testcluster.shell import Command, run
 from testcluster.state import Cluster, Node, nodes
 
-NAMESPACES = 100  # the supervisor's descriptors: from here on, a mount and a network namespace for each node
+NAMESPACES = 100  # the supervisor's descriptors of the nodes' namespaces start here: two for each node
 PAUSE_TAG = "localhost/pause:1"
 ENGINE_MOUNT = Path("/opt/vllm")
 GPU_PRODUCT = "NVIDIA-H100-80GB-HBM3"
-# kubelet writes these, which belong to the whole machine, unless they hold its values already.
+# The kubelet writes these settings of the whole machine unless they already have its values.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -41,7 +41,7 @@ def write_files(node: Node) -> None:
 
 
 def create(node: Node) -> None:
-    """Make the node's namespaces, which the supervisor's descriptors then keep alive."""
+    """Make the node's namespaces, which the supervisor's descriptors keep alive."""
     command = [sys.executable, str(PACKAGE_ROOT), "mount-node", str(node.cluster.state), str(node.number)]
     unshare = ["unshare", "--mount", *(["--net"] if node.number > 1 else [])]
     log_file = node.cluster.logs / f"node{node.suffix}.log"
@@ -59,13 +59,13 @@ def create(node: Node) -> None:
 
 
 def _descriptors(node: Node) -> dict[str, int]:
-    """Of the supervisor, by kind of namespace."""
+    """Return the supervisor's descriptors by kind of namespace."""
     first = NAMESPACES + 2 * node.number
     return {"mnt": first} if node.number == 1 else {"mnt": first, "net": first + 1}
 
 
 def _join(node: Node, pid: int) -> None:
-    """Joins the network namespace of ``pid``, a further node's, to the cluster's, which routes for it."""
+    """Connect the network namespace of ``pid``, a further node's, to the cluster's, which routes for it."""
     link, inside = f"node{node.suffix}", ["nsenter", f"--target={pid}", "--net", "--"]
     run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
     run(["ip", "address", "add", f"{node.cluster.network.node}/32", "dev", link])
@@ -80,14 +80,14 @@ def _join(node: Node, pid: int) -> None:
 
 
 def hold(node: Node) -> None:
-    """Mount the node's root, say so, and stay until the supervisor has hold of the namespaces."""
+    """Mount the node's root, report it, and stay until the supervisor has opened the namespaces."""
     mount(node)
     print("mounted", flush=True)
     sys.stdin.read()
 
 
 def socket(node: Node) -> Path:
-    """In the state folder, which the host sees too."""
+    """Return the path of containerd's socket in the state folder, which the host can reach too."""
     return node.folder / "containerd.sock"
 
 
@@ -96,7 +96,7 @@ def containerd_store(node: Node) -> Path:
 
 
 def inside(node: Node, command: Command) -> list[object]:
-    """Run `command` in the node; to be called in the supervisor's own namespaces."""
+    """Run `command` in the node; call this in the supervisor's own namespaces."""
     words = {"mnt": "mount", "net": "net"}
     enter = [f"--{words[kind]}=/proc/1/fd/{descriptor}" for kind, descriptor in _descriptors(node).items()]
     return ["nsenter", *enter, "--", *command]
@@ -109,7 +109,7 @@ def mount(node: Node) -> None:
     _mount_sys(root)
     for same in (Path(cluster.cache), cluster.state):
         bind(same, root / same.relative_to("/"))
-    # Pods can't leave bytecode in the engine, nor anything else in the builds.
+    # Pods can write neither bytecode to the engine nor anything else to the builds.
     run(["mount", "-o", "remount,bind,ro", root / Path(cluster.cache).relative_to("/")])
     _mount_disk(node, root / "var/lib/kubelet")
     bind(containerd_store(node), root / "var/lib/containerd")
@@ -123,7 +123,7 @@ def mount(node: Node) -> None:
 
 
 def _mount_disk(node: Node, place: Path) -> None:
-    """Where volumes are. One of a given size can be filled without harm to anybody else."""
+    """Mount the disk for volumes. Tests can fill a disk of a given size without harm to the host."""
     if node.cluster.disk:
         place.mkdir(parents=True, exist_ok=True)
         run(["mount", "-t", "tmpfs", "-o", f"size={node.cluster.disk}", "disk", place])
@@ -137,7 +137,7 @@ def _mount_sys(root: Path) -> None:
 
 
 def components(cluster: Cluster) -> list[Component]:
-    """Those of all nodes, and the one name server."""
+    """Return the components of all nodes, and the one name server."""
     coredns = (f"{cluster.programs}/coredns", f"-conf={Node(cluster).folder}/Corefile")
     return [
         *(component for node in nodes(cluster) for component in _components(node)),
@@ -169,7 +169,7 @@ def _components(node: Node) -> list[Component]:
 
 
 def _containerd(node: Node) -> str:
-    """Where root lacks CAP_SYS_RESOURCE, runc can't lower an OOM score."""
+    """Return containerd's configuration. Without CAP_SYS_RESOURCE, runc can't lower an OOM score."""
     return f"""\
 version = 2
 [grpc]
@@ -202,10 +202,10 @@ def _kubelet(node: Node) -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "localStorageCapacityIsolation": True,
-        "volumeStatsAggPeriod": "10s",  # how soon a pod that writes more than its limit is seen
+        "volumeStatsAggPeriod": "10s",  # the delay until a pod over its disk limit is noticed
         "oomScoreAdj": 0,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
-        "evictionPressureTransitionPeriod": "10s",  # a disk that is emptied takes pods again
+        "evictionPressureTransitionPeriod": "10s",  # the node accepts pods again soon after its disk is emptied
         "imageGCHighThresholdPercent": 100,
         "imageMinimumGCAge": "24h",
         "clusterDNS": [node.cluster.network.node],
@@ -241,7 +241,7 @@ def _cni(node: Node) -> dict[str, object]:
 
 
 def _corefile(cluster: Cluster) -> str:
-    """A longer negative cache would make a fresh headless name slow to appear."""
+    """Return CoreDNS's configuration. A longer negative cache would delay new headless names."""
     return f"""\
 .:53 {{
     bind {cluster.network.node}

@@ -1,4 +1,4 @@
-"""The supervisor of a cluster, found in the process table: right even after a kill -9 of `up`."""
+"""Finds the supervisor of a cluster in the process table, which is right even after a kill -9 of `up`."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from testcluster.state import Cluster, state_dir
 
 
 def launch(cluster: Cluster) -> None:
-    """Start the supervisor in namespaces of its own; it outlives this command."""
+    """Start the supervisor in new namespaces; it outlives this command."""
     command: list[object] = [sys.executable, PACKAGE_ROOT, "supervise", cluster.state]
     words = [str(word) for word in jailed(command, network=True)]
     with (cluster.logs / "supervisor.log").open("ab") as log:
@@ -23,11 +23,11 @@ def launch(cluster: Cluster) -> None:
         )
     while not is_alive(cluster.name) and process.poll() is None:
         time.sleep(0.01)  # the process table shows its command line a moment after Popen returns
-    process.returncode = 0  # or Python would warn of a child left behind
+    process.returncode = 0  # otherwise Python would warn of a child left behind
 
 
 def supervisor_pid(name: str) -> int:
-    """PID 1 of the cluster, as the host sees it."""
+    """Return the host's PID of the cluster's PID 1."""
     for pid in _members(name):
         if pid not in unshare_pids(name):
             return pid
@@ -51,11 +51,11 @@ def unshare_pids(name: str) -> list[int]:
 
 
 def kill(name: str) -> None:
-    """PID 1 dies with its parent and ends last: when it is gone, nothing of the cluster runs."""
+    """Kill the cluster. PID 1 dies with its parent and ends last, so nothing of the cluster runs after it."""
     deadline = time.monotonic() + 20
     while members := _members(name):
         if time.monotonic() > deadline:
-            raise ClusterError(f"processes {members} of {name} don't end: look at them with ps")
+            raise ClusterError(f"processes {members} of {name} do not end: look at them with ps")
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -63,7 +63,7 @@ def kill(name: str) -> None:
 
 
 def _members(name: str) -> list[int]:
-    """The supervisor and the unshare that started it."""
+    """Return the PIDs of the supervisor and of the unshare that started it."""
     wanted = ["supervise", str(state_dir(name))]
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [pid for pid in numbers if _command_line(pid)[-2:] == wanted]
@@ -73,4 +73,4 @@ def _command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
     except OSError:
-        return []  # it has ended meanwhile
+        return []  # the process has ended meanwhile

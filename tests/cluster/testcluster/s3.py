@@ -1,4 +1,4 @@
-"""The bucket and its two accounts: one that owns it, and one that may only read."""
+"""Makes the bucket and its two accounts: one owns the bucket, and one may only read it."""
 
 import datetime as dt
 import hashlib
@@ -30,7 +30,7 @@ def read_keys(cluster: Cluster) -> dict[str, dict[str, str]]:
 
 
 def ready(cluster: Cluster) -> bool:
-    """An anonymous request is refused: that is an answer too."""
+    """Return whether the server answers; refusing an anonymous request is an answer."""
     try:
         _send(urllib.request.Request(cluster.s3_endpoint))
     except OSError as error:
@@ -58,7 +58,7 @@ def create_bucket(cluster: Cluster) -> None:
 
 
 def _send(request: urllib.request.Request) -> None:
-    """Send it around the host's proxy settings: S3 is on this machine."""
+    """Send a request without the host's proxy settings, because S3 is on this machine."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     opener.open(request, timeout=10).close()
 
@@ -74,7 +74,7 @@ def _put(cluster: Cluster, path: str, query: str, body: bytes) -> None:
 
 
 def _signed(cluster: Cluster, path: str, query: str, body: bytes) -> dict[str, str]:
-    """AWS's signature, version 4, for one PUT by the owner."""
+    """Sign one PUT by the owner with AWS's signature version 4."""
     owner = read_keys(cluster)["owner"]
     now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{now[:8]}/{S3_REGION}/s3/aws4_request"

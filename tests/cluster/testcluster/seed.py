@@ -1,4 +1,4 @@
-"""A containerd store that already holds the stock images: importing them at each `up` took half a minute."""
+"""Builds a containerd store with the stock images, because importing them at each `up` takes half a minute."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,7 @@ def _import(cache: Cache, archives: list[Path], target: Path) -> None:
 
 
 def plant(store: Path, target: Path) -> None:
-    """Link what never changes, layers and blobs; copy the databases, which do."""
+    """Hard-link layers and blobs, which never change, and copy the databases, which do."""
     try:
         run(["cp", "--archive", "--link", f"{store}/.", target])
     except ClusterError:  # another file system

@@ -1,4 +1,4 @@
-"""Run a command, and say what went wrong where it fails."""
+"""Runs commands, and reports the cause of a failure."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from testcluster.cache import ClusterError
 
 LIBC = ctypes.CDLL(None)
-Command = Sequence[object]  # text, paths: what str() makes a word of
+Command = Sequence[object]  # text, paths and other values that str() turns into a word
 
 
 def run(
@@ -46,13 +46,13 @@ def run(
 
 
 def _die_with_parent() -> None:
-    """A killed `up` must not leave a copy running that the next one trips over."""
+    """Kill the child when its parent dies: a killed `up` must leave nothing that disturbs the next one."""
     set_death_signal = 1
     LIBC.prctl(set_death_signal, signal.SIGKILL)
 
 
 def tail(path: Path, lines: int = 20) -> str:
-    """The last lines of a log, or a word on why there are none."""
+    """Return the last lines of a log, or the reason why there are none."""
     if not path.exists():
         return f"({path} does not exist)"
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

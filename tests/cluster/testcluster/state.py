@@ -1,4 +1,4 @@
-"""What one cluster is, and where its files lie."""
+"""The description of one cluster, and the paths of its files."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from testcluster.network import Network
 API_PORT = 6443
 S3_PORT = 9000
 S3_TLS_PORT = 9443
-S3_TLS_NAME = "s3.tunecast.test"  # no name server knows it: clients need a proxy that does
+S3_TLS_NAME = "s3.tunecast.test"  # no name server resolves it: clients need a proxy that does
 S3_REGION = "us-east-1"
 BUCKET = "tunecast"
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def default_name(checkout: Path = CHECKOUT) -> str:
-    """Two checkouts on one machine have two clusters."""
+    """Return the name of this checkout's cluster; each checkout on a machine has its own."""
     word = re.sub(r"[^a-z0-9]+", "-", checkout.name.lower()).strip("-")[:16] or "checkout"
     return f"{word}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:6]}"
 
@@ -34,7 +34,7 @@ def state_dir(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Cluster:
-    """All that the supervisor needs to know, as a file in the state folder."""
+    """The description of a cluster, which the supervisor reads from the state folder."""
 
     name: str
     network: Network
@@ -44,7 +44,7 @@ class Cluster:
     node_root: str
     engine: str
     cache: str
-    disk: str = ""  # size of the one that pods' volumes are on, such as 512m; "" is the host's own
+    disk: str = ""  # size of the disk for pods' volumes, such as 512m; "" is the host's disk
     nodes: int = 1
 
     @property
@@ -73,7 +73,7 @@ class Cluster:
 
     @property
     def s3_tls_endpoint(self) -> str:
-        """The same buckets, with TLS by the cluster's own authority."""
+        """The address of the same buckets with TLS by the cluster's own authority."""
         return f"https://{S3_TLS_NAME}:{S3_TLS_PORT}"
 
     def write(self) -> None:
@@ -88,7 +88,7 @@ class Cluster:
         try:
             return cls(**{**fields, "network": Network(**fields["network"])})
         except TypeError:
-            raise ClusterError(f"{name} is from another version of this: 'down' and 'up' make it anew") from None
+            raise ClusterError(f"{name} is from another version: run 'down' and 'up' to replace it") from None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Node:
 
     @property
     def suffix(self) -> str:
-        """Of names that the nodes' own parts have."""
+        """The suffix of the names of this node's components."""
         return "" if self.number == 1 else f"-{self.number}"
 
     @property
@@ -121,13 +121,13 @@ class Node:
 
     @property
     def cgroup(self) -> str:
-        """Below the cluster's: a kubelet removes what it doesn't know beside its own."""
+        """The node's group below the cluster's: a kubelet removes unknown groups beside its own."""
         own = [] if self.number == 1 else [f"node{self.suffix}"]
         return "/".join([cgroup_name(self.cluster.name), *own])
 
 
 def nodes(cluster: Cluster) -> list[Node]:
-    """All of them; a control plane alone has none."""
+    """Return all nodes; a control plane alone has none."""
     return [] if cluster.control_plane_only else [Node(cluster, n + 1) for n in range(cluster.nodes)]
 
 

@@ -1,4 +1,4 @@
-"""PID 1 of a cluster's namespaces: starts its processes, reaps them, starts again what ends.
+"""PID 1 of a cluster's namespaces: starts its processes, reaps them, and restarts those that end.
 
 When it dies, in whatever way, the kernel ends every process of the cluster, containers too, and
 with the last of them the mounts, links and firewall rules.
@@ -65,7 +65,7 @@ class Supervisor:
             return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _reap(self) -> None:
-        """Every orphan in the namespace is a child of PID 1, containers' shims among them."""
+        """Reap children: every orphan in the namespace is one, including containers' shims."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -76,12 +76,12 @@ class Supervisor:
             for slot in self._slots:
                 if slot.process is not None and slot.process.pid == pid:
                     slot.process.returncode = os.waitstatus_to_exitcode(status)
-                    print(f"{slot.component.name} ended with {slot.process.returncode}: starting it again", flush=True)
+                    print(f"{slot.component.name} ended with {slot.process.returncode}: restarting it", flush=True)
                     slot.process, slot.start_at = None, time.monotonic() + RESTART_SECONDS
 
 
 def _wait_for_link() -> None:
-    """`up` makes it from the host's side, once it knows this process."""
+    """Wait for the link, which `up` makes on the host once it knows this process."""
     while not Path("/proc/self/net/dev").read_text().count("eth0"):
         time.sleep(0.01)
 

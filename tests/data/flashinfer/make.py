@@ -22,11 +22,11 @@ FACTS = {
 
 
 def nothing(*_: Any, **__: Any) -> None:
-    """Stands for every function that saving never calls."""
+    """Replaces every function that saving never calls."""
 
 
 class Hollow(types.ModuleType):
-    """A module whose import needs a GPU or a compiler, and of which saving needs nothing."""
+    """Replaces a module whose import needs a GPU or a compiler, and which saving does not use."""
 
     __path__: list[str] = []  # noqa: RUF012 - what the import system looks at
 
@@ -44,7 +44,7 @@ def hollow(name: str, **members: Any) -> Hollow:
 
 
 def autotuner(wheel: Path, version: str) -> Any:
-    """The wheel's own module, in surroundings that import anywhere."""
+    """Imports the wheel's own module, with the modules that need a GPU replaced."""
     vars(hollow("flashinfer"))["__path__"] = [str(wheel)]
     for name in ("tllm_utils", "utils", "jit"):
         hollow(f"flashinfer.{name}")
@@ -56,7 +56,7 @@ def autotuner(wheel: Path, version: str) -> Any:
 
 
 def entries() -> list[tuple[tuple[Any, ...], Any]]:
-    """Keys as the version's own operators make them, and tactics of both kinds: a number, and several."""
+    """Returns keys as the operators of this version make them, with both kinds of tactics: one number, and several."""
     found = []
     for tokens in (1, 2, 4):
         shapes = ((1, tokens, 2048), (1, 2048, 5120), (0,))
@@ -74,7 +74,7 @@ def main(wheel: Path, version: str, target: Path) -> None:
         if hasattr(module, "ProfilingCacheKey"):  # 0.6.16 and later
             key = module.ProfilingCacheKey(*parts)
             tuner.profiling_cache[key] = (tactic, None)
-            if hasattr(tuner, "_profiling_cache_policies"):  # 0.7.1 and later say how it was measured
+            if hasattr(tuner, "_profiling_cache_policies"):  # 0.7.1 and later record how the tactic was measured
                 tuner._profiling_cache_policies[None, key] = tuner._profiling_policy(module.TuningConfig())
         else:
             tuner.profiling_cache[parts] = (0, tactic, None)
@@ -84,7 +84,7 @@ def main(wheel: Path, version: str, target: Path) -> None:
 
 
 def store(module: Any, root: Path) -> None:
-    """The managed store, an entry a file."""
+    """Writes the managed store, which has one file per entry."""
     managed = importlib.import_module("flashinfer.autotune_cache")
     cache = managed.ManagedAutotuneCache(module._collect_metadata(), root=root)
     for parts, tactic in entries()[:2]:

@@ -60,7 +60,7 @@ def test_a_rank_that_runs_alone_gives_its_gpus_back_and_nothing_is_counted(drive
     assert "only 1 of 2 ranks ran within 10m" in cache["status"]["lastFailure"]["message"]
     assert "Unschedulable" in cache["status"]["lastFailure"]["message"]
     assert not cache["status"].keys() & {"failures", "disruptions"}
-    assert condition(cache, "Ready")["reason"] == "QueueTimeout", "replicas are let go"
+    assert condition(cache, "Ready")["reason"] == "QueueTimeout", "replicas may start"
     driver.kubelet.ranks = None
     driver.until(lambda: warm(driver), "there is room: it is tuned after all")
 

@@ -54,7 +54,7 @@ def quarantine(driver: Driver) -> Quarantine:
 
 def manifest_of(driver: Driver) -> str:
     """Brings two replicas up, and returns the digest of their bundle."""
-    driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas are let go")
+    driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas may start")
     return str(driver.caches()[0]["status"]["manifest"])
 
 

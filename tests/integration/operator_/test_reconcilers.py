@@ -39,7 +39,7 @@ def test_apply_tune_publish_serve(driver: Driver) -> None:
     create(driver)
     driver.step()
     assert replicas(driver) == 0, "held until the cache is ready"
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     [cache] = driver.caches("Ready")
     assert (cache["status"]["cold"], cache["status"]["warm"]) == ("60.0s", "20.0s")
     assert staged(driver) == []
@@ -51,14 +51,14 @@ def test_an_attempt_ends_with_its_engines_though_sidecars_go_on(driver: Driver) 
     """The Job never finishes: its pods run on, so it is deleted, and with it the pods that hold GPUs."""
     driver.kubelet.sidecars = True
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     assert staged(driver) == []
     driver.until(lambda: not driver.plain.list(JOB, driver.namespace), "its Job is gone")
 
 
 def test_a_quiet_cluster_sees_no_write(driver: Driver) -> None:
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     for _ in range(3):
         driver.step()
     driver.restart(Writes())
@@ -69,7 +69,7 @@ def test_a_quiet_cluster_sees_no_write(driver: Driver) -> None:
 
 def test_events_read_like_a_log_without_repeats(driver: Driver) -> None:
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     events = driver.plain.list(EVENT, driver.namespace)
     ours = [(e["involvedObject"]["kind"], e["reason"]) for e in events if e["source"].get("component") == "tunecast"]
     assert {"Queued", "Tuning", "Publishing", "Published"} <= {
@@ -95,7 +95,7 @@ def describe(driver: Driver) -> str:
 
 
 def run_to_the_end(driver: Driver) -> None:
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     for _ in range(3):
         driver.step()
 
@@ -164,7 +164,7 @@ def test_tuning_that_fails_lets_replicas_start_cold(
     driver.kubelet.failure = failure
     create(driver)
     driver.until(lambda: driver.caches(state), state)
-    driver.until(lambda: replicas(driver) == 2, "replicas are let go")
+    driver.until(lambda: replicas(driver) == 2, "replicas may start")
     status = driver.deployment_status()
     assert status["cache"] == "Failed"
     assert next(c for c in status["conditions"] if c["type"] == "CacheReady")["reason"] == reason
@@ -176,7 +176,7 @@ def test_an_inert_bundle_is_not_shipped(driver: Driver) -> None:
     driver.kubelet.proved = proof(cold=10, warm=11)
     create(driver)
     [cache] = driver.until(lambda: driver.caches("Ineffective"), "Ineffective")
-    driver.until(lambda: replicas(driver) == 2, "replicas are let go")
+    driver.until(lambda: replicas(driver) == 2, "replicas may start")
     assert driver.deployment_status()["cache"] == "Cold"
     assert driver.store.list_manifests(driver.namespace, cache["spec"]["key"]) == []
 
@@ -224,7 +224,7 @@ def trust(driver: Driver) -> Any:
 
 def test_a_rotated_key_tunes_nothing_again_and_a_lost_one_does(driver: Driver) -> None:
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     old = signing.Signer(driver.private)
     driver.private, driver.also_trusted = signing.generate(), {old.signer: old.public_key}
     driver.restart(Writes())

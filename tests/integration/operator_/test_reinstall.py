@@ -74,7 +74,7 @@ def test_it_keeps_serving_warm(kubernetes: Kubectl, s3_credentials: S3, tmp_path
     driver.kubelet.staged = (tmp_path / "archive").read_bytes()
     owner = inference_deployment(replicas=2, tuning={"ranks": 2})
     driver.plain.create(INFERENCE_DEPLOYMENT, {**owner, "metadata": {"name": "qwen3", "namespace": MODELS}})
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     for _ in range(3):
         driver.step()
     template = (driver.plain.get(DEPLOYMENT, MODELS, "qwen3") or {})["spec"]["template"]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 def test_replicas_and_labels_tune_nothing_and_an_argument_does_while_the_old_serves(driver: Driver) -> None:
     driver.kubelet.serves = True
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     driver.until(lambda: driver.deployment_status().get("readyReplicas") == 2, "they are ready")
     change(driver, replicas=3, template=pod_template(metadata={"labels": {"team": "a"}}))
     driver.until(lambda: replicas(driver) == 3, "three replicas")
@@ -48,7 +48,7 @@ def arguments(driver: Driver) -> list[str]:
 def test_the_strategy_of_a_live_deployment_changes(driver: Driver) -> None:
     """Defaults of the strategy before would be refused beside Recreate, which GPU fleets without spares need."""
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     change(driver, strategy={"type": "Recreate"})
     driver.until(lambda: strategy(driver) == "Recreate", "the new strategy")
     driver.restart(Writes())
@@ -63,7 +63,7 @@ def strategy(driver: Driver) -> str:
 
 def test_generation_tunes_again(driver: Driver) -> None:
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     change(driver, tuning={"ranks": 2, "generation": 2})
     driver.until(lambda: len(driver.caches("Ready")) == 2, "tuned again")
     assert len(driver.plain.list(JOB, driver.namespace)) == 2
@@ -90,7 +90,7 @@ def test_what_an_administrator_releases_while_no_operator_runs_stays_released(
 def test_a_hot_fix_of_a_revision_that_does_not_serve_is_not_withheld(driver: Driver) -> None:
     """Its replicas never become ready: what takes their place rolls out while its cache is tuned."""
     create(driver)
-    driver.until(lambda: warm(driver), "replicas are let go")
+    driver.until(lambda: warm(driver), "replicas may start")
     driver.kubelet.running_only = True
     change(driver, template=pod_template("--max-model-len=8192"))
     driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")

@@ -129,7 +129,7 @@ def test_it_is_queued_again_and_counted_as_neither_a_crash_nor_a_disruption() ->
     assert plan.actions == (CleanUpAttempt(1),)
     assert (plan.status.failures, plan.status.disruptions, plan.status.requeues) == (None, None, 1)
     assert plan.status.next_attempt_at == times.text(NOW + timedelta(seconds=40))
-    assert ready(plan).reason == "QueueTimeout", "replicas are let go"
+    assert ready(plan).reason == "QueueTimeout", "replicas may start"
     due = plan.status | StartupCacheStatus(next_attempt_at=times.text(NOW))
     again = decide(seen(due))
     assert again.actions == (CreateAttempt(2),)

@@ -1,9 +1,9 @@
 """Acts like FlashInfer on a machine without a GPU, as far as the tuner uses it.
 
-FLASHINFER_STANDIN says how: ``lacking`` (no operator runs), ``rank`` (tactics that depend on the process),
+FLASHINFER_STANDIN selects the behaviour: ``lacking`` (no operator runs), ``rank`` (tactics that depend on the process),
 ``slow`` (tuning takes a minute), ``crash`` (tuning ends the process), ``silent`` (the same, with status 0), ``altered``
-(a loaded tactic comes back as another one). FLASHINFER_STANDIN_GPU and FLASHINFER_STANDIN_VERSION are what it says of
-itself.
+(a loaded tactic comes back as another one). FLASHINFER_STANDIN_GPU and FLASHINFER_STANDIN_VERSION are the GPU and
+the version that it reports.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _misbehave() -> None:
 
 
 def _build(name: str) -> None:
-    """What FlashInfer's just-in-time build leaves."""
+    """Writes files like those of FlashInfer's just-in-time build."""
     base = Path(os.environ["FLASHINFER_WORKSPACE_BASE"], ".cache/flashinfer/0.6.14/90a/cached_ops", name)
     if not (base / f"{name}.so").exists():
         base.mkdir(parents=True, exist_ok=True)

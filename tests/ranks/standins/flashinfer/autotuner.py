@@ -1,4 +1,4 @@
-"""Its autotuner: real keys and a real file format, and tactics that are drawn from the key."""
+"""The autotuner of the stand-in: keys and file format are real, and tactics are derived from the key."""
 
 from __future__ import annotations
 

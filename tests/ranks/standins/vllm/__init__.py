@@ -1,1 +1,1 @@
-"""Acts like vLLM as far as the tuner asks it where it looks for autotune files."""
+"""Acts like vLLM for the tuner's question where vLLM looks for autotune files."""

@@ -13,6 +13,7 @@ from harness.kubectl import CommandError, Kubectl, Object
 from support.chart import CHART, EVERYTHING, PEM, render
 from tunecast_core.records.codec import decode
 from tunecast_operator.resources.annotations import LOCAL_VOLUMES
+from tunecast_operator.resources.certificate import service_names
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.runtime.installation import from_environment
 
@@ -84,6 +85,15 @@ def test_lint_finds_nothing(kubernetes: Kubectl) -> None:
         ({"initContainer": {"extraEnv": [{"name": "TUNECAST_KEY"}]}}, "/initContainer/extraEnv/0/name"),
         ({"initContainer": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/tmp"}]}}, "/mountPath"),
         ({"initContainer": {"runAsUser": 0}}, "'runAsUser' not allowed"),
+        ({"metrics": {"port": 9443}}, "/metrics/port"),
+        ({"webhook": {"replicas": 0}}, "/webhook/replicas"),
+        ({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds"),
+        ({"webhook": {"failurePolicy": "Fail"}}, "'failurePolicy' not allowed"),
+        ({"webhook": {"certManager": {"issuer": "x"}}}, "'issuer' not allowed"),
+        ({"adoption": {"defaults": {"tuningPolicy": "TuneFirst"}}}, "/adoption/defaults/tuningPolicy"),
+        ({"adoption": {"defaults": {"ranks": 0}}}, "/adoption/defaults/ranks"),
+        ({"adoption": {"defaults": {"excludeLayers": ["All"]}}}, "/adoption/defaults/excludeLayers/0"),
+        ({"adoption": {"defaults": {"rank": 1}}}, "'rank' not allowed"),
     ],
 )
 def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: str) -> None:
@@ -138,7 +148,7 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
     assert [*chosen.extra_volumes] == EVERYTHING["initContainer"]["extraVolumes"]
     assert [*chosen.extra_volume_mounts] == EVERYTHING["initContainer"]["extraVolumeMounts"]
     variables = environment(pod)
-    del variables["TUNECAST_INIT_CONTAINER"], variables["HTTPS_PROXY"]
+    del variables["TUNECAST_INIT_CONTAINER"], variables["TUNECAST_ADOPTION_DEFAULTS"], variables["HTTPS_PROXY"]
     assert variables == {
         "TUNECAST_NAMESPACE": None,
         "TUNECAST_BUCKET": "bundles",
@@ -155,10 +165,13 @@ def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
         "TUNECAST_LOG_LEVEL": "DEBUG",
         "TUNECAST_METRICS_PORT": "9090",
         "TUNECAST_READ_NODES": "false",
+        "TUNECAST_WEBHOOK_SECRET": "t-webhook",
+        "TUNECAST_WEBHOOK_CONFIGURATION": "t-webhook",
+        "TUNECAST_WEBHOOK_SERVICE": "t-webhook",
     }
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("robot", "high")
     assert objects["CustomResourceDefinition", "startupcaches.tunecast.io"]["metadata"].get("annotations", {}) == {}
-    assert not [name for kind, name in objects if kind.startswith("ClusterRole")]
+    assert {name for kind, name in objects if kind.startswith("ClusterRole")} == {"t-webhook-issuer"}
     assert objects["NetworkPolicy", "t"]["spec"]["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
     assert objects["Service", "t-metrics"]["spec"]["ports"][0]["port"] == 9090
     monitor = objects["ServiceMonitor", "t"]
@@ -217,6 +230,126 @@ def test_values_of_an_earlier_release_lack_what_is_new(kubernetes: Kubectl) -> N
     assert environment(operator_pod(render(kubernetes, s3=s3)))["TUNECAST_ADDRESSING_STYLE"] in {"", None}
     required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}
     assert from_environment({**required, "TUNECAST_ADDRESSING_STYLE": ""}).store.addressing_style == "Auto"
+
+
+def test_the_webhook_is_asked_about_labelled_pods_alone(kubernetes: Kubectl) -> None:
+    """And no pod is refused, whatever becomes of the webhook."""
+    configuration = render(kubernetes)["MutatingWebhookConfiguration", "t-webhook"]
+    [webhook] = configuration["webhooks"]
+    assert webhook["rules"] == [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["pods"],
+            "scope": "Namespaced",
+        }
+    ]
+    assert webhook["objectSelector"] == {"matchLabels": {"tunecast.io/inject": "true"}}
+    name = "kubernetes.io/metadata.name"
+    elsewhere = {"key": name, "operator": "NotIn", "values": ["kube-system", "tunecast-system"]}
+    assert webhook["namespaceSelector"] == {"matchExpressions": [elsewhere]}
+    assert (webhook["failurePolicy"], webhook["timeoutSeconds"], webhook["sideEffects"]) == ("Ignore", 3, "None")
+    assert (webhook["reinvocationPolicy"], webhook["matchPolicy"]) == ("IfNeeded", "Equivalent")
+    service = {"name": "t-webhook", "namespace": "tunecast-system", "path": "/mutate", "port": 443}
+    assert webhook["clientConfig"] == {"service": service}, "and no caBundle, which is the operator's"
+    narrow = render(kubernetes, watchNamespaces=["one", "two"])["MutatingWebhookConfiguration", "t-webhook"]
+    watched = {"key": name, "operator": "In", "values": ["one", "two"]}
+    assert narrow["webhooks"][0]["namespaceSelector"] == {"matchExpressions": [elsewhere, watched]}
+
+
+def test_the_webhooks_pods_are_reached_where_they_listen(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes, networkPolicy={"enabled": True})
+    deployment, service = objects["Deployment", "t-webhook"], objects["Service", "t-webhook"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        service["spec"]["selector"],
+        deployment["spec"]["selector"]["matchLabels"],
+        objects["PodDisruptionBudget", "t-webhook"]["spec"]["selector"]["matchLabels"],
+        objects["NetworkPolicy", "t-webhook"]["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels.items()
+    operators = objects["Deployment", "t"]["spec"]["selector"]["matchLabels"]
+    assert not operators.items() <= labels.items(), "no selector of the operator's takes the webhook's pods"
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"admission": 9443, "health": 8080, "metrics": 8081}
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["admission", "metrics"]
+    allowed = objects["NetworkPolicy", "t-webhook"]["spec"]["ingress"]
+    assert allowed == [{"ports": [{"port": 9443, "protocol": "TCP"}, {"port": 8081, "protocol": "TCP"}]}]
+
+
+def test_the_webhook_stays_available_while_it_is_upgraded_and_nodes_are_drained(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes)
+    spec = objects["Deployment", "t-webhook"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
+    assert objects["PodDisruptionBudget", "t-webhook"]["spec"]["minAvailable"] == 1
+    [spread] = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    alone = render(kubernetes, webhook={"replicas": 1})
+    assert ("PodDisruptionBudget", "t-webhook") not in alone, "it would hold up each drain of the one replica's node"
+
+
+def test_everything_that_one_may_say_of_the_webhook(kubernetes: Kubectl) -> None:
+    objects = render(kubernetes, **EVERYTHING)
+    chosen, spec = EVERYTHING["webhook"], objects["Deployment", "t-webhook"]["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["replicas"] == 3
+    assert {name: pod[name] for name in chosen.keys() - {"replicas", "timeoutSeconds", "resources"}} == {
+        name: value for name, value in chosen.items() if name not in {"replicas", "timeoutSeconds", "resources"}
+    }
+    [container] = pod["containers"]
+    assert container["resources"]["limits"] == {"memory": "256Mi"}
+    assert container["image"] == "registry/operator:v1"
+    operators, webhooks = environment(operator_pod(objects)), environment(pod)
+    same = {
+        "TUNECAST_NAMESPACE", "TUNECAST_INIT_IMAGE", "TUNECAST_INIT_PULL_POLICY", "TUNECAST_INIT_CONTAINER",
+        "TUNECAST_WATCH_NAMESPACES", "TUNECAST_LOG_LEVEL", "TUNECAST_METRICS_PORT", "TUNECAST_WEBHOOK_SECRET",
+        "TUNECAST_ADOPTION_DEFAULTS",
+    }  # fmt: skip
+    assert {name: webhooks[name] for name in same} == {name: operators[name] for name in same}
+    assert webhooks.keys() == same
+    defaults = webhooks["TUNECAST_ADOPTION_DEFAULTS"]
+    assert json.loads(defaults.replace("$$(", "$(")) == EVERYTHING["adoption"]["defaults"]
+    configuration = objects["MutatingWebhookConfiguration", "t-webhook"]
+    assert configuration["webhooks"][0]["timeoutSeconds"] == 5
+    monitored = objects["ServiceMonitor", "t"]["spec"]["selector"]
+    [among] = monitored["matchExpressions"]
+    for service in ("t-metrics", "t-webhook"):
+        labels = objects["Service", service]["metadata"]["labels"]
+        assert monitored["matchLabels"].items() <= labels.items()
+        assert labels[among["key"]] in among["values"]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "reference"),
+    [
+        ({}, {"kind": "Issuer", "name": "t-webhook"}),
+        ({"kind": "ClusterIssuer", "name": "internal"}, {"kind": "ClusterIssuer", "name": "internal"}),
+    ],
+)
+def test_cert_manager_can_issue_the_webhooks_certificate(
+    kubernetes: Kubectl, issuer: Object, reference: Object
+) -> None:
+    objects = render(kubernetes, webhook={"certManager": {"enabled": True, "issuerRef": issuer}})
+    certificate = objects["Certificate", "t-webhook"]["spec"]
+    assert certificate["issuerRef"] == reference
+    assert (("Issuer", "t-webhook") in objects) == (not issuer)
+    assert certificate["dnsNames"] == [*service_names("t-webhook", "tunecast-system")]
+    webhooks = environment(objects["Deployment", "t-webhook"]["spec"]["template"]["spec"])
+    assert certificate["secretName"] == webhooks["TUNECAST_WEBHOOK_SECRET"]
+    annotations = objects["MutatingWebhookConfiguration", "t-webhook"]["metadata"]["annotations"]
+    assert annotations == {"cert-manager.io/inject-ca-from": "tunecast-system/t-webhook"}
+    assert not [name for name in environment(operator_pod(objects)) if "WEBHOOK" in name]
+    assert not [name for _, name in objects if name.endswith("-issuer")], "the operator has no right to either"
+
+
+@pytest.mark.parametrize("values", [{"webhook": {"enabled": False}}, {"webhook": None, "adoption": None}])
+def test_the_webhook_can_be_left_out(kubernetes: Kubectl, values: Object) -> None:
+    """As it is where an upgrade reuses the values of a release that had none."""
+    objects = render(kubernetes, **values, networkPolicy={"enabled": True})
+    assert not [name for _, name in objects if "webhook" in name]
+    assert not [name for name in environment(operator_pod(objects)) if "WEBHOOK" in name]
 
 
 def test_crds_can_be_left_out(kubernetes: Kubectl) -> None:

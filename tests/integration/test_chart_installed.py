@@ -10,16 +10,22 @@ import pytest
 import yaml
 
 from harness import deploy
-from harness.kubectl import CommandError, Kubectl, Object
+from harness.kubectl import CommandError, Kubectl, Object, wait_for
 from support.chart import CHART, EVERYTHING
 from support.objects import engine_in, key_in, snapshot_of, spec_of
 from tunecast_core.records.codec import from_json
+from tunecast_core.trust.settings import StoreSettings
+from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.engine import engine_of
+from tunecast_operator.reconcile.webhook import LOOK_SECONDS, WebhookReconciler
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.resources.rank import rank_pod
 from tunecast_operator.resources.replica import replica_template
 from tunecast_operator.resources.revision import Revision
+from tunecast_operator.runtime.cluster import Cluster, connect
+from tunecast_operator.runtime.installation import Installation
+from tunecast_operator.runtime.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -45,7 +51,8 @@ def table(**verbs: str) -> list[tuple[str, str]]:
     rows = []
     for name, words in verbs.items():
         resource, group, subresource = [*name.split("__"), "", ""][:3]
-        full = {"tunecast": "tunecast.io", "rbac": "rbac.authorization.k8s.io"}.get(group, group)
+        known = {"rbac": "rbac.authorization.k8s.io", "admission": "admissionregistration.k8s.io"}
+        full = {"tunecast": "tunecast.io", **known}.get(group, group)
         rows += [(verb, f"{resource}.{full}/{subresource}".replace("./", "/").rstrip("./")) for verb in words.split()]
     return rows
 
@@ -63,6 +70,8 @@ ALLOWED = table(
     configmaps="get list watch create patch",
     secrets="create patch delete",
     events="create list",
+    replicasets__apps="get",
+    statefulsets__apps="get",
 )
 FORBIDDEN = table(
     inferencedeployments__tunecast="create update patch delete",
@@ -77,18 +86,40 @@ FORBIDDEN = table(
     serviceaccounts____token="create",
     users="impersonate",
     rolebindings__rbac="create",
+    replicasets__apps="list patch",
+    mutatingwebhookconfigurations__admission="get list watch create update patch delete",
+)
+WEBHOOK_MAY = table(startupcaches__tunecast="get list watch")
+WEBHOOK_MAY_NOT = table(
+    startupcaches__tunecast="create update patch delete",
+    startupcaches__tunecast__status="update",
+    inferencedeployments__tunecast="get list create",
+    pods="get list create update patch delete",
+    secrets="get list watch create update patch delete",
+    configmaps="get list watch create update patch delete",
+    nodes="get",
 )
 
 
-def can(kubectl: Kubectl, release: str, verb: str, resource: str, namespace: str) -> bool:
-    """``resource`` is plural.group/subresource."""
+def can(
+    kubectl: Kubectl,
+    release: str,
+    verb: str,
+    resource: str,
+    namespace: str,
+    *,
+    object_name: str = "",
+    account: str = "",
+) -> bool:
+    """``resource`` is plural.group/subresource; ``account`` is the operator's unless it is said."""
     plural, _, subresource = resource.partition("/")
     name, _, group = plural.partition(".")
     attributes = {"verb": verb, "resource": name, "group": group, "subresource": subresource, "namespace": namespace}
+    attributes |= {"name": object_name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {"user": f"system:serviceaccount:{release}:{release}", "resourceAttributes": attributes},
+        "spec": {"user": f"system:serviceaccount:{release}:{account or release}", "resourceAttributes": attributes},
     }
     text = kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(review))
     return bool(json.loads(text)["status"]["allowed"])
@@ -112,18 +143,88 @@ def test_it_reads_nodes_one_by_one(installed: Kubectl, release: str) -> None:
     assert not can(installed, release, "list", "nodes", "")
 
 
-def test_it_reads_its_signing_key_and_no_other_secret(installed: Kubectl) -> None:
+def test_it_reads_its_own_two_secrets_and_no_other(installed: Kubectl) -> None:
     as_operator = ["--as", "system:serviceaccount:narrow:narrow", "--namespace", "narrow"]
-    installed("create", "secret", "generic", "tunecast-signing-key", "--namespace", "narrow")
-    installed("get", "secret", "tunecast-signing-key", *as_operator)
+    for name in ("tunecast-signing-key", "narrow-webhook"):
+        installed("create", "secret", "generic", name, "--namespace", "narrow")
+        installed("get", "secret", name, *as_operator)
     with pytest.raises(CommandError, match="Forbidden"):
         installed("get", "secret", "another", *as_operator)
+
+
+@pytest.mark.parametrize("release", ["wide", "narrow"])
+def test_it_changes_the_one_configuration_of_its_own_webhook(installed: Kubectl, release: str) -> None:
+    resource = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
+    for verb, allowed in (("get", True), ("patch", True), ("create", False), ("update", False), ("delete", False)):
+        assert can(installed, release, verb, resource, "", object_name=f"{release}-webhook") == allowed
+        assert not can(installed, release, verb, resource, "", object_name="another")
+
+
+@pytest.mark.parametrize("release", ["wide", "narrow"])
+def test_the_webhook_may_read_what_it_needs_and_change_nothing(installed: Kubectl, release: str) -> None:
+    account = f"{release}-webhook"
+    for verb, resource in WEBHOOK_MAY:
+        assert can(installed, release, verb, resource, "tenant", account=account)
+        assert can(installed, release, verb, resource, "other", account=account) == (release == "wide")
+    for verb, resource in WEBHOOK_MAY_NOT:
+        for namespace in ("tenant", release):
+            assert not can(installed, release, verb, resource, namespace, account=account)
+    for verb in ("get", "list", "watch"):
+        assert can(installed, release, verb, "secrets", release, object_name=account, account=account)
+        assert not can(
+            installed, release, verb, "secrets", release, object_name="tunecast-signing-key", account=account
+        )
+
+
+@pytest.mark.parametrize(("release", "where"), [("wide", "--all-namespaces"), ("narrow", "--namespace=tenant")])
+def test_the_webhook_lists_the_config_maps_of_one_name_alone(installed: Kubectl, release: str, where: str) -> None:
+    """By a field selector, which the API server authorizes as that name."""
+    as_webhook = ["get", "configmaps", where, "--as", f"system:serviceaccount:{release}:{release}-webhook"]
+    installed(*as_webhook, "--field-selector=metadata.name=tunecast-defaults")
+    with pytest.raises(CommandError, match="Forbidden"):
+        installed(*as_webhook)
+    with pytest.raises(CommandError, match="Forbidden"):
+        installed(*as_webhook, "--field-selector=metadata.name=tunecast-trust")
+
+
+@pytest.mark.parametrize("release", ["wide", "narrow"])
+def test_the_operator_may_do_what_the_webhooks_certificate_needs_and_helm_keeps_it(
+    installed: Kubectl, release: str
+) -> None:
+    """With the rights of its service account; an upgrade of the release sees no conflict, and no difference."""
+    api = connect(1, installed.environment["KUBECONFIG"])._api
+    api.set_default_header("Impersonate-User", f"system:serviceaccount:{release}:{release}")
+    name = f"{release}-webhook"
+    settings = Installation(
+        StoreSettings("bucket"), release, "init:1",
+        webhook_secret=name, webhook_configuration=name, webhook_service=name,
+    )  # fmt: skip
+    reconciler = WebhookReconciler(Cluster(api), settings, times.utc_now, Metrics(times.utc_now()))
+    installed("delete", "secret", name, "--namespace", release, "--ignore-not-found")
+    wait_for(lambda: reconciler.reconcile("", name) == LOOK_SECONDS, "it is settled", 10)
+    for spoilt in ({"data": {"tls.crt": ""}}, {"data": {"ca.crt": None}}):
+        installed("patch", "secret", name, "--namespace", release, "-p", json.dumps(spoilt))
+        wait_for(lambda: reconciler.reconcile("", name) == LOOK_SECONDS, "it is settled again", 10)
+
+    def bundle() -> str:
+        [webhook] = installed.get("mutatingwebhookconfiguration", name)["webhooks"]
+        return str(webhook["clientConfig"]["caBundle"])
+
+    before = bundle()
+    for timeout in (4, 3):
+        arguments = ["upgrade", release, CHART, "--namespace", release, "--reuse-values"]
+        installed.command("helm", *arguments, "--set", f"webhook.timeoutSeconds={timeout}")
+        [webhook] = installed.get("mutatingwebhookconfiguration", name)["webhooks"]
+        assert (webhook["timeoutSeconds"], bundle()) == (timeout, before)
+    assert reconciler.reconcile("", name) == LOOK_SECONDS
 
 
 def test_our_pods_are_restricted(installed: Kubectl) -> None:
     """The namespace enforces it, and refuses a pod with the one setting taken away."""
     pod = installed.get("deployment", "wide", "--namespace", "wide")["spec"]["template"]["spec"]
     admit(installed, pod, "wide")
+    webhook = installed.get("deployment", "wide-webhook", "--namespace", "wide")["spec"]["template"]["spec"]
+    admit(installed, webhook, "wide")
     hooks = yaml.safe_load_all(installed.command("helm", "get", "hooks", "wide", "--namespace", "wide"))
     admit(installed, next(iter(hooks))["spec"], "wide")
     del pod["containers"][0]["securityContext"]["capabilities"]

@@ -54,6 +54,27 @@ EVERYTHING: dict[str, Any] = {  # a value for every setting of the chart
         "extraVolumes": [{"name": "ca", "configMap": {"name": "ca", "optional": True}}],
         "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
     },
+    "webhook": {
+        "replicas": 3,
+        "timeoutSeconds": 5,
+        "resources": {"limits": {"memory": "256Mi"}},
+        "priorityClassName": "highest",
+        "nodeSelector": {"kind": "webhook"},
+        "tolerations": [{"key": "infra", "operator": "Exists"}],
+        "affinity": {"podAffinity": {}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+        ],
+    },
+    "adoption": {
+        "defaults": {
+            "tuningPolicy": "Never",
+            "ranks": 2,
+            "hardwareLimit": 1,
+            "credentialsSecret": "reader-$(X)",
+            "excludeLayers": ["Triton"],
+        }
+    },
     "networkPolicy": {"enabled": True},
     "metrics": {
         "port": 9090,
@@ -68,5 +89,7 @@ def render(kubectl: Kubectl, **values: Any) -> dict[tuple[str, str], Object]:
     """Returns the objects that the chart renders for ``values``, by kind and name."""
     chosen = {"s3": {"bucket": "bundles"}, **values}
     arguments = ["template", "t", CHART, "--namespace", "tunecast-system", "--kube-version", "1.35.0", "--values", "-"]
-    objects = yaml.safe_load_all(kubectl.command("helm", *arguments, stdin=json.dumps(chosen)))
-    return {(found["kind"], found["metadata"]["name"]): found for found in objects if found}
+    objects = [*filter(None, yaml.safe_load_all(kubectl.command("helm", *arguments, stdin=json.dumps(chosen))))]
+    names = [(found["kind"], found["metadata"]["name"], found["metadata"].get("namespace")) for found in objects]
+    assert len({*names}) == len(names), "two templates make one object"
+    return {(found["kind"], found["metadata"]["name"]): found for found in objects}

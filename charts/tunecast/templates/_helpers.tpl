@@ -18,6 +18,34 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end }}
 
+{{/* Name of all objects of the webhook. */}}
+{{- define "tunecast.webhook" -}}
+{{ .Release.Name }}-webhook
+{{- end }}
+
+{{- define "tunecast.webhookSelector" -}}
+app.kubernetes.io/name: tunecast-webhook
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "tunecast.webhookLabels" -}}
+{{ merge (include "tunecast.webhookSelector" . | fromYaml) (include "tunecast.labels" . | fromYaml) | toYaml }}
+{{- end }}
+
+{{/* Not empty where the webhook is installed. Values that an upgrade reuses of a release without it don't have it. */}}
+{{- define "tunecast.webhookEnabled" -}}
+{{- if and .Values.webhook .Values.webhook.enabled }}true{{ end }}
+{{- end }}
+
+{{- define "tunecast.certManager" -}}
+{{- if and (include "tunecast.webhookEnabled" .) .Values.webhook.certManager .Values.webhook.certManager.enabled }}true{{ end }}
+{{- end }}
+
+{{/* Not empty where the operator issues the webhook's certificate. */}}
+{{- define "tunecast.ownCertificate" -}}
+{{- if and (include "tunecast.webhookEnabled" .) (not (include "tunecast.certManager" .)) }}true{{ end }}
+{{- end }}
+
 {{/* Checks that a JSON schema can't express. */}}
 {{- define "tunecast.validate" -}}
 {{- if and (eq (.Values.s3.addressingStyle | default "Auto") "Virtual") (contains "." .Values.s3.bucket) (not (hasPrefix "http://" .Values.s3.endpoint)) }}
@@ -44,6 +72,17 @@ secret: {secretName: {{ .Values.s3.caCertificatesSecret }}}
 {{- end }}
 {{- end }}
 
+{{/* What replicas and adopted pods get, as the operator and the webhook read it. */}}
+{{- define "tunecast.initEnvironment" -}}
+- {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
+- {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
+- {name: TUNECAST_INIT_CONTAINER, value: {{ .Values.initContainer | toJson | replace "$(" "$$(" | quote }}}
+{{- end }}
+
+{{- define "tunecast.adoptionDefaults" -}}
+{{- if .Values.adoption }}{{ .Values.adoption.defaults | default dict | toJson | replace "$(" "$$(" }}{{ else }}{}{{ end }}
+{{- end }}
+
 {{/* The fields env and envFrom of the operator and of `helm test`. */}}
 {{- define "tunecast.environment" -}}
 {{- include "tunecast.validate" . -}}
@@ -56,15 +95,18 @@ env:
 - {name: TUNECAST_ADDRESSING_STYLE, value: {{ .Values.s3.addressingStyle | quote }}}
 - {name: TUNECAST_PROXY, value: {{ .Values.s3.proxy | quote }}}
 - {name: TUNECAST_CA_FILE, value: {{ if include "tunecast.caSource" . }}/etc/tunecast/store-ca/ca.crt{{ end }}}
-- {name: TUNECAST_INIT_IMAGE, value: {{ include "tunecast.image" (dict "image" .Values.initImage "chart" .Chart) | quote }}}
-- {name: TUNECAST_INIT_PULL_POLICY, value: {{ .Values.initImage.pullPolicy }}}
-- {name: TUNECAST_INIT_CONTAINER, value: {{ .Values.initContainer | toJson | replace "$(" "$$(" | quote }}}
+{{ include "tunecast.initEnvironment" . }}
 - {name: TUNECAST_INIT_DEADLINE_SECONDS, value: {{ .Values.initDeadlineSeconds | quote }}}
 - {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
 - {name: TUNECAST_READ_NODES, value: {{ .Values.readNodes | quote }}}
-- {name: TUNECAST_ADOPTION_DEFAULTS, value: {{ .Values.adoption.defaults | toJson | quote }}}
+- {name: TUNECAST_ADOPTION_DEFAULTS, value: {{ include "tunecast.adoptionDefaults" . | quote }}}
 - {name: TUNECAST_METRICS_PORT, value: {{ .Values.metrics.port | quote }}}
+{{- if include "tunecast.ownCertificate" . }}
+- {name: TUNECAST_WEBHOOK_SECRET, value: {{ include "tunecast.webhook" . }}}
+- {name: TUNECAST_WEBHOOK_CONFIGURATION, value: {{ include "tunecast.webhook" . }}}
+- {name: TUNECAST_WEBHOOK_SERVICE, value: {{ include "tunecast.webhook" . }}}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -128,6 +170,10 @@ envFrom:
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [patch]
+{{/* The owners of adopted pods, up to the workload that its user knows. */}}
+- apiGroups: [apps]
+  resources: [replicasets, statefulsets]
+  verbs: [get]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, delete]
@@ -147,4 +193,15 @@ envFrom:
 - apiGroups: [""]
   resources: [events]
   verbs: [create, list]
+{{- end }}
+
+{{/* What the webhook may do in the namespaces whose pods it is asked about. */}}
+{{- define "tunecast.webhookRules" -}}
+- apiGroups: [tunecast.io]
+  resources: [startupcaches]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch]
+  resourceNames: [tunecast-defaults]
 {{- end }}

@@ -68,6 +68,9 @@ POD = Kind("api/v1", "pods", "Pod")
 JOB = Kind("apis/batch/v1", "jobs", "Job")
 NODE = Kind("api/v1", "nodes", "Node")
 EVENT = Kind("api/v1", "events", "Event")
+MUTATING_WEBHOOK_CONFIGURATION = Kind(
+    "apis/admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
+)
 
 
 class Cluster:
@@ -164,7 +167,7 @@ class Cluster:
     def apply(self, kind: Kind, item: Object) -> Object:
         """Applies ``item`` on the server: its fields become ours, all others keep their owners. Returns the result."""
         made = self._call(
-            "PATCH", kind, item["metadata"]["namespace"], item["metadata"]["name"],
+            "PATCH", kind, item["metadata"].get("namespace", ""), item["metadata"]["name"],
             body=item, query={"fieldManager": FIELD_MANAGER, "force": "true"}, content="application/apply-patch+yaml",
         )  # fmt: skip
         return made or {}
@@ -217,7 +220,7 @@ class Cluster:
     ) -> Object | None:
         parts = [kind.api, *(["namespaces", quote(namespace)] if namespace else []), kind.plural]
         path = "/" + "/".join([*parts, *([quote(name)] if name else []), *([subresource] if subresource else [])])
-        what = f"{method} {kind.name} {namespace}/{name or '*'}"
+        what = f"{method} {kind.name} {namespace + '/' if namespace else ''}{name or '*'}"
         try:
             response = self._api.call_api(
                 path, method, query_params=list((query or {}).items()), body=body,

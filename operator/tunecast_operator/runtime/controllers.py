@@ -10,7 +10,15 @@ from tunecast_operator import times
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
 from tunecast_operator.reconcile.trust import TrustReconciler
-from tunecast_operator.runtime.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE, Cluster, Kind
+from tunecast_operator.reconcile.webhook import WebhookReconciler
+from tunecast_operator.runtime.cluster import (
+    CONFIG_MAP,
+    INFERENCE_DEPLOYMENT,
+    MUTATING_WEBHOOK_CONFIGURATION,
+    STARTUP_CACHE,
+    Cluster,
+    Kind,
+)
 from tunecast_operator.runtime.controller import Controller
 from tunecast_operator.runtime.installation import Installation
 from tunecast_operator.runtime.metrics import Metrics
@@ -30,9 +38,16 @@ class Controllers:
             cluster, installation, publisher, times.utc_now, self._enqueue(STARTUP_CACHE), metrics
         )
         trust = TrustReconciler(cluster, self._enqueue(INFERENCE_DEPLOYMENT))
-        scaling = {INFERENCE_DEPLOYMENT.name: deployments.reconcile, CONFIG_MAP.name: trust.reconcile}
+        webhook = WebhookReconciler(cluster, installation, times.utc_now, metrics)
+        scaling = {
+            INFERENCE_DEPLOYMENT.name: deployments.reconcile,
+            CONFIG_MAP.name: trust.reconcile,
+            MUTATING_WEBHOOK_CONFIGURATION.name: webhook.reconcile,
+        }
         tuning = {STARTUP_CACHE.name: caches.reconcile}
         self._all = [Controller(WorkQueue(), kinds, installation.workers, metrics) for kinds in (scaling, tuning)]
+        if installation.webhook_configuration:
+            self._enqueue(MUTATING_WEBHOOK_CONFIGURATION)("", installation.webhook_configuration)
         metrics.watch_queue(lambda: sum(controller.queue.backlog for controller in self._all))
 
     def add(self, item: Item) -> None:

@@ -39,6 +39,10 @@ class Installation:
     metrics_port: int = 8081
     read_nodes: bool = True
     adoption_defaults: Mapping[str, str] = field(default_factory=dict)  # settings of adopted pods, by name
+    # Names of the webhook's Secret, MutatingWebhookConfiguration and Service. Empty: the operator manages neither.
+    webhook_secret: str = ""
+    webhook_configuration: str = ""
+    webhook_service: str = ""
 
     @property
     def init(self) -> InitContainer:
@@ -74,6 +78,9 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
         read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
         adoption_defaults=adoption_defaults(environment, "TUNECAST_ADOPTION_DEFAULTS"),
+        webhook_secret=environment.get("TUNECAST_WEBHOOK_SECRET", ""),
+        webhook_configuration=environment.get("TUNECAST_WEBHOOK_CONFIGURATION", ""),
+        webhook_service=environment.get("TUNECAST_WEBHOOK_SERVICE", ""),
     )
 
 

@@ -72,6 +72,12 @@ class Metrics:
         )
         self._init_layers = self._counter("tunecast_init_layers", "Layers that init containers installed.", "layer")
         self._init_bytes = self._counter("tunecast_init_bytes", "Bytes that init containers fetched.")
+        self._webhook_certificate = Gauge(
+            "tunecast_webhook_certificate_expiry_timestamp_seconds",
+            "When the webhook's certificate in the Secret expires, in seconds since 1970.",
+            ("namespace", "name"),
+            registry=self.registry,
+        )
         self._init_seconds = self._histogram(
             "tunecast_init_seconds", "Duration of each phase of an init container, and total.", INIT_SECONDS, "phase"
         )
@@ -80,7 +86,7 @@ class Metrics:
 
     def _begin(self) -> None:
         """Initializes counters with zeros. Without a zero, Prometheus misses the first increase."""
-        for kind in ("StartupCache", "InferenceDeployment"):
+        for kind in ("StartupCache", "InferenceDeployment", "MutatingWebhookConfiguration"):
             for result in RESULTS:
                 self._reconciles.labels(kind, result)
         for reason in _reasons_of_errors(StoreError):
@@ -108,6 +114,13 @@ class Metrics:
 
     def store_failed(self, reason: str) -> None:
         self._store_errors.labels(reason).inc()
+
+    def webhook_certificate(self, namespace: str, name: str, expiry: datetime | None) -> None:
+        """When the certificate in a Secret expires; None where the Secret has none."""
+        if expiry is None:
+            self._webhook_certificate.clear()
+        else:
+            self._webhook_certificate.labels(namespace, name).set(expiry.timestamp())
 
     def transitioned(self, kind: str, transitions: Iterable[Transition]) -> None:
         for condition in (transition.condition for transition in transitions):

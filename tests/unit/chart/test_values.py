@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tunecast_core.bundle.layers import LAYERS
 from tunecast_core.records.codec import from_json
+from tunecast_operator.adoption.settings import POLICIES
+from tunecast_operator.api.inference_deployment import Tuning
 from tunecast_operator.resources.init_container import ContainerSettings
 from tunecast_operator.runtime.installation import InstallationError, from_environment
 
@@ -29,6 +32,7 @@ FREE = {
     "affinity",
     "annotations",
     "labels",
+    "issuerRef",
 }  # any keys below
 
 
@@ -97,6 +101,16 @@ def test_init_container_settings_that_cannot_be_read_end_the_operator(text: str)
     required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}
     with pytest.raises(InstallationError, match="correct initContainer"):
         from_environment({**required, "TUNECAST_INIT_CONTAINER": text})
+
+
+def test_defaults_of_adopted_pods_have_the_bounds_of_the_fields_that_they_stand_for() -> None:
+    defaults = SCHEMA["properties"]["adoption"]["properties"]["defaults"]["properties"]
+    tuning = Tuning.model_json_schema(by_alias=True)["properties"]
+    for name in ("ranks", "hardwareLimit"):
+        bounds = {bound: tuning[name][bound] for bound in ("type", "minimum", "maximum")}
+        assert defaults[name] == bounds, name
+    assert defaults["tuningPolicy"]["enum"] == [*POLICIES]
+    assert defaults["excludeLayers"]["items"]["enum"] == [layer.name for layer in LAYERS]
 
 
 def test_the_operator_may_read_the_one_secret_that_it_reads() -> None:

@@ -1,4 +1,4 @@
-"""An adopted pod, described as an InferenceDeployment would describe it. Pure."""
+"""Describes an adopted pod as an InferenceDeployment would. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunecast_core.errors import TunecastError
 from tunecast_core.key import KEY_VERSION
 from tunecast_operator.adoption.as_written import as_written, is_injected
 from tunecast_operator.adoption.settings import SettingError, fields, settings_of, source_of
-from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
+from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
 from tunecast_operator.api.pod_template import OWN_MOUNTS
 from tunecast_operator.engine import Engine, engine_of
 from tunecast_operator.identity import key_of
@@ -21,14 +21,14 @@ from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
 
 class NotAdoptableError(TunecastError):
-    """The message says what of the pod can't work, and what to write instead."""
+    """A pod can't be adopted. The message names the cause and what to write instead."""
 
     reason = "NotAdoptable"
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """What an InferenceDeployment with the pod's own template and settings would have."""
+    """The spec, engine and key of an InferenceDeployment with the pod's template and settings."""
 
     spec: InferenceDeploymentSpec
     engine: Engine
@@ -37,21 +37,21 @@ class Adopted:
     @property
     def tunes(self) -> bool:
         """Whether a key without a StartupCache gets one."""
-        return self.spec.tuning.policy != "Never"
+        return self.spec.tuning.policy != TuningPolicy.NEVER
 
 
 def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[str, str]) -> Adopted:
-    """Describes ``pod``, as it is when it is created or any time later.
+    """Describes ``pod``, which may be about to be created or may have been changed since.
 
     Args:
-        pod: with the label ``tunecast.io/inject``.
-        defaults: data of the ConfigMap ``tunecast-defaults`` in its namespace.
+        pod: a pod with the label ``tunecast.io/inject``.
+        defaults: data of the ConfigMap ``tunecast-defaults`` in the namespace of the pod.
         chart: the chart's defaults.
 
     Raises:
         SettingError: a setting can't be read.
-        NotAdoptableError: the pod uses what is Tunecast's own.
-        SpecError: the engine's command line can't be read, or asks for what can't work.
+        NotAdoptableError: the pod uses names or paths that are reserved for Tunecast.
+        SpecError: the engine's command line can't be read or can't work.
     """
     if not is_injected(pod):
         _check(pod["spec"])
@@ -73,7 +73,7 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
 
 
 def _check(spec: Mapping[str, Any]) -> None:
-    """Names and places that are Tunecast's own, as the rules of an InferenceDeployment say at ``kubectl apply``."""
+    """Raises NotAdoptableError for reserved names and paths, which CEL rules reject in an InferenceDeployment."""
     for volume in spec.get("volumes") or ():
         if volume["name"].startswith(VOLUME_PREFIX):
             raise NotAdoptableError(

@@ -1,7 +1,7 @@
-"""The pod template as the owner of a pod wrote it, found again in the pod. Pure.
+"""Recovers from a pod the template that its owner wrote. Pure.
 
-A pod has more than its owner wrote: defaults of the API server, what admission and the scheduler added, containers of
-other injectors, and Tunecast's own changes. A key or a rank made of these would differ from pod to pod.
+A pod has more than its owner wrote: defaults of the API server, changes by admission and the scheduler, containers of
+other injectors, and Tunecast's own changes. With these, keys and ranks would differ from pod to pod.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tunecast_operator.resources.init_container import VOLUME_PREFIX
 from tunecast_operator.resources.replica import INIT
 
 Object = Mapping[str, Any]
-# Containers that injectors add, by the names that their projects give them.
+# Names of containers that injectors add.
 INJECTED_CONTAINERS = frozenset({
     "azwi-proxy", "azwi-proxy-init",  # Azure workload identity
     "consul-connect-inject-init", "consul-dataplane", "envoy-sidecar",  # Consul
@@ -29,7 +29,7 @@ INJECTED_CONTAINERS = frozenset({
     "opentelemetry-auto-instrumentation-python", "otc-container",  # OpenTelemetry
     "vault-agent", "vault-agent-init",  # Vault
 })  # fmt: skip
-# Volumes with credentials that webhooks of clouds add to pods, and the variables that go with them.
+# Volumes with credentials that cloud providers' webhooks add to pods, and the variables that they add with them.
 _IDENTITY_VARIABLES = {
     "aws-iam-token": {
         "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ROLE_ARN", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -43,7 +43,7 @@ _IDENTITY_VARIABLES = {
     },
 }  # fmt: skip
 _SERVICE_ACCOUNT_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")  # added by the admission of service accounts
-# Variables that controllers set in each of their pods, with the pod's place among them.
+# Variables that controllers set to the index or address of a pod.
 _PER_POD_VARIABLES = frozenset({"JOB_COMPLETION_INDEX", "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"})
 # Fields that the scheduler, admission or kubectl debug sets, or that only name the pod.
 _SET_BY_OTHERS = frozenset({
@@ -51,7 +51,7 @@ _SET_BY_OTHERS = frozenset({
     "subdomain",
 })  # fmt: skip
 _DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-# What networks and injectors report of a pod: an injector leaves a rank alone that carries its report.
+# Annotations by which networks and injectors report on a pod. With a report, an injector would skip a rank.
 _REPORTS = re.compile(
     r"cni\.projectcalico\.org/.*|k8s\.v1\.cni\.cncf\.io/network-status.*|k8s\.ovn\.org/.*|sidecar\.istio\.io/status"
     r"|linkerd\.io/(created-by|proxy-version|trust-root-sha256)|vault\.hashicorp\.com/agent-inject-status"
@@ -67,7 +67,7 @@ def is_injected(pod: Object) -> bool:
 
 
 def without_injection(pod: Object) -> dict[str, Any]:
-    """The pod without what Tunecast's webhook added to it. A pod that the webhook left alone stays as it is."""
+    """Returns the pod without the changes of Tunecast's webhook."""
     metadata = pod["metadata"]
     labels = {n: v for n, v in (metadata.get("labels") or {}).items() if n != KEY_LABEL}
     marks = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION}
@@ -77,9 +77,9 @@ def without_injection(pod: Object) -> dict[str, Any]:
 
 
 def as_written(pod: Object) -> dict[str, Any]:
-    """The pod template as the owner of ``pod`` wrote it: its annotations, and its spec without what others added.
+    """Returns the template that the owner of ``pod`` wrote: annotations and spec, without what others added.
 
-    Labels are left out: a controller puts its own beside the owner's, and ranks have none of them.
+    Labels are left out, since controllers add their own labels, and ranks don't use any of them.
     """
     bare = without_injection(pod)
     annotations = {n: v for n, v in bare["metadata"]["annotations"].items() if not _REPORTS.fullmatch(n)}
@@ -121,7 +121,7 @@ def _spec(spec: Object, pod_name: str) -> dict[str, Any]:
             for c in spec.get(field) or ()
             if c["name"] not in INJECTED_CONTAINERS
         ]
-    if spec.get("enableServiceLinks") is True:  # the default, which an owner seldom writes
+    if spec.get("enableServiceLinks") is True:  # the default, which owners seldom set
         del kept["enableServiceLinks"]
     if spec.get("affinity"):
         kept["affinity"] = _affinity(spec["affinity"])
@@ -129,7 +129,7 @@ def _spec(spec: Object, pod_name: str) -> dict[str, Any]:
 
 
 def _container(container: Object, mount: Any, variable: Any) -> dict[str, Any]:
-    """The container without the mounts and the variables for which the predicates are true."""
+    """Returns the container without the mounts and variables for which the predicates are true."""
     kept = dict(container)
     for field, leaves_out in (("volumeMounts", mount), ("env", variable)):
         if field in container:
@@ -138,7 +138,7 @@ def _container(container: Object, mount: Any, variable: Any) -> dict[str, Any]:
 
 
 def _volume(volume: Object, pod_name: str) -> Object:
-    """A claim that a StatefulSet made for this pod alone is scratch space to any other pod."""
+    """Replaces a claim that a StatefulSet created for this pod by an emptyDir, since other pods can't use it."""
     claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
     return {"name": volume["name"], "emptyDir": {}} if claim == f"{volume['name']}-{pod_name}" else volume
 
@@ -148,7 +148,7 @@ def _is_default_toleration(toleration: Object) -> bool:
 
 
 def _affinity(affinity: Object) -> dict[str, Any]:
-    """Without terms that bind a pod of a DaemonSet to its node by name."""
+    """Returns the affinity without terms that bind a pod of a DaemonSet to a node by name."""
     node = affinity.get("nodeAffinity") or {}
     required = node.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms: Sequence[Object] = required.get("nodeSelectorTerms") or ()

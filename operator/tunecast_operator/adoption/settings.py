@@ -1,4 +1,4 @@
-"""What the owner of a pod, its namespace and the chart ask for it, laid over each other in that order. Pure."""
+"""Merges the settings of an adopted pod: those of its owner, its namespace and the chart. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 from tunecast_core.bundle.layers import BY_NAME
 from tunecast_core.errors import TunecastError
 from tunecast_operator.adoption.names import DEFAULTS, INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION
+from tunecast_operator.api.inference_deployment import TuningPolicy
 from tunecast_operator.identity import CONTAINER_ANNOTATION, REVISION_ANNOTATION
 
 PREFIX = "tunecast.io/"
 _OWN = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION, REVISION_ANNOTATION}
-POLICIES = ("ServeWhileTuning", "Never")
+POLICIES = (TuningPolicy.SERVE_WHILE_TUNING, TuningPolicy.NEVER)
 
 
 class SettingError(TunecastError):
-    """The message names the annotation, the key of the ConfigMap or the chart's value, and says what to write."""
+    """A setting is invalid. The message names its annotation, ConfigMap key or chart value, and what to write."""
 
     reason = "BadSetting"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as its author wrote it, and where."""
+    """A setting as written, and where it was written."""
 
     value: str
     source: str
@@ -35,10 +36,10 @@ class Setting:
 def settings_of(
     annotations: Mapping[str, str], defaults: Mapping[str, str], chart: Mapping[str, str]
 ) -> dict[str, Setting]:
-    """Settings by name. An annotation of the pod wins over its namespace's default, which wins over the chart's.
+    """Returns settings by name. Annotations take precedence over the namespace's defaults, and these over the chart's.
 
     Args:
-        annotations: of the pod.
+        annotations: annotations of the pod.
         defaults: data of the ConfigMap ``tunecast-defaults`` in the pod's namespace.
         chart: the chart's value ``adoption.defaults``, by the names of the annotations.
 
@@ -56,7 +57,7 @@ def settings_of(
 
 
 def fields(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The settings as fields of an InferenceDeploymentSpec.
+    """Returns the settings as fields of an InferenceDeploymentSpec.
 
     Raises:
         SettingError: a value can't be read.
@@ -76,7 +77,7 @@ def fields(settings: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def source_of(location: tuple[int | str, ...], settings: Mapping[str, Setting]) -> str:
-    """Where the setting was written that became the field at ``location``; the field itself where none did."""
+    """Returns where the setting of the field at ``location`` was written; the field itself if no setting has it."""
     for name, setting in settings.items():
         path = _FIELDS[name][0]
         if tuple(location[: len(path)]) == path:
@@ -91,7 +92,7 @@ def _number(value: str) -> int:
 
 
 def _words(value: str) -> list[str]:
-    """A JSON array, or words as a shell would split them."""
+    """Parses a JSON array, or splits words as a shell does."""
     if not value.startswith("["):
         return shlex.split(value)
     found = json.loads(value)

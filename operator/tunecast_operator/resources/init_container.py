@@ -9,7 +9,7 @@ from typing import Any
 from tunecast_core.store.mesh import MESHES
 
 OWN_UID = 65532  # the user of Tunecast's image
-VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds; a CEL rule keeps users from using it
+VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds; users' volumes can't have it
 
 
 def _restricted() -> dict[str, Any]:

@@ -45,7 +45,7 @@ def replica_template(name: str, spec: InferenceDeploymentSpec, engine: Engine, r
 
 
 def replica_pod(spec: Mapping[str, Any], cache: CacheSettings, engine: Engine, revision: Revision) -> dict[str, Any]:
-    """A pod spec with what installs a bundle before its engine starts.
+    """Returns a pod spec with an init container that installs a bundle before the engine starts.
 
     Args:
         spec: the pod spec of the engine's owner.

@@ -1,4 +1,4 @@
-"""A copy in memory of the objects of one kind, kept by a list and a watch of the API server."""
+"""Keeps a copy of the objects of one kind in memory, by listing and watching them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tunecast_operator.runtime.cluster import Cluster, ClusterError, Kind, Watch
 
 log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
-WATCH_SECONDS = 300  # after each, the objects are listed again, so that no missed event is missed for longer
+WATCH_SECONDS = 300  # after each watch, the objects are listed again, in case an event was missed
 RETRY_SECONDS = 2.0
 
 
 class Informer:
-    """Holds the objects that its selectors pick; a thread for each namespace keeps them. Thread-safe."""
+    """Holds the objects that match its selectors, with a thread for each namespace. Thread-safe."""
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Informer:
         fields: str = "",
         changed: Callable[[Object | None, Object | None], None] = lambda _old, _new: None,
     ) -> None:
-        """``changed`` is called with each object before and after a change; None where it isn't there.
+        """Calls ``changed`` with each object before and after a change; None if it doesn't exist then.
 
         Args:
             cluster: the API server.
-            kind: of the objects.
-            namespaces: where they are; none for all namespaces.
+            kind: kind of the objects.
+            namespaces: their namespaces; empty for all.
             labels: label selector.
             fields: field selector.
             changed: must not block for long, and must not raise.
@@ -52,23 +52,23 @@ class Informer:
         return self._listed == {*self._namespaces}
 
     def get(self, namespace: str, name: str) -> Object | None:
-        """The object of this name, as far as it is known."""
+        """Returns the object of this name, or None if it isn't known."""
         with self._lock:
             return self._objects.get((namespace, name))
 
     def list(self) -> list[Object]:
-        """All objects."""
+        """Returns all objects."""
         with self._lock:
             return list(self._objects.values())
 
     def start(self) -> None:
-        """Begins to list and watch."""
+        """Starts to list and watch."""
         for namespace in self._namespaces:
             name = f"informer-{self._kind.plural}-{namespace or 'all'}"
             threading.Thread(target=self._run, args=(namespace,), name=name, daemon=True).start()
 
     def stop(self) -> None:
-        """Ends the threads; one that waits for an event ends with it, or with the process."""
+        """Ends the threads. A thread that waits for an event ends after the event, or with the process."""
         self._stopped.set()
 
     def _run(self, namespace: str) -> None:
@@ -85,7 +85,7 @@ class Informer:
                 self._stopped.wait(RETRY_SECONDS)
 
     def list_and_watch(self, namespace: str, seconds: int = WATCH_SECONDS) -> None:
-        """Lists once, and follows the changes for ``seconds``.
+        """Lists the objects, then watches them for ``seconds``.
 
         Raises:
             ClusterError: the API server refused, or the connection broke.
@@ -102,7 +102,7 @@ class Informer:
                 self._drop(_key(item))
 
     def _replace(self, namespace: str, items: Sequence[Object]) -> None:
-        """Objects that were deleted while nobody watched go."""
+        """Stores listed objects, and drops those that were deleted before the list."""
         listed = {_key(item) for item in items}
         with self._lock:
             ghosts = [key for key in self._objects if key not in listed and namespace in {"", key[0]}]

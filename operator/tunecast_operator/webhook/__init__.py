@@ -1,1 +1,1 @@
-"""The webhook: gives adopted pods, as they are created, what a replica of an InferenceDeployment gets."""
+"""The webhook injects into adopted pods, when they are created, what replicas of an InferenceDeployment have."""

@@ -19,12 +19,12 @@ from tunecast_operator.webhook.settings import WebhookSettings, from_environment
 
 WEBHOOK_PORT = 9443
 HEALTH_PORT = 8080
-LOOK_SECONDS = 0.2
-DRAIN_SECONDS = 3.0  # the API server may still call a pod that is about to end
+POLL_SECONDS = 0.2
+DRAIN_SECONDS = 3.0  # the API server may still call a pod that is terminating
 
 
 async def run(settings: WebhookSettings, known: Known, certificate: ServingCertificate) -> None:
-    """Serves until SIGTERM, and then long enough for Services to forget this pod."""
+    """Serves until SIGTERM, and then until the endpoints of the Service no longer include this pod."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     metrics = WebhookMetrics()
@@ -47,7 +47,7 @@ async def run(settings: WebhookSettings, known: Known, certificate: ServingCerti
 
 async def _until_ready(state: Health, known: Known, certificate: ServingCertificate) -> None:
     while not state.ready:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
         state.ready = known.synced and certificate.loaded
 
 

@@ -1,4 +1,4 @@
-"""The certificate that the webhook serves with, loaded again whenever its Secret changes."""
+"""The serving certificate of the webhook, which is reloaded when its Secret changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class ServingCertificate:
-    """A TLS context whose certificate is that of a Secret. Connections that are open keep theirs."""
+    """A TLS context with the certificate of a Secret. Open connections keep their certificate."""
 
     def __init__(self, cluster: Cluster, namespace: str, secret: str) -> None:
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -28,11 +28,11 @@ class ServingCertificate:
         )
 
     def start(self) -> None:
-        """Begins to watch the Secret."""
+        """Starts to watch the Secret."""
         self._secrets.start()
 
     def _secret_changed(self, _old: Mapping[str, Any] | None, secret: Mapping[str, Any] | None) -> None:
-        """A Secret that is gone or can't be used changes nothing: what was loaded last is served."""
+        """Loads the certificate. If the Secret is gone or invalid, the last one stays in use."""
         data = (secret or {}).get("data") or {}
         try:
             chain, key = (base64.b64decode(data[name], validate=True) for name in ("tls.crt", "tls.key"))
@@ -45,7 +45,7 @@ class ServingCertificate:
 
     def _load(self, chain: bytes, key: bytes) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory, "pair.pem")  # the ssl module reads files alone
+            file = Path(directory, "pair.pem")  # the ssl module only reads files
             file.touch(0o600)
             file.write_bytes(chain + b"\n" + key)
             self.context.load_cert_chain(file)

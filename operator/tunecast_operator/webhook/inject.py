@@ -1,7 +1,7 @@
-"""What an adopted pod gets: the init container, the cache and the variables that place it. Pure, and idempotent.
+"""Injects the init container, the cache volume and variables into an adopted pod. Pure and idempotent.
 
-What an earlier call added is taken out first, so that a second call, after another injector changed the pod, changes
-only what that change asks for.
+Changes of an earlier call are removed first. So a second call, after another injector changed the pod, only adds what
+that change requires.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tunecast_operator.resources.replica import INIT, replica_pod
 from tunecast_operator.resources.revision import Revision
 
 Object = Mapping[str, Any]
-OWN_PREFIX = "TUNECAST_"  # of the init container's variables
+OWN_PREFIX = "TUNECAST_"  # of variables of the init container
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the webhook knows besides a pod.
+    """The information that the webhook uses besides the pod.
 
     Attributes:
         init: image and settings of the init container.
-        chart: the chart's defaults of settings.
-        defaults: data of a namespace's ConfigMap ``tunecast-defaults``.
-        environment: variables that the bundle of (namespace, key) needs; none where it isn't ready.
+        chart: the chart's default settings.
+        defaults: returns the data of a namespace's ConfigMap ``tunecast-defaults``.
+        environment: returns the variables that the bundle of (namespace, key) needs; none before it is ready.
     """
 
     init: InitContainer
@@ -45,22 +45,22 @@ class Surroundings:
 
 
 def inject(pod: Object, namespace: str, around: Surroundings) -> dict[str, Any]:
-    """The pod as it is to be created.
+    """Returns the pod to create.
 
     Args:
-        pod: as its owner, the API server and other webhooks made it.
-        namespace: where it is created.
-        around: what else is known.
+        pod: the pod, with changes by the API server and other webhooks.
+        namespace: namespace of the pod.
+        around: other information.
 
     Raises:
-        SettingError, NotAdoptableError, SpecError: the pod can't be described, and is to be created as it is.
+        SettingError, NotAdoptableError, SpecError: the pod can't be injected, and should be created unchanged.
     """
     found = adopted(pod, around.defaults(namespace), around.chart)
     bare = without_injection(pod)
     engine = _in(bare, found.engine)
     revision = _revision(found, engine, around.init, around.environment(namespace, found.key))
     spec = replica_pod(bare["spec"], found.spec.cache, engine, revision)
-    spec["enableServiceLinks"] = bare["spec"].get("enableServiceLinks", True)  # its owner's to choose
+    spec["enableServiceLinks"] = bare["spec"].get("enableServiceLinks", True)  # the owner chooses it
     metadata = bare["metadata"]
     earlier: Object = next((c for c in pod["spec"].get("initContainers") or () if c["name"] == INIT), {})
     return {
@@ -79,7 +79,7 @@ def inject(pod: Object, namespace: str, around: Surroundings) -> dict[str, Any]:
 
 
 def _in(pod: Object, engine: Engine) -> Engine:
-    """The engine with its container as the pod has it, with what others injected into it."""
+    """Returns the engine with its container in ``pod``, including what others injected."""
     return replace(engine, container=next(c for c in pod["spec"]["containers"] if c["name"] == engine.name))
 
 
@@ -97,7 +97,7 @@ def _finished(container: Object, engine: Engine, earlier: Object) -> Object:
 
 
 def _with_additions(container: Object, earlier: Object) -> Object:
-    """The init container with what others added to the ``earlier`` one, such as credentials of a service account."""
+    """Returns the init container with variables and mounts that others added to the ``earlier`` one."""
     known = {variable["name"] for variable in container["env"]}
     variables = [v for v in earlier.get("env") or () if v["name"] not in known and not v["name"].startswith(OWN_PREFIX)]
     mounts = [m for m in earlier.get("volumeMounts") or () if not m["name"].startswith(VOLUME_PREFIX)]
@@ -109,10 +109,10 @@ def _with_additions(container: Object, earlier: Object) -> Object:
 
 
 def _like_engine(container: Object, engine: Engine) -> Object:
-    """Tunecast's init container asks for what the engine's container asks for, where that asks for something.
+    """Returns the init container with the engine's requests and limits, where the engine has any.
 
-    Init containers run before the others, so the pod as a whole then asks for no more than before: its quality of
-    service stays, and it still fits the quotas and limit ranges that its owner wrote it for.
+    Init containers run before the others, so the requests of the whole pod don't grow. Its quality of service stays the
+    same, and it still fits its quotas and limit ranges.
     """
     own, engines = container.get("resources") or {}, engine.container.get("resources") or {}
     asked = {name for name in _RESOURCES for kind in engines.values() if isinstance(kind, Mapping) and name in kind}

@@ -1,4 +1,4 @@
-"""What the webhook knows besides a pod: kept in memory by watches, so that no answer waits for the API server."""
+"""Keeps what the webhook needs in memory by watches, so that no answer waits for the API server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from tunecast_operator.adoption.names import DEFAULTS
 from tunecast_operator.api.startup_cache import startup_cache
+from tunecast_operator.api.status import State
 from tunecast_operator.runtime.cluster import CONFIG_MAP, STARTUP_CACHE, Cluster
 from tunecast_operator.runtime.informer import Informer
 from tunecast_operator.webhook.inject import Surroundings
@@ -18,7 +19,7 @@ Object = Mapping[str, Any]
 
 
 class Known:
-    """Namespaces' defaults, and the variables that ready bundles need."""
+    """Holds the defaults of namespaces, and the variables that ready bundles need."""
 
     def __init__(self, cluster: Cluster, settings: WebhookSettings) -> None:
         self._lock = threading.Lock()
@@ -30,21 +31,21 @@ class Known:
 
     @property
     def synced(self) -> bool:
-        """Whether everything has been listed once."""
+        """Whether everything has been listed at least once."""
         return self._defaults.synced and self._caches.synced
 
     def start(self) -> None:
-        """Begins to watch."""
+        """Starts to watch."""
         self._defaults.start()
         self._caches.start()
 
     def defaults(self, namespace: str) -> Mapping[str, str]:
-        """Data of the namespace's ConfigMap ``tunecast-defaults``; nothing where there is none."""
+        """Returns the data of the namespace's ConfigMap ``tunecast-defaults``; empty if there is none."""
         found = self._defaults.get(namespace, DEFAULTS) or {}
         return dict(found.get("data") or {})
 
     def environment(self, namespace: str, key: str) -> Mapping[str, str]:
-        """Variables that the bundle of the key needs. The bundle for the hardware that the scheduler chose decides."""
+        """Returns variables that the bundle of the key needs: the one for the hardware that the scheduler chose."""
         with self._lock:
             found = self._environments.get((namespace, key))
             return dict(next(iter(found.values()))) if found else {}
@@ -56,7 +57,7 @@ class Known:
             cache = startup_cache(item)
             place = (str(item["metadata"]["namespace"]), cache.key)
             with self._lock:
-                if there and cache.state == "Ready" and not cache.asked_hardware:
+                if there and cache.state == State.READY and not cache.asked_hardware:
                     self._environments[place][cache.name] = cache.status.environment
                 else:
                     self._environments[place].pop(cache.name, None)

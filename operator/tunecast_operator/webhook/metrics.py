@@ -1,4 +1,4 @@
-"""What the webhook counts, as Prometheus metrics."""
+"""Prometheus metrics of the webhook."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class WebhookMetrics:
         self.registry = CollectorRegistry()
         self._reviews = Counter(
             "tunecast_webhook_reviews",
-            "Pods that the webhook answered for: Injected; Refused, where a pod can't be described; Ignored, where it "
-            "asks for nothing; Failed, where Tunecast has a bug.",
+            "Admission reviews by result: Injected, Refused if the pod can't be adopted, Ignored if it doesn't ask for "
+            "injection, or Failed if Tunecast has a bug.",
             ("result",),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "tunecast_webhook_review_seconds",
-            "Time from the whole request to the answer.",
+            "Duration of a review, from the complete request to the answer.",
             buckets=SECONDS,
             registry=self.registry,
         )

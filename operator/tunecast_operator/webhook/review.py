@@ -1,4 +1,4 @@
-"""An AdmissionReview in, an AdmissionReview out: whatever is in it, the pod is allowed. Pure."""
+"""Answers AdmissionReviews. Every pod is allowed, even if it can't be injected. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tunecast_operator.webhook.inject import Surroundings, inject
 
 log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
-REASON_LENGTH = 1024  # characters of what an annotation says
+REASON_LENGTH = 1024  # maximum characters of the reason in the annotation
 INJECTED, REFUSED, IGNORED, FAILED = "Injected", "Refused", "Ignored", "Failed"
 RESULTS = (INJECTED, REFUSED, IGNORED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the API server is told, and how the pod fared: Injected, Refused, Ignored or Failed."""
+    """The answer for the API server, and its result: Injected, Refused, Ignored or Failed."""
 
     review: dict[str, Any]
     result: str
@@ -38,7 +38,7 @@ def answer(review: Object, around: Surroundings) -> Admission:
     A pod that can't be injected is created as it is, with the reason in an annotation.
 
     Raises:
-        ReviewError: it isn't one.
+        ReviewError: the object isn't an AdmissionReview.
     """
     request = review.get("request")
     if not isinstance(request, Mapping) or not isinstance(request.get("uid"), str):
@@ -62,28 +62,28 @@ def _is_adopted(pod: Object) -> bool:
 
 
 def _changed(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:
-    """The pod to create, why it isn't injected, and the result."""
+    """Returns the pod to create, the reason why it isn't injected, and the result."""
     try:
         return inject(pod, namespace, around), "", INJECTED
     except TunecastError as error:
         return _refused(pod, f"{error.reason}: {error}"), str(error), REFUSED
-    except Exception as error:  # a pod is worth more than its warm start
+    except Exception as error:  # a bug must not keep pods from being created
         log.exception("a pod in %s could not be injected: a bug in Tunecast", namespace)
         why = f"InternalError: {type(error).__name__}: a bug in Tunecast. The webhook's log has more"
         return _refused(pod, why), why, FAILED
 
 
 def _refused(pod: Object, why: str) -> Object:
-    """The pod with the reason, and without what an earlier call added."""
+    """Returns the pod with the reason in an annotation, and without the changes of an earlier call."""
     bare = without_injection(pod)
     annotations = {**bare["metadata"]["annotations"], NOT_INJECTED_ANNOTATION: why[:REASON_LENGTH]}
     return {**bare, "metadata": {**bare["metadata"], "annotations": annotations}}
 
 
 def patch(before: Object, after: Object) -> Iterator[dict[str, Any]]:
-    """A JSON patch that replaces each field of metadata and spec that differs, whole.
+    """Yields a JSON patch that replaces each field of metadata and spec that differs.
 
-    What only lacks defaults that the API server has set since an earlier call is no difference.
+    A field of the spec doesn't differ if it only lacks defaults that the API server has set.
     """
     for part, same in (("metadata", operator.eq), ("spec", matches)):
         for name in sorted(before[part].keys() | after[part].keys()):

@@ -1,7 +1,7 @@
 """The HTTPS server that the API server calls.
 
-It is aiohttp's, which kopf uses too, and not kopf's own: kopf's would also manage the MutatingWebhookConfiguration, and
-needs an operator around it that watches resources. Here there is one route and one pure function behind it.
+It uses aiohttp directly. kopf's webhook server would also manage the MutatingWebhookConfiguration, and needs an
+operator that watches resources.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tunecast_operator.webhook.review import ReviewError, answer
 
 log = logging.getLogger(__name__)
 PATH = "/mutate"
-REVIEW_BYTES = 8 * 2**20  # an API server takes no object of more than 3 MiB
+REVIEW_BYTES = 8 * 2**20  # the API server accepts no objects of more than 3 MiB
 
 
 @asynccontextmanager
 async def serving(
     around: Surroundings, metrics: WebhookMetrics, port: int, context: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
-    """Answers AdmissionReviews at ``/mutate`` of ``port``, on every address."""
+    """Answers AdmissionReviews at ``/mutate`` on ``port`` of every address."""
 
     async def mutate(request: web.Request) -> web.Response:
         begun = time.perf_counter()

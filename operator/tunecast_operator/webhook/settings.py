@@ -1,4 +1,4 @@
-"""What the chart tells the webhook, as environment variables."""
+"""Settings of the webhook, which the chart passes as environment variables."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tunecast_operator.runtime.installation import adoption_defaults, container_
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Attributes have the meaning of the chart's values of the same name.
+    """Settings with the meaning of the chart's values of the same names.
 
     Attributes:
-        namespace: where Tunecast is installed.
+        namespace: namespace in which Tunecast is installed.
         init: image and settings of the init container.
         secret: name of the Secret with the webhook's certificate.
-        defaults: the chart's defaults of adopted pods' settings, by the names of the annotations.
-        watch_namespaces: where pods are adopted; empty for all namespaces.
+        defaults: the chart's default settings of adopted pods, by the names of the annotations.
+        watch_namespaces: namespaces in which pods are adopted; empty for all.
     """
 
     namespace: str
@@ -31,7 +31,7 @@ class WebhookSettings:
 
 
 def from_environment(environment: Mapping[str, str]) -> WebhookSettings:
-    """Reads ``TUNECAST_*``.
+    """Reads the environment variables ``TUNECAST_*``.
 
     Raises:
         InstallationError: a variable is missing, or can't be read.

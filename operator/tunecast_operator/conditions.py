@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"  # kstatus: True when a user has to change something
     DRIFTED = "Drifted"  # present only while replicas run another image, GPU or driver than their bundle was made with
     BUNDLE_MISSING = "BundleMissing"  # present only while replicas run on hardware that has no bundle of their key
+    PODS_MISSED = "PodsMissed"  # present only while adopted pods run without the bundle that they could have
 
 
 class Reason(StrEnum):
@@ -57,6 +58,10 @@ class Reason(StrEnum):
     TUNING_FOR_HARDWARE = "TuningForHardware"
     HARDWARE_NOT_TUNED = "HardwareNotTuned"
     HARDWARE_LIMIT = "HardwareLimitReached"
+    # PodsMissed
+    NOT_INJECTED = "NotInjected"
+    STARTED_BEFORE = "StartedBeforeBundle"
+    KEY_DIFFERS = "KeyDiffers"
 
 
 OVERDUE = {Reason.QUEUE_TIMEOUT, Reason.TIMED_OUT}  # replicas no longer wait for the StartupCache

@@ -19,8 +19,11 @@ from tunecast_core.store.bucket import Store
 from tunecast_core.trust import signing
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import times
+from tunecast_operator.reconcile.adoption import AdoptionReconciler
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
+from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
+from tunecast_operator.runtime.adopted_pods import AdoptedPods
 from tunecast_operator.runtime.cluster import (
     INFERENCE_DEPLOYMENT,
     STARTUP_CACHE,
@@ -113,10 +116,18 @@ class Driver:
 
     def restart(self, writes: Writes) -> None:
         """Replaces the operator by a new one, as a restarted process with empty memory."""
+        self.touched: set[str] = set()  # keys of adopted pods that changed
         self.writes = self.cluster.writes = self.store.writes = writes
         signer, self.metrics = signing.Signer(self.private), Metrics(times.utc_now())
         publisher = Publisher(self.store, signer, {signer.signer: signer.public_key, **self.also_trusted})
-        self._caches = StartupCacheReconciler(self.cluster, publisher, self.installation, self._time, self.metrics)
+        self.adopted = AdoptedPods(self.cluster, [self.namespace], {}, lambda _namespace, key: self.touched.add(key))
+        self._adoption = AdoptionReconciler(
+            self.cluster, self.installation, publisher, self.adopted, Owners(self.cluster), self._time,
+            lambda _namespace, _name: None, self.metrics,
+        )  # fmt: skip
+        self._caches = StartupCacheReconciler(
+            self.cluster, publisher, self.installation, self._time, self.metrics, self._adoption.using_key
+        )
         self._deployments = InferenceDeploymentReconciler(
             self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, self.metrics
         )
@@ -126,6 +137,9 @@ class Driver:
 
     def step(self) -> None:
         """Reconciles every object once, then advances the node and the clock by twenty seconds."""
+        self.adopted.refresh(self.namespace)
+        for key in sorted(self.touched | {key for _, key in self.adopted.places()}):
+            self.look_at(self._adoption.reconcile, key)
         for kind, reconcile in (
             (INFERENCE_DEPLOYMENT, self._deployments.reconcile),
             (STARTUP_CACHE, self._caches.reconcile),

@@ -236,6 +236,19 @@ class MadeWith(StatusModel):
     )
 
 
+class WorkloadStatus(StatusModel):
+    kind: str = Field(description="Kind of the topmost owner of the pods, such as Deployment or LeaderWorkerSet.")
+    name: str = Field(description="Name of the topmost owner.")
+    pods: int = Field(description="Number of its pods that have this key.")
+    hits: int = Field(default=0, description="Number of these pods that started from a bundle.")
+    cold: int = Field(default=0, description="Number of these pods that started without a bundle.")
+    not_injected: int = Field(
+        default=0,
+        description="Number of these pods that were created without the init container, such as while the webhook "
+        "was away. They start cold.",
+    )
+
+
 class StartupCacheStatus(CommonStatus):
     """Observed state of the StartupCache: its progress, and the proof of its bundle."""
 
@@ -274,6 +287,16 @@ class StartupCacheStatus(CommonStatus):
     )
     referred_by: list[str] = Field(
         default_factory=list, description="Names of the InferenceDeployments that refer to the StartupCache."
+    )
+    used_by: list[WorkloadStatus] | None = Field(
+        default=None,
+        max_length=64,
+        description="Workloads of other owners whose pods have the label tunecast.io/inject and this key. They keep "
+        "the StartupCache as InferenceDeployments do.",
+    )
+    unused_since: str | None = time(
+        "Time since when no such pod is there any more. Tuning goes on for ten minutes, since a rollout may bring "
+        "them back."
     )
     progress: ProgressStatus | None = Field(
         default=None, description="Progress of the current attempt, as rank 0 reports it."

@@ -246,9 +246,9 @@ def backoff_seconds(ends: int) -> float:
 def waiting(seen: ObservedTuning, error: TunecastError) -> TuningPlan:
     """Waits until ``error`` is resolved. Replicas wait no longer than ``timeout`` and ``queueTimeout`` allow."""
     reason, text = error.reason, str(error)
-    if seen.wanted_by and timed_out(seen):
+    if seen.wanted and timed_out(seen):
         reason, text = Reason.TIMED_OUT, f"{timeout_message(seen)}; replicas start cold. {error}"
-    elif seen.wanted_by and _never_ran_in_time(seen):
+    elif seen.wanted and _never_ran_in_time(seen):
         reason, text = (
             Reason.QUEUE_TIMEOUT,
             f"nothing ran within {seen.spec.queue_timeout}, so replicas start cold. {error}",

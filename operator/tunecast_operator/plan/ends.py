@@ -94,7 +94,7 @@ def unwanted(seen: ObservedTuning) -> TuningPlan:
 
 def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
     """Starts, keeps or ends the day after which an unwanted StartupCache is deleted."""
-    if seen.wanted_by:
+    if seen.wanted:
         return replace(plan, status=plan.status | StartupCacheStatus(unwanted_since=None))
     since = plan.status.unwanted_since or times.text(seen.now)
     status = plan.status | StartupCacheStatus(unwanted_since=since)

@@ -38,7 +38,8 @@ def _tunes(cache: StartupCache) -> bool:
     if cache.deleting:
         return False
     overdue = status.reason(ConditionType.READY) in OVERDUE
-    return not status.written or (bool(status.referred_by) and cache.state in _UNDECIDED and not overdue)
+    wanted = bool(status.referred_by or status.used_by)
+    return not status.written or (wanted and cache.state in _UNDECIDED and not overdue)
 
 
 def _age(cache: StartupCache) -> tuple[str, str]:

@@ -20,18 +20,23 @@ from tunecast_operator.plan.steps import (
     with_attempt,
 )
 from tunecast_operator.plan.tuning import ObservedTuning, TuningPlan
+from tunecast_operator.plan.usage import with_usage
 from tunecast_operator.resources.job import attempt_name
 
 
 def decide(seen: ObservedTuning) -> TuningPlan:
     """Considers a published bundle first, then an attempt that is under way, then a new attempt."""
+    return with_usage(seen, _decide(seen))
+
+
+def _decide(seen: ObservedTuning) -> TuningPlan:
     if seen.published and (why := ends.blamed(seen, seen.published.digest)):
         return ends.quarantined(ends.ready(seen, seen.published), why)
     if seen.published:
         return ends.ready(seen, seen.published)
     if seen.store_error and seen.status.state == State.READY:
         return ends.still_ready(seen)
-    if not seen.wanted_by:
+    if not seen.wanted:
         return ends.unwanted(seen)
     wanted = replace(seen, status=_wanted_status(seen))
     if wanted.status.state in ends.GIVEN_UP:
@@ -54,7 +59,7 @@ def not_done(seen: ObservedTuning, plan: TuningPlan, error: TunecastError) -> Tu
         if seen.unresolved:
             status |= StartupCacheStatus(job=attempt_name(dict(seen.cache), seen.attempt))
         return replace(plan, actions=(), status=status, requeue_seconds=attempts.RETRY_SECONDS)
-    if seen.wanted_by:
+    if seen.wanted:
         seen = replace(seen, status=_wanted_status(seen))
     return attempts.waiting(seen, error)
 

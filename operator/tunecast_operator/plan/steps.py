@@ -15,7 +15,7 @@ def unready(seen: ObservedTuning, reason: str, message: str, *, warning: bool = 
     warning = warning or reason in {Reason.PODS_CANNOT_START, Reason.QUEUE_TIMEOUT}
     return (
         Condition(ConditionType.READY, "False", reason, message, warning),
-        Condition(ConditionType.RECONCILING, "True" if seen.wanted_by else "False", reason, message),
+        Condition(ConditionType.RECONCILING, "True" if seen.wanted else "False", reason, message),
         Condition(ConditionType.STALLED, "False", Reason.IDLE, ""),
     )
 

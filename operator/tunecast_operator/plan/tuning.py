@@ -10,11 +10,15 @@ from typing import Any
 from tunecast_core.errors import TunecastError
 from tunecast_core.records.job import Progress, RankResult
 from tunecast_core.records.manifest import Manifest
+from tunecast_operator import times
 from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.rivals import Rival
+from tunecast_operator.plan.workloads import UsingPod
 from tunecast_operator.resources.quarantine import Quarantine
+
+UNUSED_SECONDS = 600.0  # a rollout may leave a key without pods for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class ObservedTuning:
     status: StartupCacheStatus
     wanted_by: Sequence[str]  # InferenceDeployments whose status names this StartupCache
     now: datetime
+    adopted: Sequence[UsingPod] = ()  # adopted pods of this key
     rival: Rival | None = None  # another StartupCache that tunes this key now
     published: Published | None = None
     store_error: TunecastError | None = None
@@ -90,6 +95,18 @@ class ObservedTuning:
     def attempt(self) -> int:
         """Number of the newest attempt; 0 before the first."""
         return max(attempt_of(self.job) if self.job else 0, self.status.attempt or 0)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether an InferenceDeployment refers to it, or adopted pods have its key, or had it a moment ago."""
+        return bool(self.wanted_by or self.adopted) or self.unused_seconds_left > 0
+
+    @property
+    def unused_seconds_left(self) -> float:
+        """Seconds for which it stays wanted although no adopted pod has its key any more."""
+        if self.adopted or not (self.status.used_by or self.status.unused_since):
+            return 0.0
+        return UNUSED_SECONDS - times.seconds_since(self.status.unused_since or times.text(self.now), self.now)
 
     @property
     def unresolved(self) -> bool:

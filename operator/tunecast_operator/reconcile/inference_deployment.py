@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,15 +11,12 @@ from pydantic import ValidationError
 
 from tunecast_core.key import KEY_VERSION
 from tunecast_core.trust.settings import CONFIG_MAP as TRUST
-from tunecast_core.trust.settings import Trust
-from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
 from tunecast_operator.api.startup_cache import startup_cache
 from tunecast_operator.api.status import InferenceDeploymentStatus, read_status
 from tunecast_operator.conditions import Condition, ConditionType, Reason, kept
 from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
-from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
-from tunecast_operator.matching import matches
+from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.inference_deployment import decide
 from tunecast_operator.plan.serving import ObservedServing, ServingPlan
@@ -27,12 +24,11 @@ from tunecast_operator.pods import init_report, init_runs, node
 from tunecast_operator.pods import key as pod_key
 from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.nodes import Nodes
-from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, taken
-from tunecast_operator.reconcile.settled import Settled
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
+from tunecast_operator.reconcile.serving_namespace import ServingNamespace
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
 from tunecast_operator.resources.quarantine import quarantine_in
-from tunecast_operator.resources.trust import trust_config_map
 from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -43,7 +39,6 @@ from tunecast_operator.runtime.cluster import (
     Cluster,
     ClusterError,
     ConflictError,
-    Kind,
     RejectedError,
 )  # fmt: skip
 from tunecast_operator.runtime.controller import GONE
@@ -68,11 +63,11 @@ class InferenceDeploymentReconciler:
         metrics: Metrics,
     ) -> None:
         self._cluster, self._installation = cluster, installation
-        self._trusted, self._signer = publisher.trusted, publisher.signer
+        self._namespace = ServingNamespace(cluster, installation, publisher)
         self._now, self._enqueue_cache, self._metrics = now, enqueue_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
         self._status = StatusWriter(cluster, INFERENCE_DEPLOYMENT, has_event, metrics, now)
-        self._hiccups, self._settled = Hiccups(), Settled()
+        self._hiccups = Hiccups()
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Returns after how many seconds to requeue without an event."""
@@ -80,7 +75,7 @@ class InferenceDeploymentReconciler:
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
             self._hiccups.over(namespace, name)
-            self._settled.gone(namespace, name)
+            self._namespace.settled.gone(namespace, name)
             return GONE
         try:
             spec = InferenceDeploymentSpec.model_validate(owner["spec"])
@@ -139,17 +134,12 @@ class InferenceDeploymentReconciler:
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
     def _apply(self, seen: ObservedServing, plan: ServingPlan) -> None:
-        namespace, digests = seen.owner["metadata"]["namespace"], plan.quarantine.digests
-        self._apply_where_it_differs(
-            CONFIG_MAP, trust_config_map(namespace, self._trust(digests), plan.quarantine.cases, seen.trust_version)
-        )
-        for manifest in {*digests} ^ {*seen.quarantine.digests}:
-            state = "quarantined" if manifest in digests else "no longer quarantined"
-            log.warning("%s: bundle %s is %s: %s", namespace, manifest, state, plan.quarantine.message(manifest))
+        namespace = seen.owner["metadata"]["namespace"]
+        self._namespace.write_trust(namespace, plan.quarantine, seen.quarantine, seen.trust_version)
         for cache, spec in plan.create_caches:
-            self._create_cache(namespace, cache, spec)
-        self._apply_where_it_differs(SERVICE, plan.service)
-        if plan.apply_deployment and self._differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
+            self._namespace.create_cache(namespace, cache, spec)
+        self._namespace.apply_where_it_differs(SERVICE, plan.service)
+        if plan.apply_deployment and self._namespace.differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
             self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
@@ -160,30 +150,7 @@ class InferenceDeploymentReconciler:
         check_owner(DEPLOYMENT, desired, live)
         if patch := strategy_patch(desired, live):
             self._cluster.merge(DEPLOYMENT, live["metadata"]["namespace"], live["metadata"]["name"], patch)
-        self._settled.applied(DEPLOYMENT, desired, self._cluster.apply(DEPLOYMENT, desired))
-
-    def _trust(self, quarantined: tuple[str, ...]) -> Trust:
-        deadline = self._installation.init_deadline_seconds
-        return Trust(self._installation.store, dict(self._trusted), quarantined, deadline, self._signer)
-
-    def _create_cache(self, namespace: str, name: str, spec: dict[str, Any]) -> None:
-        metadata = {"name": name, "namespace": namespace, "labels": {**MANAGED_BY, KEY_LABEL: spec["key"]}}
-        cache = {"apiVersion": f"{GROUP}/{VERSION}", "kind": STARTUP_CACHE.name, "metadata": metadata, "spec": spec}
-        if not self._cluster.create(STARTUP_CACHE, cache):
-            live = self._cluster.get(STARTUP_CACHE, namespace, name)
-            if live and live["spec"]["key"] != spec["key"]:  # otherwise another InferenceDeployment created it
-                raise taken(STARTUP_CACHE, f"{namespace}/{name}")
-
-    def _apply_where_it_differs(self, kind: Kind, desired: dict[str, Any]) -> None:
-        metadata = desired["metadata"]
-        live = self._cluster.get(kind, metadata["namespace"], metadata["name"])
-        if self._differs(kind, desired, live):
-            check_owner(kind, desired, live)
-            self._settled.applied(kind, desired, self._cluster.apply(kind, desired))
-
-    def _differs(self, kind: Kind, desired: dict[str, Any], live: Mapping[str, Any] | None) -> bool:
-        """Whether a write would change something, considering admission policies that change what is written."""
-        return not matches(desired, live) and not self._settled.holds(kind, desired, live)
+        self._namespace.settled.applied(DEPLOYMENT, desired, self._cluster.apply(DEPLOYMENT, desired))
 
     def _write(self, owner: dict[str, Any], plan: ServingPlan) -> None:
         before, after = read_status(InferenceDeploymentStatus, owner).cache_names, plan.status.cache_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from tunecast_operator.plan.blocked import refusal
 from tunecast_operator.plan.ends import GIVEN_UP
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
+from tunecast_operator.plan.workloads import UsingPod
 from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.orphans import Orphans
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
@@ -64,9 +65,10 @@ class StartupCacheReconciler:
         installation: Installation,
         now: Callable[[], datetime],
         metrics: Metrics,
+        adopted: Callable[[str, str], Sequence[UsingPod]] = lambda _namespace, _key: (),
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
-        self._metrics = metrics
+        self._metrics, self._adopted = metrics, adopted
         self._orphans = Orphans(cluster, publisher, now)
         self._status = StatusWriter(cluster, STARTUP_CACHE, has_event, metrics, now)
         self._hiccups = Hiccups()
@@ -128,6 +130,7 @@ class StartupCacheReconciler:
             known.status,
             wanted_by=self._wanted_by(namespace, name),
             now=self._now(),
+            adopted=self._adopted(namespace, spec.key),
             rival=rival(known, same_key),
             job=newest,
             quarantine=quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)),

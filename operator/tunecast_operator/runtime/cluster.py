@@ -61,6 +61,8 @@ class Kind:
 INFERENCE_DEPLOYMENT = Kind(f"apis/{GROUP}/{VERSION}", "inferencedeployments", "InferenceDeployment")
 STARTUP_CACHE = Kind(f"apis/{GROUP}/{VERSION}", "startupcaches", "StartupCache")
 DEPLOYMENT = Kind("apis/apps/v1", "deployments", "Deployment")
+REPLICA_SET = Kind("apis/apps/v1", "replicasets", "ReplicaSet")
+STATEFUL_SET = Kind("apis/apps/v1", "statefulsets", "StatefulSet")
 SERVICE = Kind("api/v1", "services", "Service")
 CONFIG_MAP = Kind("api/v1", "configmaps", "ConfigMap")
 SECRET = Kind("api/v1", "secrets", "Secret")

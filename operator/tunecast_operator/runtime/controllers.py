@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 from tunecast_core.store.bucket import Store
 from tunecast_operator import times
+from tunecast_operator.reconcile.adoption import AdoptionReconciler
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
+from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
 from tunecast_operator.reconcile.trust import TrustReconciler
 from tunecast_operator.reconcile.webhook import WebhookReconciler
+from tunecast_operator.runtime.adopted_pods import ADOPTED_PODS, AdoptedPods
 from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     INFERENCE_DEPLOYMENT,
@@ -33,15 +36,23 @@ class Controllers:
     def __init__(self, installation: Installation, cluster: Cluster, store: Store, metrics: Metrics) -> None:
         keys = load_keys(cluster, installation.namespace, installation.signing_secret)
         publisher = Publisher(store, keys.signer, keys.trusted, keys.former)
-        caches = StartupCacheReconciler(cluster, publisher, installation, times.utc_now, metrics)
+        self._adopted = AdoptedPods(
+            cluster, installation.watch_namespaces, installation.adoption_defaults, self._enqueue_adopted
+        )
+        adoption = AdoptionReconciler(
+            cluster, installation, publisher, self._adopted, Owners(cluster), times.utc_now,
+            self._enqueue(STARTUP_CACHE), metrics,
+        )  # fmt: skip
+        caches = StartupCacheReconciler(cluster, publisher, installation, times.utc_now, metrics, adoption.using_key)
         deployments = InferenceDeploymentReconciler(
             cluster, installation, publisher, times.utc_now, self._enqueue(STARTUP_CACHE), metrics
         )
-        trust = TrustReconciler(cluster, self._enqueue(INFERENCE_DEPLOYMENT))
+        trust = TrustReconciler(cluster, self._enqueue(INFERENCE_DEPLOYMENT), self._enqueue_adopted_in)
         webhook = WebhookReconciler(cluster, installation, times.utc_now, metrics)
         scaling = {
             INFERENCE_DEPLOYMENT.name: deployments.reconcile,
             CONFIG_MAP.name: trust.reconcile,
+            ADOPTED_PODS: adoption.reconcile,
             MUTATING_WEBHOOK_CONFIGURATION.name: webhook.reconcile,
         }
         tuning = {STARTUP_CACHE.name: caches.reconcile}
@@ -54,10 +65,20 @@ class Controllers:
         """Enqueues ``item`` for the workers of its kind."""
         next(controller for controller in self._all if item.kind in controller.kinds).queue.add(item)
 
+    def _enqueue_adopted(self, namespace: str, key: str) -> None:
+        self.add(Item(ADOPTED_PODS, namespace, key))
+
+    def _enqueue_adopted_in(self, namespace: str) -> None:
+        for found, key in self._adopted.places():
+            if found == namespace:
+                self._enqueue_adopted(namespace, key)
+
     def _enqueue(self, kind: Kind) -> Callable[[str, str], None]:
         return lambda namespace, name: self.add(Item(kind.name, namespace, name))
 
     def start(self) -> None:
+        """Starts to watch adopted pods, and the workers."""
+        self._adopted.start()
         for controller in self._all:
             controller.start()
 

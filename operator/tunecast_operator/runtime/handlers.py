@@ -14,6 +14,7 @@ from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_operator.api.groups import GROUP, VERSION
 from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCacheStatus, read_status
 from tunecast_operator.identity import CACHE_LABEL, DEPLOYMENT_LABEL, KEY_LABEL, MANAGED_BY
+from tunecast_operator.runtime.adopted_pods import ADOPTED_PODS
 from tunecast_operator.runtime.cluster import CONFIG_MAP, INFERENCE_DEPLOYMENT, STARTUP_CACHE
 from tunecast_operator.runtime.workqueue import Item
 
@@ -57,8 +58,11 @@ def concerned(body: dict[str, Any]) -> Iterator[Item]:
             yield Item(STARTUP_CACHE.name, namespace, cache)
     elif body.get("kind") == STARTUP_CACHE.name:
         yield Item(STARTUP_CACHE.name, namespace, metadata["name"])
-        for name in read_status(StartupCacheStatus, body).referred_by:
+        status = read_status(StartupCacheStatus, body)
+        for name in status.referred_by:
             yield Item(INFERENCE_DEPLOYMENT.name, namespace, name)
+        if status.used_by:
+            yield Item(ADOPTED_PODS, namespace, str(body["spec"]["key"]))
     elif body.get("kind") == CONFIG_MAP.name and metadata["name"] == TRUST:
         yield Item(CONFIG_MAP.name, namespace, TRUST)
     elif DEPLOYMENT_LABEL in labels:

@@ -90,9 +90,7 @@ class Informer:
         Raises:
             ClusterError: the API server refused, or the connection broke.
         """
-        items, version = self._cluster.list_with_version(self._kind, namespace, self._labels, self._fields)
-        self._replace(namespace, items)
-        self._listed.add(namespace)
+        version = self.relist(namespace)
         for kind, item in self._cluster.watch(self._kind, namespace, self._labels, self._fields, version, seconds):
             if self._stopped.is_set():
                 return
@@ -100,6 +98,17 @@ class Informer:
                 self._put(item)
             elif kind == "DELETED":
                 self._drop(_key(item))
+
+    def relist(self, namespace: str) -> str:
+        """Lists once, and returns the version from which a watch goes on.
+
+        Raises:
+            ClusterError: the API server refused, or did not answer.
+        """
+        items, version = self._cluster.list_with_version(self._kind, namespace, self._labels, self._fields)
+        self._replace(namespace, items)
+        self._listed.add(namespace)
+        return version
 
     def _replace(self, namespace: str, items: Sequence[Object]) -> None:
         """Stores listed objects, and drops those that were deleted before the list."""

@@ -215,7 +215,7 @@ Samples = Callable[[str, CommonStatus], Iterator[Sample]]
 
 def _states(_kind: str, status: CommonStatus) -> Iterator[Sample]:
     if isinstance(status, StartupCacheStatus) and status.state:
-        yield (status.state if status.referred_by else Reason.UNWANTED,), 1.0
+        yield (status.state if status.referred_by or status.used_by else Reason.UNWANTED,), 1.0
 
 
 def _bytes(_kind: str, status: CommonStatus) -> Iterator[Sample]:

@@ -52,7 +52,7 @@ def sections() -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("titles", "reasons"),
     [
-        (("InferenceDeployment", "StartupCache"), set(Reason)),
+        (("InferenceDeployment", "StartupCache", "Adopted pods"), set(Reason)),
         (("Attempts",), constants(job) | set(AttemptReason)),
         (("Init containers",), constants(report)),
         (("Init containers",), errors_reasons(SOURCES[2]) | errors_reasons(SOURCES[3])),

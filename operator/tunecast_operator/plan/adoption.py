@@ -1,0 +1,82 @@
+"""What to do about adopted pods of one key: which StartupCaches to create, and which bundles to quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunecast_operator.adoption.adopted import Adopted
+from tunecast_operator.api.startup_cache import StartupCache
+from tunecast_operator.plan.crashes import Crash
+from tunecast_operator.plan.hardware import cold_hardware, targets
+from tunecast_operator.plan.quarantine import judge, outdated, restored
+from tunecast_operator.pods import Pod
+from tunecast_operator.resources.quarantine import Quarantine
+from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedAdoption:
+    """What is known of the adopted pods of one namespace and key.
+
+    Attributes:
+        adopted: what one of them asks for. All of them would tune the same.
+        pods: those with the key.
+        caches: StartupCaches of the namespace.
+        crashes: of all pods with the key.
+        quarantine: as the namespace's trust ConfigMap records it.
+        nodes: labels, by node.
+    """
+
+    adopted: Adopted
+    pods: Sequence[Pod]
+    caches: Sequence[StartupCache]
+    crashes: Sequence[Crash] = ()
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptionPlan:
+    """What is to be done.
+
+    Attributes:
+        create_caches: name and spec of the StartupCaches to create.
+        quarantine: as it is to be recorded.
+        outdated_caches: StartupCaches whose state differs from the quarantine.
+        replace: pods to delete, since they would crash from a quarantined bundle for ever.
+    """
+
+    create_caches: Sequence[tuple[str, dict[str, Any]]]
+    quarantine: Quarantine
+    outdated_caches: Sequence[str]
+    replace: Sequence[Crash]
+
+
+def decide(seen: ObservedAdoption, key_version: int) -> AdoptionPlan:
+    """Tunes for the key, and for each kind of hardware on which pods started cold, as for an InferenceDeployment."""
+    quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
+    replaceable = {pod["metadata"]["uid"] for pod in seen.pods if _has_controller(pod)}
+    return AdoptionPlan(
+        create_caches=_missing(seen, key_version) if seen.adopted.tunes else (),
+        quarantine=quarantine,
+        outdated_caches=outdated(quarantine, seen.caches),
+        replace=[c for c in seen.crashes if not c.cold and c.uid in replaceable and c.manifest in quarantine.digests],
+    )
+
+
+def _missing(seen: ObservedAdoption, key_version: int) -> list[tuple[str, dict[str, Any]]]:
+    spec, key = seen.adopted.spec, seen.adopted.key
+    same_key = [cache for cache in seen.caches if cache.key == key]
+    snapshot = cache_spec(spec, seen.adopted.engine, key, key_version)
+    first = [] if any(not cache.asked_hardware for cache in same_key) else [(cache_name(snapshot), snapshot)]
+    cold = cold_hardware(seen.pods, key, same_key)
+    return [
+        *first,
+        *(for_hardware(snapshot, target) for target in targets(cold, same_key, seen.nodes, spec.tuning.hardware_limit)),
+    ]
+
+
+def _has_controller(pod: Pod) -> bool:
+    return any(reference.get("controller") for reference in pod["metadata"].get("ownerReferences") or ())

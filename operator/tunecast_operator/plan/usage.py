@@ -1,0 +1,50 @@
+"""What adopted pods add to the plan of a StartupCache: who uses it, and which pods run without its bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tunecast_core.records.report import NO_MANIFEST
+from tunecast_operator import times
+from tunecast_operator.api.status import StartupCacheStatus, State
+from tunecast_operator.conditions import Condition, ConditionType, Reason
+from tunecast_operator.plan.tuning import ObservedTuning, TuningPlan
+from tunecast_operator.plan.workloads import UsingPod, usage
+
+_REPLACE = "New pods start warm: replace these when it suits, such as by kubectl rollout restart"
+
+
+def with_usage(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:
+    """Adds it to a plan that writes status."""
+    if not plan.conditions:
+        return plan
+    left = seen.unused_seconds_left
+    since = seen.status.unused_since or times.text(seen.now)
+    status = plan.status | StartupCacheStatus(
+        used_by=usage(seen.adopted) or None, unused_since=since if left > 0 else None
+    )
+    missed = missed_condition(seen.adopted, ready=plan.status.state == State.READY)
+    conditions = (*plan.conditions, *([missed] if missed else ()))
+    requeue = plan.requeue_seconds if left <= 0 else min(left, plan.requeue_seconds or left)
+    return replace(plan, status=status, conditions=conditions, requeue_seconds=requeue)
+
+
+def missed_condition(pods: Iterable[UsingPod], *, ready: bool) -> Condition | None:
+    """The condition about pods that run without the bundle that they could have; None where there are none."""
+    found = list(pods)
+    away = [one for one in found if not one.injected]
+    if away:
+        text = f"pods were created without the init container and start cold: {_counted(away)}. {_REPLACE}"
+        return Condition(ConditionType.PODS_MISSED, "True", Reason.NOT_INJECTED, text, warning=True)
+    early = [one for one in found if one.report and one.report.reason == NO_MANIFEST]
+    if ready and early:
+        text = f"pods started before the bundle was published: {_counted(early)}. {_REPLACE}"
+        return Condition(ConditionType.PODS_MISSED, "True", Reason.STARTED_BEFORE, text)
+    return None
+
+
+def _counted(pods: Iterable[UsingPod]) -> str:
+    counts = Counter(one.owner for one in pods)
+    return ", ".join(f"{count} of {owner}" for owner, count in sorted(counts.items())[:10])

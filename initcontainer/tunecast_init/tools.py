@@ -19,7 +19,7 @@ def copy_tools(source: Path, destination: Path) -> int:
         inside = path.relative_to(source)
         for folder in reversed([destination / parent for parent in inside.parents if parent.name]):
             folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)  # whatever the umask
+            folder.chmod(0o755)  # independently of the umask
         shutil.copyfile(path, destination / inside)
         (destination / inside).chmod(0o644)
     return len(files)

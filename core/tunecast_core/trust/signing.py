@@ -103,8 +103,8 @@ def verify(envelope: bytes, keys: Mapping[str, str]) -> tuple[bytes, str]:
     for signer in sorted(signatures.keys() & keys.keys()):
         _check(signer, keys[signer], signatures[signer], _signed_bytes(PAYLOAD_TYPE, payload))
         return payload, signer
-    signers = ", ".join(sorted(signatures)) or "nobody"
-    raise SignatureError(f"the manifest is signed by {signers}; trusted are {', '.join(sorted(keys)) or 'none'}")
+    signers = ", ".join(sorted(signatures)) or "no key"
+    raise SignatureError(f"the manifest is signed by {signers}; trusted keys are {', '.join(sorted(keys)) or 'none'}")
 
 
 def _check(signer: str, public_key: str, signature: bytes, signed: bytes) -> None:

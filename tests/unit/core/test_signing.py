@@ -57,7 +57,7 @@ def _signature(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (_replace(payload=base64.b64encode(b"other").decode()), "is wrong"),
         (_replace(payload="!"), "can't be read"),
         (_replace(payloadType="text/plain"), "type 'text/plain'"),
-        (_replace(signatures=[]), "signed by nobody"),
+        (_replace(signatures=[]), "signed by no key"),
         (_replace(signatures={}), "can't be read"),
         (_signature(keyid=OTHER.signer), f"signed by {OTHER.signer}"),
         (_signature(sig=base64.b64encode(bytes(64)).decode()), "is wrong"),
@@ -75,7 +75,7 @@ def test_changed_envelopes_are_refused(change: Callable[[Any], Any], said: str) 
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({}, "trusted are none"),
+        ({}, "trusted keys are none"),
         ({OTHER.signer: OTHER.public_key}, "signed by 5"),
         ({SIGNER.signer: OTHER.public_key}, "has the wrong name"),
         ({SIGNER.signer: "?"}, "no Ed25519 public key"),

@@ -13,7 +13,7 @@ from tunecast_tuner.flashinfer_ops.records import Lacking, Report
 from tunecast_tuner.flashinfer_ops.table import Problem
 from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.workloads import exchange
-from tunecast_tuner.workloads.operators import check_tactics, described, judge, tactics
+from tunecast_tuner.workloads.flashinfer_ops import check_tactics, described, judge, tactics
 
 FILE = Archive(flashinfer.LAYER, "digest", 9, 9, 1)
 KERNELS = Archive("FlashInferJIT", "digest", 9, 9, 3)

@@ -1,1 +1,1 @@
-"""FlashInfer's operators at a model's shapes: which there are, and the process that runs them."""
+"""FlashInfer's operators at a model's shapes: the table of operators, and the process that runs them."""

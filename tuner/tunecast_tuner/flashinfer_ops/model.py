@@ -42,8 +42,8 @@ class ModelSizes:
     heads: int
     kv_heads: int
     head_size: int
-    intermediate: int  # of dense layers; 0 where there are none
-    experts: int  # 0: no mixture of experts
+    intermediate: int  # intermediate size of dense layers; 0 without dense layers
+    experts: int  # number of experts; 0 without a mixture of experts
     experts_per_token: int
     expert_intermediate: int
     vocabulary: int

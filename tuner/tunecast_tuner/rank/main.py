@@ -26,12 +26,12 @@ from tunecast_tuner.rank.context import Context
 from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.rank.settings import Invocation
 from tunecast_tuner.rank.upload import ProgressReporter, upload_bytes
-from tunecast_tuner.workloads import engine, operators
+from tunecast_tuner.workloads import engine, flashinfer_ops
 
 TERMINATION_LIMIT = 4096  # bytes that the kubelet keeps
 FAILURE_SECONDS = 5.0  # time limit to stage the result of a failure, since the pod's grace period is short
 UNSETTLED_SECONDS = 3600.0  # deadline of the attempt until the settings are read
-WORKLOADS = {"Engine": engine.run, "Operators": operators.run}
+WORKLOADS = {"Engine": engine.run, "Operators": flashinfer_ops.run}
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

@@ -13,7 +13,7 @@ from support.s3 import S3, serving
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """A real S3 server with an empty bucket; tests keep apart by prefix or namespace."""
+    """A real S3 server with an empty bucket; each test uses its own prefix or namespace."""
     with serving(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
@@ -28,6 +28,6 @@ def s3_credentials(s3: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 @pytest.fixture(scope="session")
 def kubernetes() -> Iterator[Kubectl]:
-    """kubectl for a real API server with our CRDs, and no node; tests keep apart by namespace."""
+    """kubectl for a real API server with our CRDs and no node; each test uses its own namespaces."""
     with control_plane() as kubectl:
         yield kubectl

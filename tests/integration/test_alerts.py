@@ -1,4 +1,4 @@
-"""Alerts and the dashboard's queries, as the chart renders them, by Prometheus's own program."""
+"""Alerts and the dashboard's queries, as the chart renders them, checked by promtool."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def chart(kubernetes: Kubectl) -> dict[tuple[str, str], Object]:
 
 @pytest.fixture
 def rules(chart: dict[tuple[str, str], Object], tmp_path: Path) -> Path:
-    """What a user's PrometheusRule says, as Prometheus's operator writes it to a file."""
+    """Returns the rules of the PrometheusRule, as Prometheus's operator writes them to a file."""
     found = tmp_path / "rules.yaml"
     found.write_text(yaml.safe_dump(chart["PrometheusRule", "t"]["spec"]))
     return found
@@ -60,7 +60,7 @@ def test_each_alert_fires_when_it_should_and_only_then(rules: Path) -> None:
 
 
 def test_an_operator_in_good_order_alarms_nobody(rules: Path) -> None:
-    """With all that it exposes, for three hours."""
+    """Plays all of its metrics for three hours."""
     alerts = [rule["alert"] for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]]
     played = {
         "rule_files": [rules.name],
@@ -78,7 +78,7 @@ def test_an_operator_in_good_order_alarms_nobody(rules: Path) -> None:
 
 
 def in_good_order() -> list[tuple[str, str]]:
-    """Samples of an operator that has tuned and serves, and of what was once tried in vain."""
+    """Returns samples of an operator that has tuned and serves, after some failed attempts."""
     metrics = Metrics(SINCE)
     metrics.watch_queue(lambda: 1)
     metrics.webhook_certificate("tunecast-system", "tunecast-webhook", SINCE)
@@ -106,7 +106,7 @@ def in_good_order() -> list[tuple[str, str]]:
 
 
 def queries(chart: dict[tuple[str, str], Object], title: str = "") -> list[str]:
-    """The dashboard's, of one panel or of all, with Grafana's variables put in."""
+    """Returns the dashboard's queries, of one panel or of all, with Grafana's variables replaced."""
     dashboard = json.loads(chart["ConfigMap", "t-dashboard"]["data"]["tunecast.json"])
     found = [target["expr"] for panel in dashboard["panels"] if title in panel["title"] for target in panel["targets"]]
     values = {"$__rate_interval": "1m", "$__interval": "2m", "$namespace": "models|other"}
@@ -114,7 +114,7 @@ def queries(chart: dict[tuple[str, str], Object], title: str = "") -> list[str]:
 
 
 def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str], Object], tmp_path: Path) -> None:
-    """As recording rules, which are checked without a server."""
+    """Checks them as recording rules, which needs no server."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries(chart))]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", folder=tmp_path)
@@ -130,7 +130,7 @@ FIRST = 'tunecast_transitions_total{instance="a",kind="StartupCache",type="Ready
     ("title", "labels", "series", "seen"),
     [
         ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "0x3 1x3 3x5"}, {"4m": 1, "7m": 0, "8m": 2, "12m": 0}),
-        ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "7x3 1x5"}, {"4m": 0, "8m": 0}),  # it began anew
+        ("Tuning attempts", '{result="Published"}', {ATTEMPTS: "7x3 1x5"}, {"4m": 0, "8m": 0}),  # the counter was reset
         (
             "condition Ready",
             '{kind="StartupCache", reason="Published"}',
@@ -147,7 +147,7 @@ def test_the_dashboard_counts_exactly(
     series: dict[str, str],
     seen: dict[str, int],
 ) -> None:
-    """In intervals of two minutes; where it counts nothing, it shows nothing."""
+    """Intervals have two minutes; an interval without events shows nothing."""
     (query,) = queries(chart, title)
     cases = [
         {"expr": query, "eval_time": at, "exp_samples": [{"labels": labels, "value": value}] if value else []}

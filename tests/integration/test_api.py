@@ -1,4 +1,4 @@
-"""What a real API server makes of our CRDs: defaults, refusals and their messages, scaling, explanations."""
+"""Our CRDs on a real API server: defaults, refusals and their messages, scaling, explanations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE = "/var/cache/tunecast"
 
 
 def inference_deployment(name: str = "qwen3", **fields: Any) -> Object:
-    """A small one; ``fields`` are paths with __ for dots."""
+    """Returns a small InferenceDeployment; ``fields`` are paths with __ for dots."""
     found: Object = {
         "apiVersion": "tunecast.io/v1alpha2",
         "kind": "InferenceDeployment",
@@ -204,7 +204,7 @@ def test_what_is_right_is_accepted_and_kept_whole(kubernetes: Kubectl, found: Ob
 
 
 def missing(wanted: Any, kept: Any, path: str = "spec") -> list[str]:
-    """Paths of ``wanted`` that aren't in ``kept``, or differ."""
+    """Returns the paths of ``wanted`` that ``kept`` lacks or has with other values."""
     if isinstance(wanted, dict) and isinstance(kept, dict):
         return [p for k, v in wanted.items() for p in missing(v, kept.get(k), f"{path}.{k}")]
     if isinstance(wanted, list) and isinstance(kept, list) and len(wanted) == len(kept):
@@ -259,7 +259,7 @@ def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
 
 
 def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: Kubectl) -> None:
-    """Autoscalers read the scale first, which the API server can't make of a field that is absent."""
+    """Autoscalers read the scale first, which the API server cannot return without the field."""
     kubernetes.apply(inference_deployment("unscaled"))
     path = "/apis/tunecast.io/v1alpha2/namespaces/default/inferencedeployments/unscaled/scale"
     with pytest.raises(CommandError, match=r'field "\.spec\.replicas" does not exist'):

@@ -1,4 +1,4 @@
-"""What the chart renders, and which values it refuses."""
+"""The objects that the chart renders, and the values that it refuses."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def environment(pod: Object) -> dict[str, Any]:
 
 
 def init_settings(pod: Object) -> ContainerSettings:
-    """What the operator reads of it, as the kubelet passes it on."""
+    """Returns the init container's settings as the operator reads them."""
     text = environment(pod)["TUNECAST_INIT_CONTAINER"].replace("$$(", "$(")
     return decode(ContainerSettings, text.encode(), "initContainer")
 
 
 def extras(pod: Object) -> None:
-    """The pod has what was added by values."""
+    """Checks that the pod has everything that values add."""
     container = pod["containers"][0]
     assert EVERYTHING["extraEnv"][0] in container["env"]
     assert container["envFrom"] == [*EVERYTHING["extraEnvFrom"], {"secretRef": {"name": "keys"}}]
@@ -201,7 +201,7 @@ def test_certificates_of_authorities_can_be_anywhere_in_the_releases_namespace(
 
 
 def test_certificates_that_are_given_are_in_a_config_map_that_is_named_after_them(kubernetes: Kubectl) -> None:
-    """So that the operator, which reads them once, starts again with others."""
+    """The operator reads them once, so other certificates must restart it."""
     names = set()
     for pem in (PEM, PEM.replace("MIIB", "MIIC")):
         objects = render(kubernetes, s3={"bucket": "bundles", "caCertificates": pem})
@@ -225,7 +225,7 @@ def test_endpoints_that_one_may_name(kubernetes: Kubectl, endpoint: str) -> None
 
 
 def test_values_of_an_earlier_release_lack_what_is_new(kubernetes: Kubectl) -> None:
-    """As with ``helm upgrade --reuse-values``, which leaves the defaults of new values out."""
+    """``helm upgrade --reuse-values`` leaves the defaults of new values out."""
     s3 = {"bucket": "bundles", "addressingStyle": None}
     assert environment(operator_pod(render(kubernetes, s3=s3)))["TUNECAST_ADDRESSING_STYLE"] in {"", None}
     required = {"TUNECAST_BUCKET": "b", "TUNECAST_NAMESPACE": "n", "TUNECAST_INIT_IMAGE": "i"}

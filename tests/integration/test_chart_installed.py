@@ -1,4 +1,4 @@
-"""The chart installed on a real API server: what the operator may do, and that its pods pass Pod Security."""
+"""The chart installed on a real API server: the operator's permissions, and its pods under Pod Security."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RESTRICTED_CONTEXT = ContainerSettings().security_context
 
 @pytest.fixture(scope="module")
 def installed(kubernetes: Kubectl) -> Iterator[Kubectl]:
-    """One release for the whole cluster, and one for the namespace `tenant` alone. No node: nothing runs."""
+    """One release for the whole cluster, and one for the namespace `tenant` only. Without a node, nothing runs."""
     kubernetes.apply(*(deploy.namespace(name) for name in ("tenant", "other")))
     kubernetes.apply(*(deploy.namespace(name, RESTRICTED) for name in ("wide", "narrow")))
     for name, watched in (("wide", []), ("narrow", ["tenant"])):
@@ -47,7 +47,7 @@ def installed(kubernetes: Kubectl) -> Iterator[Kubectl]:
 
 
 def table(**verbs: str) -> list[tuple[str, str]]:
-    """(verb, resource); names are resource__group__subresource."""
+    """Returns pairs (verb, resource); names are resource__group__subresource."""
     rows = []
     for name, words in verbs.items():
         resource, group, subresource = [*name.split("__"), "", ""][:3]
@@ -111,7 +111,7 @@ def can(
     object_name: str = "",
     account: str = "",
 ) -> bool:
-    """``resource`` is plural.group/subresource; ``account`` is the operator's unless it is said."""
+    """Returns whether ``account``, by default the operator's, has the right to ``resource``: plural.group/subresource."""
     plural, _, subresource = resource.partition("/")
     name, _, group = plural.partition(".")
     attributes = {"verb": verb, "resource": name, "group": group, "subresource": subresource, "namespace": namespace}
@@ -220,7 +220,7 @@ def test_the_operator_may_do_what_the_webhooks_certificate_needs_and_helm_keeps_
 
 
 def test_our_pods_are_restricted(installed: Kubectl) -> None:
-    """The namespace enforces it, and refuses a pod with the one setting taken away."""
+    """The namespace enforces the profile: it refuses the same pod with one setting removed."""
     pod = installed.get("deployment", "wide", "--namespace", "wide")["spec"]["template"]["spec"]
     admit(installed, pod, "wide")
     webhook = installed.get("deployment", "wide-webhook", "--namespace", "wide")["spec"]["template"]["spec"]
@@ -234,7 +234,7 @@ def test_our_pods_are_restricted(installed: Kubectl) -> None:
 
 @pytest.mark.parametrize("chosen", [{}, EVERYTHING["initContainer"]], ids=["default", "everything"])
 def test_replicas_and_ranks_can_be_restricted(installed: Kubectl, chosen: Object) -> None:
-    """As examples/restricted-namespace.yaml has them, with the chart's settings of init containers."""
+    """Uses examples/restricted-namespace.yaml and the chart's settings of init containers."""
     settings = from_json(ContainerSettings, {**chosen, "securityContext": RESTRICTED_CONTEXT}, "initContainer")
     documents = yaml.safe_load_all((ROOT / "examples" / "restricted-namespace.yaml").read_text())
     owner = next(found for found in documents if found["kind"] == "InferenceDeployment")
@@ -250,7 +250,7 @@ def test_replicas_and_ranks_can_be_restricted(installed: Kubectl, chosen: Object
 
 
 def admit(kubectl: Kubectl, pod: Object, namespace: str) -> None:
-    """Raises CommandError where the API server doesn't take the pod."""
+    """Raises CommandError if the API server refuses the pod."""
     account = {"serviceAccountName": pod.get("serviceAccountName", "wide")}
     found = {
         "apiVersion": "v1",

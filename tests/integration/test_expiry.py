@@ -46,7 +46,7 @@ def staged(store: Store) -> bytes | None:
 
 
 def lapsed(store: Store) -> str:
-    """A URL that has expired."""
+    """Returns a URL that has expired."""
     url = presigned(store, 1)
     end = end_of(url)
     assert end
@@ -64,7 +64,7 @@ def test_urls_expire_with_the_credentials_that_sign_them(store: Store, credentia
 
 
 def test_credentials_are_fetched_anew_before_they_sign(store: Store, credentials: TemporaryCredentials) -> None:
-    """The store's own are kept until a quarter of an hour before their end."""
+    """The store keeps credentials until 15 minutes before they expire."""
     credentials.live(960)
     assert staged(store) is None
     credentials.live(3600)
@@ -77,7 +77,7 @@ def test_the_server_refuses_an_expired_url_as_such(store: Store) -> None:
 
 
 def test_a_rank_whose_url_has_expired_waits_for_a_renewed_one(store: Store, tmp_path: Path) -> None:
-    """It looks into the file that the kubelet mounts, and replaces when the operator has renewed the Secret."""
+    """It reads the mounted file, which the kubelet replaces after the operator has renewed the Secret."""
     first = job.JobSettings(
         attempt_id="uid-1",
         key="key",

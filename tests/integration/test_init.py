@@ -34,7 +34,7 @@ def pod(s3_credentials: S3, tmp_path: Path, request: pytest.FixtureRequest) -> P
 
 @pytest.fixture
 def stalled() -> Iterator[str]:
-    """An endpoint that takes connections and never says a word."""
+    """An endpoint that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
@@ -55,7 +55,7 @@ def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:
 
 
 def test_any_user_puts_them_in_place_for_any_other(pod: Pod) -> None:
-    """As on OpenShift: a high uid without a passwd entry and without HOME, and an engine of yet another uid."""
+    """As on OpenShift, the uid has no passwd entry and no HOME, and the engine has another uid."""
     pod.bucket.publish(FILES, pod.folder)
     pod.folder.chmod(0o755)
     ended = replace(pod, wrapper=arbitrary_user(pod.folder)).run()
@@ -111,7 +111,7 @@ def test_a_store_that_is_down_serves_cold_soon(pod: Pod) -> None:
 
 
 def test_a_mesh_that_lets_nobody_through_is_named(pod: Pod) -> None:
-    """As with Istio's CNI plugin before its proxy runs: it sends connections to a port where nobody listens yet."""
+    """Istio's CNI plugin redirects connections to its proxy's port before the proxy listens there."""
     store = StoreSettings("bundles", endpoint="http://127.0.0.1:9")
     ended = pod.run({"TUNECAST_MESH_ISTIO": '{"containers": ["istio-proxy"]}'}, store=store)
     cold(ended, "BlockedByMesh")
@@ -121,7 +121,7 @@ def test_a_mesh_that_lets_nobody_through_is_named(pod: Pod) -> None:
 
 
 def test_a_bundle_that_would_have_the_pod_evicted_is_not_fetched(pod: Pod) -> None:
-    """Peak use is the archives and their files at once, in blocks of 4 KiB."""
+    """Peak use is the archives plus their files, in blocks of 4 KiB."""
     archives = pod.bucket.publish(FILES, pod.folder)
     needed = sum(archive.size + archive.unpacked + 4096 * archive.files for archive in archives)
     limits = {"TUNECAST_STORAGE_LIMIT": str(needed - 1), "TUNECAST_STORAGE_REQUEST": "1"}
@@ -133,7 +133,7 @@ def test_a_bundle_that_would_have_the_pod_evicted_is_not_fetched(pod: Pod) -> No
 
 
 def test_a_bundle_larger_than_the_nodes_free_space_is_not_fetched(pod: Pod) -> None:
-    """A volume of one MiB in a mount namespace of its own."""
+    """Uses a volume of one MiB in a separate mount namespace."""
     pod.bucket.publish({"triton/big": os.urandom(2**20)}, pod.folder)
     pod.mount.mkdir()
     tiny = f'mount -t tmpfs -o size=1m tmpfs {pod.mount} && exec "$@"'
@@ -202,7 +202,7 @@ def test_a_quarantined_manifest_serves_cold(pod: Pod) -> None:
     digest = pod.bucket.put_manifest(archives)
     ended = pod.run(quarantined=(digest,))
     cold(ended, "Quarantined")
-    assert ended.report.manifest == digest, "by which the operator knows whose fault a crash would not be"
+    assert ended.report.manifest == digest, "tells the operator that a crash is not the bundle's fault"
 
 
 def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:
@@ -215,7 +215,7 @@ def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:
 
 
 def test_archives_that_swell_serve_cold_in_little_memory(pod: Pod) -> None:
-    """In less than half of what the chart grants by default; the interpreter and the S3 client are in it."""
+    """Memory stays below half of the chart's default limit, including the interpreter and the S3 client."""
     for name, (path, archive) in bombs(pod.folder).items():
         if archive.size < 2**20:
             pod.bucket.put_blob(archive, path.read_bytes())
@@ -234,7 +234,7 @@ def test_too_little_memory_serves_cold_and_says_so(pod: Pod) -> None:
 
 
 def kill_whole(pod: Pod, stalled: str) -> Ended:
-    """Kills the init program with its worker, as the kernel does with memory.oom.group and a kubelet since 1.28."""
+    """Kills the init program with its worker, as the kernel does with the memory.oom.group of kubelets since 1.28."""
     started = time.monotonic()
     with pod.start({}, store=StoreSettings("bundles", endpoint=stalled)) as process:
         wait_for_handler(process.pid)
@@ -243,7 +243,7 @@ def kill_whole(pod: Pod, stalled: str) -> Ended:
 
 
 def test_after_a_run_that_was_killed_with_its_supervisor_the_next_one_serves_cold(pod: Pod, stalled: str) -> None:
-    """The kubelet starts the container again, and what killed it would kill it again."""
+    """The kubelet restarts the container, and the same cause would kill it again."""
     pod.bucket.publish(FILES, pod.folder)
     ended = kill_whole(pod, stalled)
     assert ended.exit == -signal.SIGKILL
@@ -252,7 +252,7 @@ def test_after_a_run_that_was_killed_with_its_supervisor_the_next_one_serves_col
     again = pod.run()
     cold(again, "Interrupted")
     assert "the run before this one was killed" in again.report.message
-    assert pod.run().report.reason == "Installed", "a run that ended leaves no mark"
+    assert pod.run().report.reason == "Installed", "a finished run leaves no marker"
 
 
 def test_with_block_a_run_that_was_killed_is_tried_again(pod: Pod, stalled: str) -> None:
@@ -315,7 +315,7 @@ def test_a_termination_serves_cold(pod: Pod, stalled: str) -> None:
 
 
 def wait_for_handler(pid: int) -> None:
-    """Waits until the process handles SIGTERM itself; it has its worker by then."""
+    """Waits until the process handles SIGTERM itself, after it has started its worker."""
     until = time.monotonic() + 10
     while not _caught(pid) & 1 << (signal.SIGTERM - 1):
         assert time.monotonic() < until, "no handler"
@@ -343,7 +343,7 @@ def test_tools_are_copied_for_any_user(tmp_path: Path) -> None:
 
 
 def test_another_signers_bundle_counts_where_the_operators_can_not_be_read(pod: Pod) -> None:
-    """As after a newer release was taken back, which wrote manifests in another form."""
+    """This happens after a downgrade from a release that wrote manifests in another format."""
     archives = pod.bucket.publish(FILES, pod.folder)
     other = replace(pod.bucket, signer=Signer(generate()))
     digest = other.put_manifest(archives)

@@ -1,4 +1,4 @@
-"""An init container takes the bundle that was made on hardware like its node's, and no other."""
+"""An init container installs only a bundle that was made on hardware like its node's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pod(s3_credentials: S3, tmp_path: Path, request: pytest.FixtureRequest) -> P
 
 
 def publish(pod: Pod, hardware: str) -> dict[str, bytes]:
-    """A bundle of its own for each hardware, all of one key."""
+    """Publishes a bundle for each hardware, all with the same key."""
     files = {path: data + hardware.encode() for path, data in FILES.items()}
     (pod.folder / hardware).mkdir()
     other = replace(pod, bucket=replace(pod.bucket, hardware=hardware))
@@ -31,7 +31,7 @@ def publish(pod: Pod, hardware: str) -> dict[str, bytes]:
 
 
 def on(folder: Path, *products: str) -> dict[str, str]:
-    """Variables of a pod that asks for a GPU, on a node with these products."""
+    """Returns the variables of a pod that requests a GPU, on a node with these products."""
     return {"TUNECAST_WANTS_GPU": "true", "TUNECAST_PROC": str(node(folder / "proc", *products))}
 
 

@@ -1,4 +1,4 @@
-"""Pods in the shapes that the field uses, pasted as they are: each does what docs/compatibility.md says."""
+"""Pods as users write them, unchanged: each one behaves as docs/compatibility.md states."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, 
 pytestmark = pytest.mark.integration
 PODS = Path(__file__).resolve().parents[1] / "data" / "pods"
 OUTCOMES = {name.strip("`"): outcome for name, _, outcome in tables("compatibility.md")["Pods"]}
-# Where engines serve that were told so in another way than by a flag that is written out.
+# Addresses of engines that are set in another way than by a literal flag.
 PORTS = {
     "flags-abbreviated": 9000, "kserve-runtime": 8080, "llm-d-decode": 8200, "nginx-before-engine": 8001,
     "script-computes-an-address": 8200, "script-folded": 9000, "script-with-defaults": 8080, "shell-string": 8080,
@@ -40,7 +40,7 @@ def driver(kubernetes: Kubectl, s3: S3) -> Iterator[Driver]:
 
 
 def pasted(name: str) -> Object:
-    """The InferenceDeployment whose template is the file as it is; its second document has ``spec.engine``."""
+    """Returns an InferenceDeployment with the unchanged file as template; its second document has ``spec.engine``."""
     template, *more = yaml.safe_load_all((PODS / f"{name}.yaml").read_text())
     return {
         "apiVersion": INFERENCE_DEPLOYMENT.api_version,
@@ -51,7 +51,7 @@ def pasted(name: str) -> Object:
 
 
 def missing(wanted: Any, kept: Any, path: str = "template") -> list[str]:
-    """Paths of ``wanted`` that aren't in ``kept``, or differ; lists of names may have more."""
+    """Returns the paths of ``wanted`` that ``kept`` lacks or has with other values; lists of names may have more."""
     if isinstance(wanted, dict):
         kept = kept or {}
         return [p for k, v in wanted.items() if v not in (None, {}, []) for p in missing(v, kept.get(k), f"{path}.{k}")]
@@ -62,7 +62,7 @@ def missing(wanted: Any, kept: Any, path: str = "template") -> list[str]:
 
 
 def outcome(driver: Driver, kubectl: Kubectl, name: str) -> tuple[str, str]:
-    """What a user sees: (works, notes), or (refused, why)."""
+    """Returns what a user sees: (works, notes), or (refused, reason)."""
     found = pasted(name)
     try:
         kubectl.apply(found)
@@ -96,14 +96,14 @@ def test_a_pasted_pod_does_what_the_table_says(driver: Driver, kubernetes: Kubec
 
 
 def check_probe(pod: Object, name: str) -> None:
-    """The startup probe asks where the engine serves."""
+    """Checks that the startup probe uses the engine's address."""
     (probe,) = (c["startupProbe"] for c in pod["containers"] if "/var/cache/tunecast" in mounts(c))
     if name in PORTS:
         assert probe["httpGet"]["port"] == PORTS[name]
 
 
 def check_rank(rank: Object, pasted: Object) -> None:
-    """A rank has the engine alone, and the init containers that end."""
+    """Checks that a rank has only the engine, and the init containers that end."""
     (engine,) = rank["containers"]
     assert engine["name"] in {container["name"] for container in pasted["containers"]}
     ordinary = [i["name"] for i in pasted.get("initContainers", ()) if i.get("restartPolicy") != "Always"]
@@ -115,7 +115,7 @@ def mounts(container: Object) -> list[str]:
 
 
 def check_children(driver: Driver, name: str) -> None:
-    """The API server took the Deployment, with all that was written, and the Job of its ranks."""
+    """Checks that the API server accepted the Deployment with all written fields, and the Job of its ranks."""
     owner = pasted(name)
     live = driver.plain.get(DEPLOYMENT, "pods", owner["metadata"]["name"])
     assert live is not None

@@ -1,4 +1,4 @@
-"""The policies of tests/policies do to pods what those of other people's clusters do."""
+"""The policies of tests/policies treat pods as OpenShift and sidecar injectors do."""
 
 from __future__ import annotations
 

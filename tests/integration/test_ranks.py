@@ -1,4 +1,4 @@
-"""Attempts of one, two and four ranks, as real processes that talk over gloo, with a stand-in for the engine."""
+"""Attempts of one, two and four ranks, as real processes that communicate over gloo, with a stand-in engine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_warm_start_hits(tmp_path: Path, staged: Staged, world: int) -> None:
 
 def test_what_rank_0_stages(tmp_path: Path, staged: Staged) -> None:
     make_modules(tmp_path, 600)
-    staged.refuse.add(job.archive_object("Triton"))  # an expired URL: it is read again and tried again
+    staged.refuse.add(job.archive_object("Triton"))  # after an expired URL, the rank reads the URL again and retries
     with attempt(tmp_path, staged, 2, "--modules=600") as ranks:
         assert all(rank.wait().succeeded for rank in ranks)
         mount = ranks[0].mount
@@ -111,7 +111,7 @@ def test_slow_weights_on_a_peers_node_do_not_count(tmp_path: Path, staged: Stage
 
 
 def test_a_download_that_only_the_cold_start_makes_is_no_gain(tmp_path: Path, staged: Staged) -> None:
-    """All layers hit, and save nothing."""
+    """All layers hit, but save no time."""
     with attempt(tmp_path, staged, 1, "--useless", "--compile-seconds=1", "--download-seconds=6") as [rank]:
         assert rank.wait().succeeded
     proof = result_of(staged, 0).proof
@@ -163,7 +163,7 @@ def test_our_lines_are_told_apart_from_the_engines(tmp_path: Path, staged: Stage
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_ranks_and_engines_run_as_any_user(tmp_path: Path, staged: Staged, world: int) -> None:
-    """As on OpenShift: a high uid without a passwd entry, and without HOME."""
+    """As on OpenShift, the uid has no passwd entry and no HOME."""
     make_modules(tmp_path, 600)
     tmp_path.chmod(0o755)
     user = arbitrary_user(tmp_path, site_packages())
@@ -187,7 +187,7 @@ exec "$@"
 
 
 def test_ranks_meet_where_there_is_no_ipv4(tmp_path: Path) -> None:
-    """Another of these tests, in a network namespace with no address but IPv6's; names resolve as in a pod."""
+    """Runs another test of this file in a network namespace with IPv6 only; names resolve as in a pod."""
     hosts = tmp_path / "hosts"
     hosts.write_text(f"::1 localhost\nfd00::17 {socket.gethostname()}\n")
     again = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_a_warm_start_hits[2]"]

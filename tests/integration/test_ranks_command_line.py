@@ -1,4 +1,4 @@
-"""Command lines as vLLM's own parser reads them: by a table of flags, in any order."""
+"""Our reading of command lines agrees with vLLM's own parser, for a table of flags in any order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lines() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def vllm() -> list[Any]:
-    """What the parser says: its flags, then its answer to each line."""
+    """Returns the parser's flags, then its result for each line."""
     text = "".join(json.dumps(words) + "\n" for words in lines())
     python = engine_directory() / "bin" / "python"
     done = subprocess.run([python, SCRIPT], input=text, capture_output=True, text=True, timeout=300, check=True)
@@ -61,7 +61,7 @@ def test_lines_are_read_as_vllm_reads_them(vllm: list[Any]) -> None:
 
 
 def same(words: list[str], answer: dict[str, Any] | None) -> bool:
-    """Whether we say the same; a line that vLLM refuses, or that names no model to it, is refused here too."""
+    """Returns whether our result is the same; we refuse each line that vLLM refuses or that names no model."""
     try:
         line = read(["vllm", "serve", *words])
     except CommandLineError:

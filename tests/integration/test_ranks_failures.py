@@ -1,4 +1,4 @@
-"""How attempts end early: within seconds, on every rank, with the reason, and with nothing left behind."""
+"""Failed attempts end within seconds on every rank, with the reason, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunecast_core.hardware import gpu_name
 from tunecast_core.records import job
 
 pytestmark = pytest.mark.integration
-PROMPT_SECONDS = 15.0  # within which the others must have ended
+PROMPT_SECONDS = 15.0  # deadline for the other ranks to end
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def staged() -> Iterator[Staged]:
 
 
 def assert_ends(rank: Rank, lost: int, *words: str) -> None:
-    """With PEER_LOST, soon."""
+    """Checks that a rank ends soon with PEER_LOST."""
     started = time.monotonic()
     result = rank.wait(PROMPT_SECONDS)
     assert (result.reason, result.lost_rank) == (job.PEER_LOST, lost), rank.text
@@ -101,7 +101,7 @@ def test_sigterm_ends_a_rank_cleanly_and_the_other_knows_why(tmp_path: Path, sta
 
 
 def on(folder: Path, product: str) -> dict[str, str]:
-    """Variables of a rank on a node with this GPU."""
+    """Returns the variables of a rank on a node with this GPU."""
     return {"TUNECAST_PROC": str(node(folder / product, product))}
 
 
@@ -183,7 +183,7 @@ def test_a_corrupted_broadcast_is_never_proved(
         assert (result.succeeded, result.reason) == (False, reason)
         assert words in result.message
         peer = ranks[1].wait(PROMPT_SECONDS)
-        if lie in {"corrupted", "overheard"}:  # the other two believe themselves, where they are quicker than rank 0
+        if lie in {"corrupted", "overheard"}:  # the other two ranks may report success before rank 0 finds the fault
             assert not peer.succeeded
     assert not [name for name in staged.objects if name.startswith("archives/")]
 

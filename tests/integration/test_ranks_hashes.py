@@ -18,7 +18,7 @@ from tunecast_operator.key_inputs import COSMETIC_FLAGS, COSMETIC_VARIABLES, PER
 
 pytestmark = pytest.mark.integration
 SCRIPT = Path(__file__).parents[1] / "ranks" / "vllm_hashes.py"
-# Values that vLLM's parser takes, where any word won't do.
+# values for flags whose values vLLM's parser restricts
 VALUES = {
     "--allowed-headers": '["*"]', "--allowed-methods": '["GET"]', "--allowed-origins": '["*"]',
     "--chat-template-content-format": "openai", "--collect-detailed-traces": "model",
@@ -41,7 +41,7 @@ def words(flag: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def vllm() -> dict[str, Any]:
-    """What vLLM says: its variables, and a hash for each line of flags; None for flags that it has no more."""
+    """Returns vLLM's variables, and a hash for each line of flags, or None for flags that it has removed."""
     lines = [[], *([flag] for flag in COUNTS), *(words(flag) for flag in sorted(COSMETIC_FLAGS))]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     python = engine_directory() / "bin" / "python"
@@ -61,13 +61,13 @@ def test_no_cosmetic_flag_changes_what_vllm_compiles(vllm: dict[str, Any]) -> No
 
 
 def test_flags_that_vllm_hashes_are_in_the_key(vllm: dict[str, Any]) -> None:
-    """What the test above is worth."""
+    """This shows that the test above can fail."""
     assert {flag for flag in COUNTS if vllm["hashes"][flag] == vllm["hashes"][""]} == set()
     assert COSMETIC_FLAGS.isdisjoint(flag.partition("=")[0] for flag in COUNTS)
 
 
 def test_vllm_hashes_no_variable_that_the_key_leaves_out(vllm: dict[str, Any]) -> None:
-    """It would compile anew from a bundle that the key finds."""
+    """Otherwise vLLM would compile again although the key finds a bundle."""
     patterns = (*COSMETIC_VARIABLES, *PER_POD_VARIABLES)
     assert [name for name in vllm["hashed"] if any(fnmatch.fnmatchcase(name, p) for p in patterns)] == []
     known = [name for name in vllm["known"] if any(fnmatch.fnmatchcase(name, p) for p in patterns)]

@@ -1,4 +1,4 @@
-"""A model's config.json from a hub, by the real library against a hub that has a bad day."""
+"""A model's config.json, fetched with the real library from a hub that fails."""
 
 from __future__ import annotations
 

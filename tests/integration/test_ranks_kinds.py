@@ -1,4 +1,4 @@
-"""Engines of every kind are asked in their own way; one that refuses everything ends the attempt, and says why."""
+"""Each kind of engine gets its own requests; an engine that refuses all of them ends the attempt with a reason."""
 
 from __future__ import annotations
 

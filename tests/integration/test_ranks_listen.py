@@ -1,4 +1,4 @@
-"""Ranks talk to an engine as it serves: over TLS, on IPv6, on the address that it is given."""
+"""Ranks reach an engine as it serves: over TLS, on IPv6, at its own address."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def staged() -> Iterator[Staged]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A key and a certificate of a Service's name, which nobody signed: no client could verify it here."""
+    """Writes a key and a self-signed certificate for a Service's name, which no client could verify here."""
     folder = tmp_path_factory.mktemp("tls")
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "qwen3")])
     now = dt.datetime.now(dt.timezone.utc)
@@ -60,7 +60,7 @@ def test_engine_on_an_address_of_its_own(tmp_path: Path, staged: Staged, host: s
 
 
 def test_port_that_is_taken_on_ipv6_alone(tmp_path: Path, staged: Staged) -> None:
-    """The engine would listen there, and the rank talk to somebody else."""
+    """Otherwise the engine would listen there, and the rank would reach another process."""
     import socket  # noqa: PLC0415
 
     with socket.socket(socket.AF_INET6) as other:

@@ -1,4 +1,4 @@
-"""Attempts of the Operators workload, as real processes, with stand-ins for FlashInfer and for vLLM's configuration."""
+"""Attempts of the Operators workload, as real processes, with stand-ins for FlashInfer and vLLM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunecast_core.records.manifest import Proof
 pytestmark = pytest.mark.integration
 STANDINS = Path(__file__).parents[1] / "ranks" / "standins"
 TWO_GPUS = ("--tensor-parallel-size=2",)
-END_SECONDS = 10.0  # within which a rank ends after another one did
+END_SECONDS = 10.0  # deadline for a rank to end after another one
 LAYERS = {"FlashInferAutotune", "FlashInferJIT"}
 MODEL = {
     "hidden_size": 64,
@@ -49,9 +49,9 @@ def operators(
     arguments: tuple[str, ...] = (),
     python: str = "",
 ) -> AbstractContextManager[list[Rank]]:
-    """An attempt on a small model; ``variables`` say how the stand-in acts on a rank.
+    """Runs an attempt on a small model; ``variables`` select the stand-in's behaviour by rank.
 
-    The stand-ins are found by PYTHONPATH, or are what ``python`` has installed.
+    The stand-ins are found by PYTHONPATH, unless ``python`` has them installed.
     """
     model = directory / "model"
     model.mkdir(parents=True)
@@ -63,7 +63,7 @@ def operators(
 
 
 def image_with(directory: Path, *paths: Path) -> str:
-    """The Python of an image that has ``paths`` installed."""
+    """Makes the Python of an image that has ``paths`` installed."""
     subprocess.run([interpreter(), "-m", "venv", "--without-pip", "--symlinks", directory], check=True)
     [packages] = directory.glob("lib/python3*/site-packages")
     (packages / "image.pth").write_text("".join(f"{path}\n" for path in paths))
@@ -95,7 +95,7 @@ def staged_result(staged: Staged) -> tuple[job.RankResult, Proof]:
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_replay_finds_what_rank_0_tuned(tmp_path: Path, staged: Staged, world: int) -> None:
-    """With tactics that depend on the process: a rank that tuned for itself would have others."""
+    """Tactics depend on the process here, so a rank that tuned by itself would have others."""
     with operators(tmp_path, staged, world, dict.fromkeys(range(world), acting("rank"))) as ranks:
         succeed(ranks)
     result, proof = staged_result(staged)
@@ -154,7 +154,7 @@ print(len(AutoTuner.get()._file_configs))
 
 
 def test_tactics_for_an_engine_that_looks_for_none_are_loaded_by_a_real_vllm(tmp_path: Path, staged: Staged) -> None:
-    """With several ranks in a replica, vLLM 0.26 tunes at each start, but takes what was loaded before."""
+    """With several GPUs in a replica, vLLM 0.26 tunes at each start, but uses tactics that are already loaded."""
     python = image_with(tmp_path / "image", STANDINS, site_packages())
     with operators(tmp_path / "attempt", staged, 2, arguments=TWO_GPUS, python=python) as ranks:
         succeed(ranks)

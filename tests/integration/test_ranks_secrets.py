@@ -1,4 +1,4 @@
-"""A secret's value is planted wherever an engine can tell it, and must come out nowhere."""
+"""Plants a secret's value wherever an engine can print it, and checks that it is stored nowhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def staged() -> Iterator[Staged]:
 
 
 def everywhere(directory: Path, staged: Staged) -> dict[str, bytes]:
-    """All that ranks leave behind or send: logs, termination messages, and every object in S3."""
+    """Returns everything that ranks write: logs, termination messages, and every object in S3."""
     files = [*directory.glob("rank-*/log"), *directory.glob("rank-*/termination-log")]
     return {**{str(path): path.read_bytes() for path in files}, **staged.objects}
 
@@ -35,7 +35,7 @@ def test_no_log_message_result_or_bundle_holds_it(tmp_path: Path, staged: Staged
     found = everywhere(tmp_path, staged)
     assert [name for name, data in found.items() if CANARY.encode() in data] == []
     log = found[str(tmp_path / "rank-0" / "log")].decode()
-    assert "non-default args: {'api_key': ['[redacted]']}" in log, "the engine did tell it"
+    assert "non-default args: {'api_key': ['[redacted]']}" in log, "the engine printed the value"
     if refuses:
         assert "the hub refused [redacted]" in results[0].message
         return

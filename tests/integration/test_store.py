@@ -132,7 +132,7 @@ def test_a_swap_between_hashing_and_copying_is_noticed(store: Store, monkeypatch
 
 
 def swap_after_hashing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages what will be hashed, and something else right after that."""
+    """Stages an object, and replaces it right after it was hashed."""
     stage(store, b"good")
     hashed = store._objects.hash_archive
 
@@ -185,7 +185,7 @@ def test_check_does_what_tunings_and_replicas_need_and_leaves_nothing(store: Sto
 
 @pytest.fixture
 def plain(s3_credentials: S3) -> Iterator[tuple[PlainS3, Store]]:
-    """A server that may lack something; it takes any credentials."""
+    """A server that may lack a feature; it accepts any credentials."""
     assert s3_credentials
     with plain_s3() as server, closing(Store(StoreSettings("bundles", endpoint=server.endpoint))) as found:
         yield server, found
@@ -219,7 +219,7 @@ def test_check_names_a_server_that_reads_over_ranges(plain: tuple[PlainS3, Store
 
 @pytest.fixture
 def careless(plain: tuple[PlainS3, Store]) -> Store:
-    """A server that reads over every condition, as Ceph does with those of copies and GCS with those of writes."""
+    """A server that ignores every condition, as Ceph does at copies and GCS does at writes."""
     server, store = plain
     server.ignored = {"if-none-match", "x-amz-copy-source-if-match"}
     return store
@@ -253,7 +253,7 @@ def test_a_manifest_that_a_server_can_not_create_names_the_feature(plain: tuple[
 
 @pytest.mark.usefixtures("s3_credentials")
 def test_check_uploads_as_ranks_do() -> None:
-    """A server that redirects uploads passes no check, though it answers everything else."""
+    """A server that redirects uploads fails the check, although other requests work."""
     with answering() as server, closing(Store(StoreSettings("bundles", endpoint=server.endpoint))) as store:
         server.status, server.code, server.headers = 307, "TemporaryRedirect", {"x-amz-bucket-region": "eu-west-1"}
         with pytest.raises(StoreError, match=r"set s3.region to the bucket's region, eu-west-1"):
@@ -292,7 +292,7 @@ def test_an_endpoint_that_refuses_connections_is_unavailable() -> None:
 
 @pytest.fixture
 def stalled() -> Iterator[str]:
-    """An endpoint that takes connections and never says a word."""
+    """An endpoint that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -322,7 +322,7 @@ def test_every_call_ends_by_its_deadline_also_while_it_waits_for_an_answer(
 
 
 def test_an_answer_that_trickles_is_no_answer(s3_credentials: S3, store: Store) -> None:
-    """A piece of it comes in time, again and again."""
+    """Each piece of the answer arrives in time, but the answer never ends."""
     stage(store, bytes(2**20))
     with faulty(s3_credentials.endpoint, lambda *_: Fault.SLOW) as proxy:
         slow = replace(store._objects._settings, endpoint=proxy.endpoint)

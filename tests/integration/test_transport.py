@@ -1,4 +1,4 @@
-"""A store with a private authority's certificate that only a proxy reaches: for operator, init containers, ranks."""
+"""Operator, init containers and ranks reach a store with a private authority's certificate through a proxy."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tunecast_tuner.rank.failures import AttemptError
 from tunecast_tuner.rank.upload import upload
 
 pytestmark = pytest.mark.integration
-HOST = "store.internal"  # no name server knows it
+HOST = "store.internal"  # no name server resolves it
 NAME = "progress.json"
-NO_PROXY = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nobody listens there
+NO_PROXY = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # no process listens there
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def proxy() -> Iterator[ConnectProxy]:
 
 @pytest.fixture
 def settings(tls: S3, proxy: ConnectProxy, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> StoreSettings:
-    """The environment has credentials, and a proxy that must not be used."""
+    """Sets credentials, and a proxy variable that must not be used."""
     for name, value in {
         **tls.environment,
         "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -68,7 +68,7 @@ def check(settings: StoreSettings) -> None:
 
 
 def stage(settings: StoreSettings) -> None:
-    """As a rank does."""
+    """Uploads as a rank does."""
     with closing(Store(settings)) as store:
         uploads = store.presign_puts("models", "key", "uid-1", [NAME], 60)
     found = job.JobSettings(
@@ -88,7 +88,7 @@ def test_the_operator_and_ranks_get_there(settings: StoreSettings, proxy: Connec
 
 
 def test_a_replica_gets_there(settings: StoreSettings, tls: S3, proxy: ConnectProxy, tmp_path: Path) -> None:
-    """By the trust ConfigMap alone."""
+    """A replica needs only the trust ConfigMap."""
     pod = Pod(tmp_path, bucket(tls, "replica"))
     pod.bucket.publish(FILES, tmp_path)
     ended = pod.run(NO_PROXY, store=replace(settings, prefix="replica"))

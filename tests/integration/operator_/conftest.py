@@ -1,4 +1,4 @@
-"""What tests of the operator start from."""
+"""Fixtures for tests of the operator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def driver(kubernetes: Kubectl, s3_credentials: S3, request: pytest.FixtureRequest) -> Driver:
-    """The operator in a namespace of the test's own, which is named after the test's module."""
+    """An operator in the test's own namespace, which is named after the test's module."""
     module = request.module.__name__.rpartition("test_")[2].replace("_", "-")
     namespace = f"{module}-{next(NUMBERS)}"
     kubernetes("create", "namespace", namespace)

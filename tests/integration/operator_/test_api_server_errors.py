@@ -1,4 +1,4 @@
-"""What the API server answers to a write is in status, not in the log alone."""
+"""Errors of the API server at a write appear in status, not only in the log."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def services(names: list[str]) -> str:
 
 
 def fill(kubernetes: Kubectl) -> None:
-    """The range of the test cluster holds 254 addresses."""
+    """Uses all 254 addresses of the test cluster's Service range."""
     for start in range(0, 300, 50):
         batch = [f"filler-{number}" for number in range(start, start + 50)]
-        with suppress(CommandError):  # from the first Service on that finds no address
+        with suppress(CommandError):  # from the first Service without an address
             kubernetes("create", "-n", NAMESPACE, "-f", "-", stdin=services(batch))
 
 
@@ -47,7 +47,7 @@ def test_a_full_service_range_appears_in_status_and_goes_again(kubernetes: Kubec
     wanted["metadata"] = {"name": "qwen3", "namespace": NAMESPACE}
     driver.plain.apply(INFERENCE_DEPLOYMENT, wanted)
     for _ in range(2):
-        assert not condition(owner(driver), "Ready"), "a single failure may be a hiccup"
+        assert not condition(owner(driver), "Ready"), "a single failure is not reported yet"
         with pytest.raises(ClusterError, match="range is full"):
             driver.step()
     failing = condition(owner(driver), "Reconciling")

@@ -1,4 +1,4 @@
-"""Ranks that hold GPUs for nothing, and StartupCaches of one key, on a real API server with real controllers."""
+"""Ranks that hold GPUs idle, and StartupCaches with the same key, on a real API server with real controllers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pods(driver: Driver) -> dict[int, dict[str, Any]]:
 
 
 def schedule(driver: Driver, rank: int) -> None:
-    """Binds a rank to a node, at the time of the driver's own clock."""
+    """Binds a rank to a node, at the time of the driver's clock."""
     bind(driver.plain, pods(driver)[rank])
     pod = pods(driver)[rank]
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": times.text(driver.now)}
@@ -53,16 +53,16 @@ def test_a_rank_that_runs_alone_gives_its_gpus_back_and_nothing_is_counted(drive
     driver.kubelet.ranks = [0]
     for _ in range(3):
         driver.step()
-    assert under_way(driver), "it waited long for its first node, and has all its time for the other one"
+    assert under_way(driver), "a long wait for the first node does not shorten the time for the second"
     driver.until(lambda: not driver.plain.list(JOB, driver.namespace), "the Job is deleted")
-    [cache] = driver.until(lambda: [c for c in driver.caches() if c["status"].get("requeues")], "it is queued again")
+    [cache] = driver.until(lambda: [c for c in driver.caches() if c["status"].get("requeues")], "it is requeued")
     assert cache["status"]["lastFailure"]["reason"] == "RanksNotScheduled"
     assert "only 1 of 2 ranks ran within 10m" in cache["status"]["lastFailure"]["message"]
     assert "Unschedulable" in cache["status"]["lastFailure"]["message"]
     assert not cache["status"].keys() & {"failures", "disruptions"}
     assert condition(cache, "Ready")["reason"] == "QueueTimeout", "replicas may start"
     driver.kubelet.ranks = None
-    driver.until(lambda: warm(driver), "there is room: it is tuned after all")
+    driver.until(lambda: warm(driver), "tuning succeeds once there is room")
 
 
 def test_a_job_that_holds_no_node_waits(driver: Driver) -> None:
@@ -95,7 +95,7 @@ def test_an_impossible_job_holds_up_no_other_one_of_its_key_for_ever(driver: Dri
     create(driver, "possible", ranks=2)
     driver.until(lambda: len(driver.caches()) == 2, "both are there")
     waiting = next(cache for cache in driver.caches() if cache["spec"]["ranks"] == 2)["metadata"]["name"]
-    driver.until(lambda: len(under_way(driver)) == 2, "the other one doesn't wait any longer")
+    driver.until(lambda: len(under_way(driver)) == 2, "the other StartupCache no longer waits")
     for pod in driver.plain.list(POD, driver.namespace, f"tunecast.io/startup-cache={waiting}"):
         bind(driver.plain, pod)
     driver.kubelet.ranks = [0, 1]

@@ -1,6 +1,6 @@
-"""Replicas of one InferenceDeployment on nodes with different GPUs: each takes the bundle of its own.
+"""Replicas of one InferenceDeployment on nodes with different GPUs: each installs the bundle for its own GPU.
 
-Only the nodes are played. Init containers are the real program, with what their pod's template gives them.
+Only the nodes are simulated. Init containers are the real program, with the settings of their pod's template.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GPU = {"limits": {"nvidia.com/gpu": "1"}}
 
 @dataclass(frozen=True)
 class Start:
-    """What an init container said, and what is in the engine's cache after it."""
+    """The report of an init container, and the files that it installed."""
 
     message: str
     files: dict[str, bytes]
@@ -56,7 +56,7 @@ class Start:
 
 
 class Fleet:
-    """An InferenceDeployment, and the nodes that its replicas come to."""
+    """An InferenceDeployment, and the nodes to which its replicas are bound."""
 
     def __init__(self, driver: Driver, s3: S3, folder: Path) -> None:
         self.driver, self._s3, self._folder = driver, s3, folder
@@ -70,7 +70,7 @@ class Fleet:
         self.driver.plain.merge(INFERENCE_DEPLOYMENT, self.driver.namespace, "qwen3", {"spec": spec})
 
     def tunes_on(self, product: str) -> None:
-        """What ranks stage from now on; where they may run anywhere, the scheduler puts them on this product."""
+        """Sets what ranks stage; ranks without a required GPU are scheduled to a node with this product."""
         data = f"compiled on {product}".encode()
         file = entry("vllm/torch_compile_cache/model", data)
         staged = packed([file], plain(file, data) + END)
@@ -82,7 +82,7 @@ class Fleet:
         kubelet.hardware = NAMES[product]
 
     def start(self, product: str) -> Start:
-        """The next replica that isn't scheduled yet comes to a node with ``product``."""
+        """Schedules the next pending replica to a node with ``product``, and runs its init container."""
         pod = self.driver.until(self._unscheduled, "a replica is to be scheduled")
         bind(self.driver.plain, pod, f"node-{NAMES[product]}", **{LABEL: product.replace(" ", "-")})
         start = self._init(pod, product)
@@ -102,7 +102,7 @@ class Fleet:
         return next((pod for pod in pods if not pod["spec"].get("nodeName")), None)
 
     def _init(self, pod: dict[str, Any], product: str) -> Start:
-        """Runs the real program with the pod's variables, on this machine with the node's files of its driver."""
+        """Runs the real program with the pod's variables and the files of the node's driver."""
         folder = self._folder / pod["metadata"]["name"]
         mount, trust, log = folder / "mount", folder / "trust", folder / "log"
         mount.mkdir(parents=True)
@@ -127,7 +127,7 @@ class Fleet:
 
     @property
     def caches(self) -> dict[str, str]:
-        """State of each StartupCache that status names, by hardware."""
+        """Returns the state of each StartupCache in status, by hardware."""
         return {c.get("hardware", ""): c["state"] for c in self.driver.deployment_status().get("startupCaches", ())}
 
     def until_ready(self, *products: str) -> None:

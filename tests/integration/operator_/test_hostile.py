@@ -1,4 +1,4 @@
-"""What tenants of a namespace can and can't make the operator do: objects that squat names, labels that are its own."""
+"""What hostile tenants of a namespace can make the operator do, with objects of its names and labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.integration
 SPEC: Object = {"replicas": 2, "tuning": {"ranks": 2}}
 OWNER = inference_deployment(**SPEC)
 KEY = key_in(OWNER)
-CACHE = cache_name(snapshot_of(OWNER))  # names are known before anything is made
+CACHE = cache_name(snapshot_of(OWNER))  # the names are known before the objects exist
 TEMPLATE = {"containers": [{"name": "x", "image": "theirs"}]}
 
 
@@ -93,9 +93,9 @@ def test_a_startup_cache_that_is_called_like_others_objects_touches_none_of_them
     put(driver, SECRET, "database-0123456789-1", type="tunecast.io/job", data={"job.json": "e30="})
     put(driver, STARTUP_CACHE, "database-0123456789", spec=snapshot_of(OWNER))
     driver.plain.update_status(STARTUP_CACHE, {**driver.caches()[0], "status": {"state": "Pending"}})
-    driver.until(lambda: driver.caches()[0]["status"].get("unwantedSince"), "nobody wants it, so that it is tidied up")
+    driver.until(lambda: driver.caches()[0]["status"].get("unwantedSince"), "the unused StartupCache is cleaned up")
     create(driver)
-    driver.until(lambda: warm(driver), "another one of its key is published, so that it is tidied up again")
+    driver.until(lambda: warm(driver), "another StartupCache of its key is published, and it is cleaned up again")
     assert driver.plain.get(SERVICE, driver.namespace, "database-0123456789")
     assert (driver.plain.get(SECRET, driver.namespace, "database-0123456789-1") or {})["data"] == {"job.json": "e30="}
 
@@ -109,7 +109,7 @@ def test_a_startup_cache_of_another_key_that_has_the_name_is_told(driver: Driver
 
 
 def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
-    """Nor do their words count: a pod that says that it was rank 0 and that arguments were rejected."""
+    """Their termination messages don't count: one pod claims to be rank 0 with rejected arguments."""
     labels = {"tunecast.io/startup-cache": CACHE, "tunecast.io/attempt": "1", "tunecast.io/key": KEY}
     a_job(driver, "theirs", {**labels, "tunecast.io/attempt": "x"})
     annotations = {"batch.kubernetes.io/job-completion-index": "no number", "tunecast.io/container": ENGINE}
@@ -119,10 +119,10 @@ def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     ended = {"name": "engine", "ready": False, "image": "x", "imageID": "", "restartCount": 0}
     ended["state"] = {"terminated": {"exitCode": 1, "message": said}}
     pod = driver.plain.get(POD, driver.namespace, "theirs") or {}
-    del pod["metadata"]["resourceVersion"]  # the scheduler writes to it meanwhile
+    del pod["metadata"]["resourceVersion"]  # the scheduler may update it at the same time
     driver.plain.update_status(POD, {**pod, "status": {"phase": "Failed", "containerStatuses": [ended]}})
     create(driver)
-    driver.until(lambda: warm(driver), "it is tuned all the same")
+    driver.until(lambda: warm(driver), "tuning still succeeds")
     assert driver.caches("Ready")[0]["status"]["attempt"] == 1
 
 
@@ -137,7 +137,7 @@ def test_a_trust_that_somebody_edited_is_put_right(driver: Driver) -> None:
     driver.step()
     after = trust(driver)
     assert (after.store, after.keys) == (before.store, before.keys)
-    assert after.quarantined == ("d" * 64,), "the one thing that is kept: it can only make replicas start cold"
+    assert after.quarantined == ("d" * 64,), "the quarantine is kept, because it can only make replicas start cold"
 
 
 def trust(driver: Driver) -> Trust:
@@ -171,7 +171,7 @@ def rendered(driver: Driver) -> tuple[str, str, list[str]]:
 
 
 def test_a_result_that_somebody_else_put_into_staging_publishes_nothing(driver: Driver) -> None:
-    """With archives to go with it: whoever can write to the bucket could choose what replicas run."""
+    """The result comes with archives: a writer to the bucket must not choose what replicas run."""
     driver.kubelet.token = "guessed"
     create(driver, tuning={"ranks": 2, "attempts": 1})
     driver.until(lambda: driver.caches("Failed"), "it counts as none")
@@ -188,7 +188,7 @@ def test_a_proof_of_nothing_publishes_nothing(driver: Driver) -> None:
 
 
 def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
-    """Else its status could never be written, and replicas would wait for ever."""
+    """Otherwise its status could never be written, and replicas would wait forever."""
     phases = {f"{number:1000}": 1.0 for number in range((RESULT_LIMIT - 2000) // 1008)}
     driver.kubelet.proved = replace(proof(), cold=Start(60.0, phases=phases))
     create(driver)
@@ -196,7 +196,7 @@ def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
 
 
 def test_what_nests_deeper_than_any_pod_is_not_kept_and_stops_nobody(driver: Driver, kubernetes: Kubectl) -> None:
-    """The API server reads ten thousand levels, and Python a thousand: one that was kept would end every list."""
+    """The API server reads ten thousand levels but Python a thousand, so a stored one would break every list."""
     found = {**OWNER, "metadata": {"name": "deep", "namespace": driver.namespace}}
     whole = json.dumps({**found, "spec": {**OWNER["spec"], "strategy": {"type": "Recreate"}}})
     deep = '{"a": ' * 5000 + "1" + "}" * 5000
@@ -204,7 +204,7 @@ def test_what_nests_deeper_than_any_pod_is_not_kept_and_stops_nobody(driver: Dri
         kubernetes("create", "-f", "-", stdin=whole.replace('{"type": "Recreate"}', deep))
     kubernetes("create", "--validate=ignore", "-f", "-", stdin=whole.replace('{"type": "Recreate"}', deep))
     create(driver)
-    driver.until(lambda: warm(driver), "the other one is served")
+    driver.until(lambda: warm(driver), "the other InferenceDeployment is served")
     kept = driver.plain.get(INFERENCE_DEPLOYMENT, driver.namespace, "deep")
     assert kept is not None
     assert kept["spec"]["strategy"] == {}

@@ -1,4 +1,4 @@
-"""One InferenceDeployment that its user changes again and again, on a real API server: what is tuned for."""
+"""A user changes one InferenceDeployment repeatedly on a real API server: only some changes start a tuning."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def apply(driver: Driver, spec: Spec) -> None:
 
 
 def tuned(driver: Driver) -> tuple[int, int]:
-    """How many StartupCaches there are, and how many Jobs."""
+    """Returns the numbers of StartupCaches and Jobs."""
     return len(driver.caches()), len(driver.plain.list(JOB, driver.namespace))
 
 
 def rolled_out(driver: Driver, spec: Spec) -> Spec | None:
-    """The Deployment's pod template, once it is of this spec and may have replicas."""
+    """Waits until the Deployment has this spec and may have replicas; returns its pod template."""
     live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
     status = driver.deployment_status()
     if not live or live["spec"]["replicas"] != spec["replicas"] or status.get("cache") != "Hit":

@@ -1,4 +1,4 @@
-"""Probes and the Service follow how the engine serves; an engine that they can't reach is refused with the reason."""
+"""Probes and the Service follow how the engine serves; an engine that they cannot reach is refused with a reason."""
 
 from __future__ import annotations
 

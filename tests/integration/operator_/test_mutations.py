@@ -1,4 +1,4 @@
-"""Admission policies that add to what the operator applies: it leaves their additions, and writes no more than once."""
+"""Admission policies that change what the operator applies: it keeps their additions, and writes only once."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def test_what_somebody_else_takes_away_is_restored(driver: Driver, kubernetes: K
     where = ("deployment/qwen3", "-n", driver.namespace)
     kubernetes("patch", *where, "--type=json", "-p", json.dumps(patch))
     assert ours not in variables(driver)
-    driver.until(lambda: ours in variables(driver), "it is there again")
+    driver.until(lambda: ours in variables(driver), "the operator restores it")

@@ -1,4 +1,4 @@
-"""The operator and `helm test` as processes: of a user without a name and without a home, as OpenShift runs them."""
+"""The operator and `helm test` as processes of a user without a name or home, as OpenShift runs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMESPACE = "any-user"
 
 @pytest.fixture
 def environment(kubernetes: Kubectl, s3: S3, tmp_path: Path) -> dict[str, str]:
-    """The chart's variables, and a kubeconfig that any user can read."""
+    """Returns the chart's variables, and a kubeconfig that any user can read."""
     kubernetes("create", "namespace", NAMESPACE)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(kubernetes("config", "view", "--raw", "--flatten"))

@@ -29,7 +29,7 @@ CRASHED = {
 
 
 def serve(driver: Driver, manifest: str, engine: dict[str, Any], **changes: Any) -> set[str]:
-    """Plays the node of serving pods, whose engines do as ``engine`` says; returns the pods' uids."""
+    """Simulates the node of serving pods, whose engines have the status ``engine``; returns the pods' uids."""
     pods = serving_pods(driver)
     for pod in pods:
         said = serving_pod(pod["metadata"]["name"], manifest, engine, **changes)
@@ -43,7 +43,7 @@ def serving_pods(driver: Driver) -> list[Any]:
 
 
 def replaced(driver: Driver, before: set[str]) -> bool:
-    """Whether all of these pods are gone, and as many others are there."""
+    """Returns whether all of these pods have been replaced."""
     found = {pod["metadata"]["uid"] for pod in serving_pods(driver)}
     return len(found) == len(before) and not found & before
 
@@ -53,7 +53,7 @@ def quarantine(driver: Driver) -> Quarantine:
 
 
 def manifest_of(driver: Driver) -> str:
-    """Brings two replicas up, and returns the digest of their bundle."""
+    """Starts two replicas, and returns the digest of their bundle."""
     driver.until(lambda: warm(driver) and len(serving_pods(driver)) == 2, "replicas may start")
     return str(driver.caches()[0]["status"]["manifest"])
 
@@ -65,16 +65,16 @@ def test_a_bundle_that_engines_crash_from_is_quarantined_without_a_rollout(drive
     before = serve(driver, manifest, CRASHED)
     driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
     [cache] = driver.caches()
-    assert quarantine(driver).digests == (manifest,), "the namespace's trust says so"
+    assert quarantine(driver).digests == (manifest,), "the namespace's trust ConfigMap lists the quarantine"
     driver.until(lambda: replaced(driver, before), "the crashed ones go")
     after = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {}
     assert after["spec"] == deployment["spec"]
-    driver.until(lambda: driver.deployment_status()["cache"] == "Cold", "the InferenceDeployment says so")
+    driver.until(lambda: driver.deployment_status()["cache"] == "Cold", "the InferenceDeployment reports it")
     assert "Quarantined" in {event["reason"] for event in driver.plain.list(EVENT, driver.namespace)}
     driver.plain.delete(STARTUP_CACHE, driver.namespace, cache["metadata"]["name"], cache["metadata"]["uid"])
-    driver.until(lambda: driver.caches("Quarantined"), "one that is made anew doesn't bring it back")
+    driver.until(lambda: driver.caches("Quarantined"), "a recreated StartupCache does not restore the bundle")
     change(driver, tuning={"ranks": 2, "generation": 2})
-    driver.until(lambda: warm(driver), "a raised generation gets out of it")
+    driver.until(lambda: warm(driver), "a higher generation ends the quarantine")
 
 
 def test_replicas_that_were_ready_and_crashed_blame_no_bundle(driver: Driver) -> None:
@@ -89,7 +89,7 @@ def test_replicas_that_were_ready_and_crashed_blame_no_bundle(driver: Driver) ->
 
 
 def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_for_good(driver: Driver) -> None:
-    """Whenever the operator is restarted: what it saw is in the ConfigMap."""
+    """This also holds after the operator restarts, because the evidence is in the ConfigMap."""
     create(driver)
     manifest = manifest_of(driver)
     before = serve(driver, manifest, CRASHED)
@@ -107,11 +107,11 @@ def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_for_good(driver: 
             driver.step()
         assert (driver.caches("Quarantined"), quarantine(driver).digests) == ([], ()), why
     events = [event["reason"] for event in driver.plain.list(EVENT, driver.namespace)]
-    assert [events.count(why) for why in ("Quarantined", "QuarantineLifted")] == [2, 2], "once for each kind"
+    assert [events.count(why) for why in ("Quarantined", "QuarantineLifted")] == [2, 2], "one Event for each kind"
 
 
 def test_a_bundle_whose_startup_cache_is_gone_is_quarantined_too(driver: Driver) -> None:
-    """A policy Never takes a bundle of its key from the store, and no StartupCache of it need be there any more."""
+    """With the policy Never, replicas use a stored bundle of their key without a StartupCache."""
     create(driver)
     manifest = manifest_of(driver)
     change(driver, tuning={"policy": "Never"})

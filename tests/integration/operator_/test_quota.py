@@ -1,4 +1,4 @@
-"""Namespaces with a ResourceQuota, on a real API server with its controllers: refusals are told, and can be mended."""
+"""Namespaces with a ResourceQuota, on a real API server: refusals are reported, and settings fix them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITED = ContainerSettings(resources={"limits": {"cpu": "500m", "memory": "512M
 
 @pytest.fixture
 def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    """A namespace whose quota counts limits on CPU."""
+    """A namespace with a quota on CPU limits."""
     kubernetes("create", "namespace", NAMESPACE)
     kubernetes("create", "quota", "cpu", "--hard=limits.cpu=100", "--namespace", NAMESPACE)
     quota = ("quota", "cpu", "--namespace", NAMESPACE)
@@ -30,7 +30,7 @@ def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
 
 
 def ready(driver: Driver) -> tuple[str, str]:
-    """Reason and message of the StartupCache's Ready condition."""
+    """Returns reason and message of the StartupCache's Ready condition."""
     [cache] = driver.caches()
     found = find(cache.get("status") or {}, ConditionType.READY)
     return str(found.get("reason")), str(found.get("message"))
@@ -48,4 +48,4 @@ def test_a_quota_on_cpu_limits_is_told_in_its_own_words_and_met_by_settings(driv
     driver.restart(Writes())
     again = {**owner, "spec": {**owner["spec"], "tuning": {"generation": 2}}}
     driver.plain.apply(INFERENCE_DEPLOYMENT, again)
-    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it is tuned, and replicas start warm")
+    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "tuning succeeds, and replicas start warm")

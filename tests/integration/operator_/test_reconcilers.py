@@ -1,4 +1,4 @@
-"""Both reconcilers on a real API server and a real S3 server; only the node is played."""
+"""Both reconcilers on a real API server and a real S3 server; only the node is simulated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AT_ONCE = 4
 def test_apply_tune_publish_serve(driver: Driver) -> None:
     create(driver)
     driver.step()
-    assert replicas(driver) == 0, "held until the cache is ready"
+    assert replicas(driver) == 0, "no replicas until the StartupCache is ready"
     driver.until(lambda: warm(driver), "replicas may start")
     [cache] = driver.caches("Ready")
     assert (cache["status"]["cold"], cache["status"]["warm"]) == ("60.0s", "20.0s")
@@ -48,7 +48,7 @@ def test_apply_tune_publish_serve(driver: Driver) -> None:
 
 
 def test_an_attempt_ends_with_its_engines_though_sidecars_go_on(driver: Driver) -> None:
-    """The Job never finishes: its pods run on, so it is deleted, and with it the pods that hold GPUs."""
+    """The Job never finishes because its pods keep running, so it is deleted with the pods that hold GPUs."""
     driver.kubelet.sidecars = True
     create(driver)
     driver.until(lambda: warm(driver), "replicas may start")
@@ -79,7 +79,7 @@ def test_events_read_like_a_log_without_repeats(driver: Driver) -> None:
 
 
 def describe(driver: Driver) -> str:
-    """All that a finished run leaves, without identities, moments and what a scheduler says of other tests' nodes."""
+    """Returns all objects that a run leaves, without identities, times, and messages about other tests' nodes."""
     kinds = (INFERENCE_DEPLOYMENT, STARTUP_CACHE, DEPLOYMENT, SERVICE, JOB)
     found = {kind.name: driver.plain.list(kind, driver.namespace) for kind in kinds}
     jobs = [{"name": job["metadata"]["name"], "spec": job["spec"]["completions"]} for job in found.pop("Job")]
@@ -101,9 +101,9 @@ def run_to_the_end(driver: Driver) -> None:
 
 
 def test_killed_after_any_write_it_ends_the_same(kubernetes: Kubectl, s3_credentials: S3) -> None:
-    """For every write of a whole run: the operator ends right after it, another one starts, and the end is the same.
+    """For every write of a run: the operator ends right after it, another one starts, and the result is the same.
 
-    Controllers are quicker or slower from run to run, so a write is known by its name and how often that came before.
+    The speed of controllers varies, so a write is identified by its name and its number among equal names.
     """
     private = signing.generate()
 
@@ -124,11 +124,11 @@ def test_killed_after_any_write_it_ends_the_same(kubernetes: Kubectl, s3_credent
     expected, whole, _ = killed(0, None)
     writes = whole.writes.numbered
     was_killed = set()
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # each waits for controllers most of its time, in its own namespace
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # each run mostly waits for controllers, in its own namespace
         for last, (end, _, happened) in zip(writes, pool.map(killed, itertools.count(1), writes), strict=True):
             assert end == expected, f"killed after {last}"
             was_killed |= {last} if happened else set()
-    assert {name for name, _ in was_killed} == set(whole.writes.names), "no kind of write was left out"
+    assert {name for name, _ in was_killed} == set(whole.writes.names), "every kind of write was covered"
     assert len(was_killed) > 20
 
 
@@ -139,7 +139,7 @@ def test_two_with_the_same_key_share_one_job_and_one_deleted_harms_nobody(driver
     driver.until(lambda: driver.caches("Tuning"), "it tunes")
     driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "first")
     driver.kubelet.running_only = False
-    driver.until(lambda: driver.deployment_status("second").get("cache") == "Hit", "the other one is warm")
+    driver.until(lambda: driver.deployment_status("second").get("cache") == "Hit", "the second one is warm")
     assert len(driver.plain.list(JOB, driver.namespace)) == 1
 
 

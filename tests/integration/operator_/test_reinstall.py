@@ -1,4 +1,4 @@
-"""An uninstall and a reinstall: replicas start warm meanwhile, and nothing is tuned or rolled out again afterwards."""
+"""Uninstall and reinstall: replicas start warm in between, and nothing is tuned or rolled out again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {"vllm/torch_compile_cache/h/x.py": b"print()", "vllm/torch_compile_cach
 
 
 def install(kubectl: Kubectl, s3: S3) -> Driver:
-    """The chart, and an operator with the key that there is by then, as its Deployment would start one."""
+    """Installs the chart, and starts an operator with the current signing key, as its Deployment would."""
     values = {"s3": {"bucket": s3.bucket, "endpoint": s3.endpoint}, "image": {"repository": "none"}}
     arguments = ["upgrade", "--install", RELEASE, str(ROOT / "charts" / "tunecast"), "--namespace", RELEASE]
     kubectl.command("helm", *arguments, "--take-ownership", "--values", "-", stdin=json.dumps(values))
@@ -51,7 +51,7 @@ def warm(driver: Driver) -> bool:
 
 
 def replica_gets(driver: Driver, mount: Path) -> dict[str, bytes]:
-    """What a replica starts with that starts now, by the real code and what there is in its namespace."""
+    """Returns what a new replica would install, with the real code and the objects in its namespace."""
     mount.mkdir()
     found = driver.plain.get(CONFIG_MAP, MODELS, "tunecast-trust") or {}
     trust = decode(Trust, found["data"]["trust.json"].encode(), "trust")
@@ -82,14 +82,14 @@ def test_it_keeps_serving_warm(kubernetes: Kubectl, s3_credentials: S3, tmp_path
     uninstall(kubernetes)
     kubernetes("scale", "deployment", "qwen3", "--replicas=3", "-n", MODELS)
     assert replica_gets(driver, tmp_path / "meanwhile") == FILES
-    assert len(driver.caches("Ready")) == 1, "the kinds stay, with all objects of theirs"
+    assert len(driver.caches("Ready")) == 1, "the CRDs and their objects stay"
 
     again = install(kubernetes, s3_credentials)
     assert again.private == driver.private
     for _ in range(5):
         again.step()
     expected = {"PATCH Deployment", "PUT InferenceDeployment/status", "POST Event"}
-    assert set(again.writes.names) <= expected, "nothing but the scale, which the spec rules, and how that is told"
+    assert set(again.writes.names) <= expected, "only the scale, which the spec controls, and its report change"
     assert warm(again)
     assert len(again.plain.list(JOB, MODELS)) == 1
     deployment = again.plain.get(DEPLOYMENT, MODELS, "qwen3") or {}

@@ -1,4 +1,4 @@
-"""The operator with the chart's rights and no others: what it does needs all of them, and no more."""
+"""The operator with exactly the chart's permissions: it needs all of them, and no others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 Right = tuple[str, str]  # verb, resource
 VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 OPERATOR = "system:serviceaccount:tunecast-system:rights"
-# Used elsewhere: kopf lists and watches; the API server asks for finalizers where it checks blockOwnerDeletion.
+# kopf lists and watches; the API server requires finalizers where it checks blockOwnerDeletion.
 KOPF = {
     (verb, resource)
     for verb in ("list", "watch")
@@ -40,7 +40,7 @@ SWEEP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sweep"},
 
 
 class OperatorsCluster(CountedCluster):
-    """The real cluster, as the operator's service account; keeps which rights were used."""
+    """The real cluster, accessed as the operator's service account, which records the permissions used."""
 
     used: set[Right]
 
@@ -50,7 +50,7 @@ class OperatorsCluster(CountedCluster):
         resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
         self.used |= {(verb, resource)}
         metadata = (more.get("body") or {}).get("metadata") or {}
-        if more.get("content") == "application/apply-patch+yaml" and "uid" not in metadata:  # creates what isn't there
+        if more.get("content") == "application/apply-patch+yaml" and "uid" not in metadata:  # creates a missing object
             self.used |= {("create", resource)}
         return super()._call(method, kind, namespace, name, **more)
 
@@ -67,7 +67,7 @@ class Limited(Driver):
 
 @pytest.fixture
 def granted(kubernetes: Kubectl) -> Iterator[set[Right]]:
-    """What the chart's roles grant to the operator's service account, to which they are bound."""
+    """Returns the permissions of the chart's roles, which are bound to the operator's service account."""
     arguments = ["template", "rights", str(ROOT / "charts" / "tunecast"), "--namespace", "tunecast-system"]
     text = kubernetes.command("helm", *arguments, "--kube-version", "1.35.0", "--set", "s3.bucket=bundles")
     found = [one for one in yaml.safe_load_all(text) if one]
@@ -97,7 +97,7 @@ def test_every_right_is_used_and_no_other_is_needed(
     renew_the_webhooks_certificate(driver)
     load_keys(driver.cluster, "tunecast-system", driver.installation.signing_secret)
     used = driver.cluster.used
-    assert used - granted == set(), "and the API server refused nothing"
+    assert used - granted == set(), "the API server refused nothing"
     assert granted - used == (KOPF - used) | FINALIZERS | OWNERS
 
 
@@ -119,7 +119,7 @@ def serving(driver: Driver) -> list[Object]:
 def tune_from_a_sweep(driver: Driver) -> None:
     driver.plain.create(CONFIG_MAP, {**SWEEP, "metadata": {"name": "sweep", "namespace": driver.namespace}})
     apply(driver, tuning={"ranks": 2, "sweep": {"name": "sweep", "key": "requests.jsonl"}})
-    driver.until(lambda: warm(driver), "it is tuned, and serves")
+    driver.until(lambda: warm(driver), "it is tuned and serves")
 
 
 def scale_the_old_revision_while_another_is_tuned(driver: Driver) -> None:

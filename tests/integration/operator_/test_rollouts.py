@@ -1,4 +1,4 @@
-"""What rolls out, when, and what tunes again, on a real API server and a real S3 server."""
+"""Changes that roll out or tune again, and when, on a real API server and a real S3 server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def arguments(driver: Driver) -> list[str]:
 
 
 def test_the_strategy_of_a_live_deployment_changes(driver: Driver) -> None:
-    """Defaults of the strategy before would be refused beside Recreate, which GPU fleets without spares need."""
+    """Defaults of the old strategy are invalid with Recreate, which GPU fleets without spares need."""
     create(driver)
     driver.until(lambda: warm(driver), "replicas may start")
     change(driver, strategy={"type": "Recreate"})
@@ -84,15 +84,15 @@ def test_what_an_administrator_releases_while_no_operator_runs_stays_released(
         driver.step()
     assert replicas(driver) == afterwards
     assert driver.deployment_status()["desiredReplicas"] == afterwards
-    assert driver.caches("Tuning"), "and tuning goes on"
+    assert driver.caches("Tuning"), "tuning continues"
 
 
 def test_a_hot_fix_of_a_revision_that_does_not_serve_is_not_withheld(driver: Driver) -> None:
-    """Its replicas never become ready: what takes their place rolls out while its cache is tuned."""
+    """Its replicas never become ready, so their replacement rolls out while it is still being tuned."""
     create(driver)
     driver.until(lambda: warm(driver), "replicas may start")
     driver.kubelet.running_only = True
     change(driver, template=pod_template("--max-model-len=8192"))
     driver.until(lambda: driver.caches("Tuning"), "the new key is tuned")
-    driver.until(lambda: "--max-model-len=8192" in arguments(driver), "the fix rolls out all the same")
+    driver.until(lambda: "--max-model-len=8192" in arguments(driver), "the fix rolls out")
     assert driver.caches("Tuning")

@@ -1,6 +1,6 @@
-"""A Secret's value is planted wherever an engine can tell it, and looked for wherever its words can get.
+"""Plants a Secret's value wherever an engine can print it, and searches every place that the output can reach.
 
-The rank is the real program, its settings those of a real Job's Secret, and what it stages goes to a real S3 server.
+The rank is the real program with the settings of a real Job's Secret, and it stages to a real S3 server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NUMBERS = itertools.count()
 
 
 class Node(Kubelet):
-    """Runs the one rank as the kubelet would, and looks at the bucket before the operator does."""
+    """Runs the one rank as the kubelet would, and reads the bucket before the operator does."""
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path, s3: S3) -> None:
         super().__init__(cluster, namespace)
@@ -51,7 +51,7 @@ class Node(Kubelet):
         self.ended: dict[str, Any] = {}
 
     def _end(self, pod: dict[str, Any], settings: JobSettings) -> None:
-        self.ended = self.ended or self._run(pod, settings)  # telling it may meet the scheduler's own write
+        self.ended = self.ended or self._run(pod, settings)  # the scheduler may update the pod at the same time
         self._set(pod, "Failed" if self.ended["exitCode"] else "Succeeded", {"terminated": self.ended})
 
     def _run(self, pod: dict[str, Any], settings: JobSettings) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Node(Kubelet):
         (self.folder / "hub" / "token").symlink_to("..data/token")
         flags = [f"--settings={self.folder}/settings", f"--termination-log={self.folder}/termination-log"]
         environment = {"PATH": os.environ["PATH"], "TMPDIR": f"{self.folder}/tmp", NAME: CANARY}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # which nobody has to look for, then
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # so that no bytecode has to be searched
         done = subprocess.run(
             [sys.executable, "-B", str(tools(self.folder)), *flags, "--", *engine],
             env={**environment, "JOB_COMPLETION_INDEX": "0"}, capture_output=True, timeout=120, check=False,
@@ -80,7 +80,7 @@ class Node(Kubelet):
 
 
 def objects(s3: S3, prefix: str) -> dict[str, bytes]:
-    """All that is in the bucket, unpacked; names are part of it."""
+    """Returns all objects in the bucket, unpacked, with their names."""
     with closing(connect(s3.settings())) as client:
         names = [item["Key"] for item in client.list_objects_v2(Bucket=s3.bucket, Prefix=prefix).get("Contents", ())]
         bodies = {name: client.get_object(Bucket=s3.bucket, Key=name)["Body"].read() for name in names}
@@ -88,7 +88,7 @@ def objects(s3: S3, prefix: str) -> dict[str, bytes]:
 
 
 def unpacked(body: bytes) -> bytes:
-    """An archive's tar, a manifest's payload, or the bytes as they are."""
+    """Returns an archive's tar, a manifest's payload, or the bytes unchanged."""
     if body.startswith(b"\x1f\x8b"):
         return gzip.decompress(body)
     if body.startswith(b'{"payload"'):
@@ -96,8 +96,8 @@ def unpacked(body: bytes) -> bytes:
     return body
 
 
-def told(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, bytes]]:
-    """Every object of the namespace but the tenant's own Secret: specs, statuses, Events, other Secrets' data."""
+def reported(kubectl: Kubectl, namespace: str) -> Iterator[tuple[str, bytes]]:
+    """Returns every object of the namespace except the tenant's own Secret, with the data of other Secrets."""
     for found in kubectl.items(KINDS, "-n", namespace):
         if found["kind"] != "Secret" or found["metadata"]["name"] not in {THEIRS, MORE}:
             data = [base64.b64decode(value) for value in found.get("data", {}).values() if found["kind"] == "Secret"]
@@ -116,7 +116,11 @@ def test_a_secrets_value_gets_nowhere(
     driver = Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
     node = driver.kubelet = Node(driver.plain, namespace, tmp_path, s3_credentials)
     command = [sys.executable, str(STANDIN), "vllm", "serve", "Qwen/Qwen3-8B", f"--port={port}", f"--api-key=$({NAME})"]
-    command += [f"--hub-token={MOUNTED}/token", "--compile-seconds=2", "--max-num-seqs=1"]  # so that warm is faster
+    command += [
+        f"--hub-token={MOUNTED}/token",
+        "--compile-seconds=2",
+        "--max-num-seqs=1",
+    ]  # so that a warm start is faster
     pod = {"volumes": [{"name": "hub", "secret": {"secretName": MORE}}]}
     mounts = [{"name": "hub", "mountPath": MOUNTED}]
     variable = {"name": NAME, "valueFrom": {"secretKeyRef": {"name": THEIRS, "key": "key"}}}
@@ -128,13 +132,13 @@ def test_a_secrets_value_gets_nowhere(
     driver.until(lambda: driver.caches("Failed" if refuses else "Ready"), "tuning ends")
     driver.step()
 
-    found = {**node.found, **objects(s3_credentials, f"v1/{namespace}/"), **dict(told(kubernetes, namespace))}
+    found = {**node.found, **objects(s3_credentials, f"v1/{namespace}/"), **dict(reported(kubernetes, namespace))}
     found |= {"the operator's log": caplog.text.encode(), "metrics": generate_latest(driver.metrics.registry)}
     canaries = (CANARY.encode(), MOUNTED_CANARY.encode())
     assert [name for name, data in found.items() if any(canary in data for canary in canaries)] == []
     assert driver.plain.list(SECRET, namespace, "tunecast.io/startup-cache") == []
 
-    # It was there to be told: in the log; in a message, and so in status and Event; in a layer, which was left out.
+    # The value was in the log, in a message for status and Event, and in a layer, which was excluded.
     assert b"'api_key': ['[redacted]']" in found["a rank's log"]
     assert b"logged in as [redacted]" in found["a rank's log"]
     [status] = [cache["status"] for cache in driver.caches()]

@@ -1,4 +1,4 @@
-"""A store that takes connections and never answers holds tuning, and nothing else."""
+"""A store that accepts connections and never answers delays tuning, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, 
 pytestmark = pytest.mark.integration
 NAMESPACE = "stalled"
 CACHES = 8  # twice as many as there are workers for StartupCaches
-SCALED_SECONDS = 2.0  # within which a change of replicas has reached the Deployment
+SCALED_SECONDS = 2.0  # deadline for a change of replicas to reach the Deployment
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def cluster(kubernetes: Kubectl) -> Cluster:
 
 
 def apply(cluster: Cluster, name: str, replicas: int) -> None:
-    """Each has a key of its own, and serves while it is tuned."""
+    """Applies InferenceDeployments with different keys, which serve while they are tuned."""
     template = pod_template(f"--revision={name}")
     owner = inference_deployment(replicas=replicas, template=template, tuning={"policy": "ServeWhileTuning"})
     owner["metadata"] = {"name": name, "namespace": NAMESPACE}

@@ -1,4 +1,4 @@
-"""What the operator does about a store that isn't as it should be."""
+"""How the operator handles a misconfigured or changing store."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def create(driver: Driver) -> None:
 
 
 def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy: FaultyS3) -> None:
-    """The operator's own requests work, as on AWS where a bucket is in another region than s3.region says."""
+    """Only uploads fail, as on AWS if the bucket is in another region than s3.region."""
     proxy.choose = lambda method, path: Fault.REDIRECT if method == "PUT" and "X-Amz-Signature=" in path else None
     create(driver)
     for _ in range(3):
@@ -61,12 +61,12 @@ def test_no_attempt_begins_while_uploads_would_be_refused(driver: Driver, proxy:
     assert "set s3.region" in ready["message"]
     assert driver.plain.list(JOB, driver.namespace) == []
     proxy.choose = healthy
-    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it tunes once the store is right")
+    driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "it tunes once the store is correct")
     assert len(driver.plain.list(JOB, driver.namespace)) == 1
 
 
 def test_events_about_a_cache_that_is_gone_list_no_more_than_it_staged(driver: Driver, proxy: FaultyS3) -> None:
-    """Ranks may stage for as long as their pods end."""
+    """Ranks may stage objects until their pods end."""
     driver.kubelet.running_only = True
     create(driver)
     driver.until(lambda: driver.caches("Tuning"), "ranks run")

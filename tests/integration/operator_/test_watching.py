@@ -1,4 +1,4 @@
-"""The operator's watches: none is missing for long, and none is throttled."""
+"""The operator's watches survive missing CRDs, and bursts are not throttled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOOR_SECONDS = 40.0  # with 16 workers of kopf, which linger for 5 s, it would 
 
 
 class Operator:
-    """The operator as a process, whose container Kubernetes would start again."""
+    """The operator as a process, which is restarted as Kubernetes would restart its container."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         self.environment, self.log = environment, log
@@ -50,7 +50,7 @@ class Operator:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Kubectl]:
-    """A control plane of its own, since CRDs come and go."""
+    """A separate control plane, because these tests delete CRDs."""
     with control_plane("watching") as kubectl:
         kubectl("create", "namespace", NAMESPACE)
         yield kubectl
@@ -76,7 +76,7 @@ def apply(kubectl: Kubectl, *names: str) -> None:
 
 
 def helm_test(operator: Operator) -> str:
-    """What fails."""
+    """Returns the checks of `helm test` that fail."""
     check = [sys.executable, "-m", "tunecast_operator.check"]
     done = subprocess.run(check, env=operator.environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
@@ -99,16 +99,16 @@ def test_a_burst_of_objects_is_not_throttled(cluster: Kubectl, operator: Operato
 
 
 def test_crds_that_come_after_the_operator_are_noticed(cluster: Kubectl, operator: Operator) -> None:
-    """First those that go while it runs: it ends, and Kubernetes starts it again."""
+    """If CRDs are deleted while the operator runs, it ends, and Kubernetes restarts it."""
     wait_for(operator.ready, "the operator watches", 60)
     cluster("delete", "-f", str(CRDS))
     operator.restart_once_it_ended()
     assert "a watch ended" in operator.said()
-    wait_for(lambda: "are missing: install them" in operator.said(), "the operator says what it waits for", 60)
+    wait_for(lambda: "are missing: install them" in operator.said(), "the operator reports what it waits for", 60)
     assert not operator.ready()
     assert "are missing: set crds.enabled" in helm_test(operator)
-    assert answers(f"http://127.0.0.1:{operator.port}/healthz"), "it is alive, though"
+    assert answers(f"http://127.0.0.1:{operator.port}/healthz"), "the operator is alive"
     install_crds(cluster)
     wait_for(operator.ready, "the operator watches", 60)
     apply(cluster, "late")
-    wait_for(lambda: looked_at(cluster) == 1, "the operator looks at what comes", 60)
+    wait_for(lambda: looked_at(cluster) == 1, "the operator reconciles new objects", 60)

@@ -218,7 +218,7 @@ def test_up_after_an_up_that_was_killed(name: str, seconds: float) -> None:
     assert leftovers(number) == {}
 
 
-def test_what_is_killed_is_started_again(name: str) -> None:
+def test_a_killed_process_is_restarted(name: str) -> None:
     cluster("up", "--control-plane", "--name", name)
     log = STATE / "logs/supervisor.log"
     (etcd,) = [pid for pid in map(int, output("pgrep", "--full", f"data-dir={STATE}/etcd")) if pid != os.getpid()]

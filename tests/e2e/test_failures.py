@@ -32,7 +32,7 @@ def test_a_wrong_argument_is_not_retried(world: World) -> None:
     world.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def test_an_image_that_can_not_be_pulled_is_said_within_two_minutes(world: World) -> None:
+def test_an_image_that_cannot_be_pulled_is_reported_within_two_minutes(world: World) -> None:
     namespace = world.namespace("no-image")
     world.apply("tiny", namespace, container={"image": "localhost/no-such-engine:1"})
     found = until_cache(world.kubectl, "tiny", namespace, {"PodsCannotStart"}, 120)

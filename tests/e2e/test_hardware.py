@@ -151,7 +151,7 @@ def spread(volume: Object) -> Object:
     return found
 
 
-def test_each_replica_takes_the_bundle_of_its_own_gpu_and_a_third_gpu_is_tuned_for(fleet: Fleet) -> None:
+def test_each_replica_installs_the_bundle_of_its_own_gpu_and_a_third_gpu_is_tuned_for(fleet: Fleet) -> None:
     reports = fleet.until_started(2)
     assert sorted(report["reason"] for report in reports.values()) == ["Installed", "NoBundleForThisGPU"]
     assert {hardware: report["hardware"] for hardware, report in reports.items()} == {h: h for h in HARDWARE[:2]}
@@ -172,12 +172,12 @@ def test_each_replica_takes_the_bundle_of_its_own_gpu_and_a_third_gpu_is_tuned_f
     assert fleet.replace(third)["manifest"] == manifests[third]
 
 
-def test_nothing_rolled_for_it(fleet: Fleet) -> None:
+def test_tuning_for_another_gpu_rolls_nothing(fleet: Fleet) -> None:
     sets = fleet.kubectl.items("replicasets", "-n", NAMESPACE)
     assert [replica_set["spec"]["replicas"] for replica_set in sets] == [3]
 
 
-def test_it_is_told_in_events(fleet: Fleet) -> None:
+def test_events_report_tuning_for_further_hardware(fleet: Fleet) -> None:
     assert ("InferenceDeployment", NAME, "TuningForHardware") in our_events(fleet.kubectl, NAMESPACE)
 
 

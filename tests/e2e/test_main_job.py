@@ -68,7 +68,7 @@ def test_its_finished_job_stays_for_its_logs(served: World) -> None:
     assert all("tunecast rank" in log for log in logs)
 
 
-def test_the_columns_tell_the_story(served: World) -> None:
+def test_kubectl_columns_show_the_outcome(served: World) -> None:
     columns = served.kubectl("get", "inferencedeployments", "-n", NAMESPACE).splitlines()
     assert columns[0].split() == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
     assert columns[1].split()[1:5] == ["/models/tiny", "1", "1", "Hit"]
@@ -100,7 +100,7 @@ def own_init_seconds(world: World, pod: Object) -> float:
     return float(found[1])
 
 
-def test_its_metrics_tell_the_same(served: World) -> None:
+def test_its_metrics_agree_with_its_status(served: World) -> None:
     cache = cache_of(served.kubectl, NAME, NAMESPACE)
     name = cache["metadata"]["name"]
     samples = metrics(served)
@@ -137,7 +137,7 @@ def test_a_quiet_cluster_sees_no_write_and_hardly_an_operator(served: World) -> 
     assert (after.cpu - before.cpu) / QUIET_SECONDS < 0.01
 
 
-def test_a_trust_that_somebody_empties_is_restored_at_once(served: World) -> None:
+def test_an_emptied_trust_config_map_is_restored_at_once(served: World) -> None:
     """Without the operator's watch the ConfigMap would stay empty until the next resync, ten minutes later."""
     patch = json.dumps({"data": {"trust.json": "{}"}})
     served.kubectl("patch", "configmap", "tunecast-trust", "-n", NAMESPACE, "--type=merge", "-p", patch)

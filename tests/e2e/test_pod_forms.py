@@ -101,7 +101,7 @@ def test_replicas_keep_every_container_and_ranks_what_fetches_weights(begun: Wor
     assert containers(rank) == ["tunecast-tools", "fetch", "vllm"]
 
 
-def test_an_api_key_from_a_variable_is_asked_for_and_said_nowhere(begun: World) -> None:
+def test_an_api_key_from_a_variable_is_required_and_never_printed(begun: World) -> None:
     replica = served(begun, ENTRYPOINT)
     assert "401" in asked(begun, replica, "http://127.0.0.1:8000/v1/models")
     ours = ("inferencedeployments,startupcaches,jobs,pods,events,configmaps", "-n", NAMESPACE, "-o", "json")

@@ -28,7 +28,7 @@ def operators(kubectl: Kubectl) -> list[Object]:
 
 
 @pytest.mark.parametrize("who", ["operator", "ranks", "replicas"])
-def test_all_of_tunecast_comes_through_the_proxy(served: World, who: str) -> None:
+def test_all_of_tunecast_uses_the_proxy(served: World, who: str) -> None:
     kubectl = served.kubectl
     pods = {
         "operator": operators(kubectl),
@@ -41,7 +41,7 @@ def test_all_of_tunecast_comes_through_the_proxy(served: World, who: str) -> Non
     assert [asked.get(pod["status"]["podIP"]) for pod in pods] == [{f"CONNECT {store}"}] * len(pods)
 
 
-def test_helm_test_comes_through_it_too(served: World) -> None:
+def test_helm_test_uses_the_proxy(served: World) -> None:
     served.kubectl.helm("test", "tunecast", "-n", deploy.SYSTEM_NAMESPACE, "--timeout=2m")
 
 

@@ -24,7 +24,7 @@ def test_a_bundle_that_engines_crash_from_is_left_without_a_rollout(world: World
     assert ("StartupCache", first["metadata"]["name"], "Quarantined") in our_events(kubectl, crashing)
 
 
-def test_another_generation_gets_out_of_it(world: World, crashing: str) -> None:
+def test_another_generation_ends_the_quarantine(world: World, crashing: str) -> None:
     kubectl = world.kubectl
     first = cache_of(kubectl, "tiny", crashing)["metadata"]["name"]
     kubectl("patch", "infd/tiny", "-n", crashing, "--type=merge", "-p", '{"spec": {"tuning": {"generation": 2}}}')

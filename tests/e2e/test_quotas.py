@@ -13,7 +13,7 @@ from harness.kubectl import Object
 pytestmark = pytest.mark.e2e
 
 
-def test_an_engine_without_limits_is_told_at_once_what_the_quota_wants(elsewhere: World) -> None:
+def test_an_engine_without_limits_is_refused_at_once_with_the_quotas_message(elsewhere: World) -> None:
     elsewhere.kubectl.apply(script(QUOTA), standin("unlimited", QUOTA, replicas=1, tuning={"ranks": 1}))
     found = until_cache(elsewhere.kubectl, "unlimited", QUOTA, {"PodsCannotStart"}, 60)
     assert "must specify limits.cpu" in found["message"]
@@ -28,7 +28,7 @@ def test_an_embedding_engine_with_limits_is_tuned_and_starts_warm(elsewhere: Wor
     assert init_report(replica)["result"] == "Hit"
 
 
-def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -> None:
+def test_every_container_has_the_limits_that_the_quota_requires(elsewhere: World) -> None:
     """Tunecast's containers have the administrator's limits, and the engine has the user's."""
     pods = [*rank_pods(elsewhere.kubectl, QUOTA), *serving_pods(elsewhere.kubectl, "embeddings", QUOTA)]
     limits = {
@@ -39,7 +39,7 @@ def test_every_container_has_the_limits_that_the_quota_wants(elsewhere: World) -
     assert limits == {"vllm": "2", "tunecast-init": "1", "tunecast-tools": "1"}
 
 
-def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(elsewhere: World) -> None:
+def test_a_rank_that_exceeds_its_ephemeral_storage_ends_tuning_with_a_reason(elsewhere: World) -> None:
     """The next attempt would be evicted, too."""
     found = until_cache(elsewhere.kubectl, "tiny", SMALL_DISKS, {"OutOfStorage", "TooManyDisruptions", "Published"})
     assert found["reason"] == "OutOfStorage"
@@ -47,7 +47,7 @@ def test_a_rank_that_outgrows_its_ephemeral_storage_ends_tuning_and_says_so(else
     assert cache_of(elsewhere.kubectl, "tiny", SMALL_DISKS)["status"]["attempt"] == 1
 
 
-def test_a_replica_without_room_for_its_bundle_starts_cold_and_says_so(elsewhere: World) -> None:
+def test_a_replica_without_room_for_its_bundle_starts_cold_and_reports_it(elsewhere: World) -> None:
     """Otherwise it and its successors would be evicted while they unpack."""
     kubectl = elsewhere.kubectl
     until_served(elsewhere, "tiny", SHRINKING_DISKS)

@@ -64,7 +64,7 @@ def test_the_sweep_had_the_engine_s_api_key(served: World) -> None:
     assert "401" not in sweep.get("refusal", "")
 
 
-def test_the_engine_refuses_who_does_not_know_the_key_which_is_said_nowhere(served: World) -> None:
+def test_the_engine_refuses_requests_without_the_key_which_is_never_printed(served: World) -> None:
     [replica] = serving_pods(served.kubectl, "keyed", UIDS)
     ask = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v1/models')"
     where = ("-n", UIDS, replica["metadata"]["name"], "-c", "vllm")

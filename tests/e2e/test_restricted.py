@@ -24,7 +24,7 @@ def test_a_restricted_engine_is_tuned_and_starts_with_what_was_published(world: 
     assert init_report(replica)["result"] == "Hit"
 
 
-def test_an_artefact_that_does_not_load_is_found_and_said(world: World, restricted: str) -> None:
+def test_an_artefact_that_does_not_load_is_reported(world: World, restricted: str) -> None:
     kubectl = world.kubectl
     [rank] = cache_of(kubectl, "tiny", restricted)["status"]["proof"]["ranks"]
     layers = {layer["layer"]: layer for layer in rank["layers"]}

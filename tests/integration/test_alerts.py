@@ -47,7 +47,7 @@ def rules(chart: dict[tuple[str, str], Object], tmp_path: Path) -> Path:
     return found
 
 
-def test_prometheus_takes_the_rules(rules: Path) -> None:
+def test_prometheus_accepts_the_rules(rules: Path) -> None:
     code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", rules.name, folder=rules.parent)
     assert code == 0, said
     assert "SUCCESS: 14 rules found" in said
@@ -59,7 +59,7 @@ def test_each_alert_fires_when_it_should_and_only_then(rules: Path) -> None:
     assert code == 0, said
 
 
-def test_an_operator_in_good_order_alarms_nobody(rules: Path) -> None:
+def test_no_alert_fires_for_a_healthy_operator(rules: Path) -> None:
     """Plays all of its metrics for three hours."""
     alerts = [rule["alert"] for group in yaml.safe_load(rules.read_text())["groups"] for rule in group["rules"]]
     played = {

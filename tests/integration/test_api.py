@@ -258,7 +258,7 @@ def test_scaling_goes_through_the_subresource(kubernetes: Kubectl) -> None:
     assert (scale["spec"], scale["status"]) == ({"replicas": 3}, status["status"])
 
 
-def test_one_without_replicas_takes_kubectl_scale_but_no_autoscaler(kubernetes: Kubectl) -> None:
+def test_without_replicas_kubectl_scale_works_but_autoscalers_do_not(kubernetes: Kubectl) -> None:
     """Autoscalers read the scale first, which the API server cannot return without the field."""
     kubernetes.apply(inference_deployment("unscaled"))
     path = "/apis/tunecast.io/v1alpha2/namespaces/default/inferencedeployments/unscaled/scale"

@@ -102,14 +102,14 @@ def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: 
     assert message in str(caught.value)
 
 
-def test_where_the_drivers_files_are_may_be_said(kubernetes: Kubectl) -> None:
+def test_values_may_set_where_the_drivers_files_are(kubernetes: Kubectl) -> None:
     """The one variable of Tunecast's that nodes know better than the operator."""
     said = {"name": "TUNECAST_PROC", "value": "/host/proc"}
     pod = operator_pod(render(kubernetes, initContainer={"extraEnv": [said]}))
     assert '"TUNECAST_PROC"' in (environment(pod)["TUNECAST_INIT_CONTAINER"] or "")
 
 
-def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
+def test_the_required_values_suffice(kubernetes: Kubectl) -> None:
     objects = render(kubernetes)
     pod = operator_pod(objects)
     assert pod["containers"][0]["image"] == "tunecast/operator:0.2.0"
@@ -126,7 +126,7 @@ def test_the_least_that_one_must_say(kubernetes: Kubectl) -> None:
     assert not {"ServiceMonitor", "PrometheusRule"} & {kind for kind, _ in objects}
 
 
-def test_everything_that_one_may_say(kubernetes: Kubectl) -> None:
+def test_every_value_is_rendered(kubernetes: Kubectl) -> None:
     objects = render(kubernetes, **EVERYTHING)
     pod = operator_pod(objects)
     container = pod["containers"][0]
@@ -219,7 +219,7 @@ def test_without_certificates_nothing_is_mounted(kubernetes: Kubectl) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["", "https://s3.example.com", "http://minio:9000/", "https://[fd00::1]:9000"])
-def test_endpoints_that_one_may_name(kubernetes: Kubectl, endpoint: str) -> None:
+def test_valid_endpoints_are_accepted(kubernetes: Kubectl, endpoint: str) -> None:
     pod = operator_pod(render(kubernetes, s3={"bucket": "bundles", "endpoint": endpoint}))
     assert environment(pod)["TUNECAST_ENDPOINT"] == endpoint
 

@@ -111,7 +111,7 @@ def can(
     object_name: str = "",
     account: str = "",
 ) -> bool:
-    """Returns whether ``account``, by default the operator's, has the right to ``resource``: plural.group/subresource."""
+    """Returns whether ``account``, by default the operator's, may use ``resource`` (plural.group/subresource)."""
     plural, _, subresource = resource.partition("/")
     name, _, group = plural.partition(".")
     attributes = {"verb": verb, "resource": name, "group": group, "subresource": subresource, "namespace": namespace}

@@ -63,7 +63,7 @@ def test_urls_expire_with_the_credentials_that_sign_them(store: Store, credentia
     assert staged(store) == b"data"
 
 
-def test_credentials_are_fetched_anew_before_they_sign(store: Store, credentials: TemporaryCredentials) -> None:
+def test_credentials_are_refreshed_before_they_sign(store: Store, credentials: TemporaryCredentials) -> None:
     """The store keeps credentials until 15 minutes before they expire."""
     credentials.live(960)
     assert staged(store) is None

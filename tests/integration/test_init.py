@@ -41,7 +41,7 @@ def stalled() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:
+def test_a_hit_installs_every_layer(pod: Pod) -> None:
     archives = pod.bucket.publish(FILES, pod.folder)
     ended = pod.run()
     assert (ended.exit, ended.report.result, ended.report.reason) == (0, "Hit", "Installed"), ended.out
@@ -54,7 +54,7 @@ def test_a_hit_puts_every_layer_in_place(pod: Pod) -> None:
         assert (pod.mount / path).stat().st_mtime_ns == (pod.folder / "source" / path).stat().st_mtime_ns
 
 
-def test_any_user_puts_them_in_place_for_any_other(pod: Pod) -> None:
+def test_any_user_installs_layers_for_any_other_user(pod: Pod) -> None:
     """As on OpenShift, the uid has no passwd entry and no HOME, and the engine has another uid."""
     pod.bucket.publish(FILES, pod.folder)
     pod.folder.chmod(0o755)
@@ -77,7 +77,7 @@ def test_layers_without_a_use_are_left_out(pod: Pod, environment: dict[str, str]
     assert pod.run(environment).files.keys() == FILES.keys() - missing
 
 
-def test_a_bundle_of_which_a_pod_takes_no_layer_serves_cold(pod: Pod) -> None:
+def test_a_bundle_whose_layers_are_all_excluded_serves_cold(pod: Pod) -> None:
     pod.bucket.publish(FILES, pod.folder)
     excluded = "Triton,TorchCompile,PythonBytecode"
     cold(pod.run({"TUNECAST_EXCLUDED_LAYERS": excluded}), "NothingWanted")
@@ -225,7 +225,7 @@ def test_archives_that_swell_serve_cold_in_little_memory(pod: Pod) -> None:
             cold(ended, ended.report.reason)
 
 
-def test_too_little_memory_serves_cold_and_says_so(pod: Pod) -> None:
+def test_too_little_memory_serves_cold_and_is_reported(pod: Pod) -> None:
     (pod.folder / "botocore").mkdir()
     (pod.folder / "botocore/__init__.py").write_text("bytearray(2**40)")
     ended = pod.run({"PYTHONPATH": f"{pod.folder}:{ROOT}/core:{ROOT}/initcontainer"})

@@ -36,14 +36,14 @@ def on(folder: Path, *products: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("product", "hardware"), [("NVIDIA H100 80GB HBM3", H100), ("NVIDIA L4", L4)])
-def test_each_node_takes_the_bundle_of_its_own_gpu(pod: Pod, product: str, hardware: str) -> None:
+def test_each_node_installs_the_bundle_of_its_own_gpu(pod: Pod, product: str, hardware: str) -> None:
     files = {name: publish(pod, name) for name in (H100, L4)}
     ended = pod.run(on(pod.folder, product))
     assert (ended.report.result, ended.report.hardware) == ("Hit", hardware), ended.out
     assert ended.files == files[hardware]
 
 
-def test_a_third_gpu_starts_cold_and_says_which(pod: Pod) -> None:
+def test_a_third_gpu_starts_cold_and_is_reported(pod: Pod) -> None:
     publish(pod, H100)
     ended = pod.run(on(pod.folder, "NVIDIA A100-SXM4-80GB"))
     cold(ended, "NoBundleForThisGPU")
@@ -59,7 +59,7 @@ def test_a_node_with_two_products_goes_by_what_the_pod_selects(pod: Pod) -> None
     cold(pod.run(mixed), "NoBundleForThisGPU")
 
 
-def test_a_node_that_hides_its_gpu_takes_the_only_bundle(pod: Pod) -> None:
+def test_a_node_that_hides_its_gpu_installs_the_only_bundle(pod: Pod) -> None:
     files, hidden = publish(pod, H100), on(pod.folder)
     assert pod.run(hidden).files == files
     publish(pod, L4)

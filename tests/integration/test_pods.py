@@ -84,7 +84,7 @@ def test_the_table_has_every_pod_and_most_of_the_fields_work() -> None:
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_a_pasted_pod_does_what_the_table_says(driver: Driver, kubernetes: Kubectl, name: str) -> None:
+def test_a_pasted_pod_behaves_as_documented(driver: Driver, kubernetes: Kubectl, name: str) -> None:
     expected = OUTCOMES[name]
     verdict, words = outcome(driver, kubernetes, name)
     assert expected.split(":")[0].split(",")[0] == verdict, words

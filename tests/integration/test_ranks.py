@@ -83,7 +83,7 @@ def test_an_image_with_bytecode_keeps_it(tmp_path: Path, staged: Staged) -> None
     assert "PythonBytecode" not in {archive.layer for archive in result.archives}
 
 
-def test_an_inert_layer_is_told_in_the_engines_words(tmp_path: Path, staged: Staged) -> None:
+def test_an_inert_layer_is_reported_with_the_engines_message(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, "--inert", "--drift") as ranks:
         assert all(rank.wait().succeeded for rank in ranks)
     proof = result_of(staged, 0).proof
@@ -151,7 +151,7 @@ def test_extra_requests_and_a_failed_upload(tmp_path: Path, staged: Staged) -> N
     assert "no URL for archives/TorchCompile" in result.message
 
 
-def test_our_lines_are_told_apart_from_the_engines(tmp_path: Path, staged: Staged) -> None:
+def test_our_log_lines_differ_from_the_engines(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 1) as [rank]:
         rank.wait()
         lines = rank.text.splitlines()

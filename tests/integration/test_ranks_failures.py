@@ -47,7 +47,7 @@ def test_a_killed_peer_ends_the_cold_start(tmp_path: Path, staged: Staged, world
             assert_ends(other, 1, "rank 1 was silent")
 
 
-def test_ranks_that_do_not_all_join_say_who_is_missing(tmp_path: Path, staged: Staged) -> None:
+def test_an_incomplete_join_reports_the_missing_rank(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, world_size=3, join_seconds=25.0) as ranks:
         for number, rank in enumerate(ranks):
             result = rank.wait(90)
@@ -57,7 +57,7 @@ def test_ranks_that_do_not_all_join_say_who_is_missing(tmp_path: Path, staged: S
             assert rank.engine_processes() == []
 
 
-def test_a_rank_that_can_not_reach_rank_0_says_so(tmp_path: Path, staged: Staged) -> None:
+def test_a_rank_that_cannot_reach_rank_0_is_reported(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, join_seconds=8.0, first=1) as [rank]:
         result = rank.wait(60)
         assert result.reason == job.JOIN_TIMED_OUT, rank.text

@@ -79,7 +79,7 @@ def hub(status: int, code: str, *, has_config: bool = False) -> Iterator[str]:
     ],
     ids=["no such model", "no such file", "gated", "unavailable", "unreachable", "offline"],
 )
-def test_what_the_hub_says_decides_whether_it_is_asked_again(
+def test_only_temporary_errors_of_the_hub_are_retried(
     tmp_path: Path, status: int, code: str, variables: dict[str, str], reason: str
 ) -> None:
     with hub(status, code) as address:

@@ -59,7 +59,7 @@ def test_engine_on_an_address_of_its_own(tmp_path: Path, staged: Staged, host: s
     succeeds(tmp_path, staged, "--host", host)
 
 
-def test_port_that_is_taken_on_ipv6_alone(tmp_path: Path, staged: Staged) -> None:
+def test_port_that_is_in_use_on_ipv6_only(tmp_path: Path, staged: Staged) -> None:
     """Otherwise the engine would listen there, and the rank would reach another process."""
     import socket  # noqa: PLC0415
 

@@ -109,7 +109,7 @@ def test_a_replay_finds_what_rank_0_tuned(tmp_path: Path, staged: Staged, world:
     assert (replay.tactics.mismatches, replay.tactics.lacking) == ((), ())
 
 
-def test_a_peer_on_another_gpu_loads_nothing_and_says_why(tmp_path: Path, staged: Staged) -> None:
+def test_a_peer_on_another_gpu_loads_nothing_and_reports_the_reason(tmp_path: Path, staged: Staged) -> None:
     with operators(tmp_path, staged, 2, {1: {"FLASHINFER_STANDIN_GPU": "NVIDIA A100"}}) as ranks:
         succeed(ranks)
     _, proof = staged_result(staged)
@@ -133,7 +133,7 @@ def test_other_tactics_on_a_peer_are_never_proved(tmp_path: Path, staged: Staged
     assert not [name for name in staged.objects if name.startswith("archives/")]
 
 
-def test_keys_with_rank_indices_are_not_put_where_other_ranks_look(tmp_path: Path, staged: Staged) -> None:
+def test_autotune_files_with_rank_indices_are_not_bundled(tmp_path: Path, staged: Staged) -> None:
     newer = {0: {"FLASHINFER_STANDIN_VERSION": "0.6.18"}}
     with operators(tmp_path, staged, 1, newer, arguments=TWO_GPUS) as ranks:
         succeed(ranks)
@@ -238,7 +238,7 @@ def test_operators_that_end_their_process(tmp_path: Path, staged: Staged, mode: 
         assert_clean(ranks)
 
 
-def test_a_model_without_shapes_is_told_at_once(tmp_path: Path, staged: Staged) -> None:
+def test_a_model_without_shapes_is_reported_at_once(tmp_path: Path, staged: Staged) -> None:
     with operators(tmp_path, staged, 1, config={"hidden_size": 64, "text_config": None}) as ranks:
         result = ranks[0].wait()
         assert result.reason == job.ENGINE_REJECTED

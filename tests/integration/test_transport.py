@@ -77,7 +77,7 @@ def stage(settings: StoreSettings) -> None:
     upload(lambda: found, NAME, lambda: io.BytesIO(b"data"), 4, lambda _: None)
 
 
-def test_the_operator_and_ranks_get_there(settings: StoreSettings, proxy: ConnectProxy) -> None:
+def test_the_operator_and_ranks_reach_the_store(settings: StoreSettings, proxy: ConnectProxy) -> None:
     check(settings)
     asked = len(proxy.seen)
     stage(settings)
@@ -87,7 +87,7 @@ def test_the_operator_and_ranks_get_there(settings: StoreSettings, proxy: Connec
         assert store.read_staged("models", "key", "uid-1", NAME, 9) == b"data"
 
 
-def test_a_replica_gets_there(settings: StoreSettings, tls: S3, proxy: ConnectProxy, tmp_path: Path) -> None:
+def test_a_replica_reaches_the_store(settings: StoreSettings, tls: S3, proxy: ConnectProxy, tmp_path: Path) -> None:
     """A replica needs only the trust ConfigMap."""
     pod = Pod(tmp_path, bucket(tls, "replica"))
     pod.bucket.publish(FILES, tmp_path)
@@ -97,7 +97,7 @@ def test_a_replica_gets_there(settings: StoreSettings, tls: S3, proxy: ConnectPr
     assert proxy.seen
 
 
-def test_a_replica_that_does_not_know_the_authority_starts_cold_and_says_so(
+def test_a_replica_that_does_not_trust_the_authority_starts_cold_and_reports_it(
     settings: StoreSettings, tls: S3, proxy: ConnectProxy, tmp_path: Path
 ) -> None:
     pod = Pod(tmp_path, bucket(tls, "replica"))
@@ -107,7 +107,7 @@ def test_a_replica_that_does_not_know_the_authority_starts_cold_and_says_so(
 
 
 @pytest.mark.parametrize("pem", [Authority().pem, ""], ids=["another authority", "the public ones"])
-def test_the_operator_and_ranks_say_whose_certificate_is_missing(settings: StoreSettings, pem: str) -> None:
+def test_the_operator_and_ranks_report_the_missing_certificate(settings: StoreSettings, pem: str) -> None:
     other = replace(settings, transport=replace(settings.transport, ca_certificates=pem))
     with pytest.raises(StoreError, match=r"set s3.caCertificates") as caught:
         check(other)

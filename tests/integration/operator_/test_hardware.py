@@ -156,7 +156,7 @@ def compiled_on(product: str) -> dict[str, bytes]:
     return {"vllm/torch_compile_cache/model": f"compiled on {product}".encode()}
 
 
-def test_each_replica_takes_the_bundle_of_its_own_gpu_and_nothing_rolls(fleet: Fleet) -> None:
+def test_each_replica_installs_the_bundle_of_its_own_gpu_and_nothing_rolls(fleet: Fleet) -> None:
     fleet.tunes_on(H100)
     fleet.create(replicas=2)
     fleet.until_ready(H100)

@@ -69,7 +69,7 @@ def warm(driver: Driver) -> bool:
     return driver.deployment_status().get("cache") == "Hit" and replicas(driver) == 2
 
 
-def test_a_service_of_that_name_is_left_alone(driver: Driver) -> None:
+def test_a_foreign_service_of_that_name_is_left_alone(driver: Driver) -> None:
     a_service(driver, "qwen3")
     create(driver)
     driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
@@ -78,7 +78,7 @@ def test_a_service_of_that_name_is_left_alone(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("squat", [a_service, lambda driver, name: a_job(driver, f"{name}-1")], ids=["Service", "Job"])
-def test_a_name_of_the_ranks_that_is_taken_is_told_and_holds_no_replica_for_ever(driver: Driver, squat: Any) -> None:
+def test_a_conflicting_name_is_reported_and_holds_no_replica_forever(driver: Driver, squat: Any) -> None:
     squat(driver, CACHE)
     create(driver, tuning={"ranks": 2, "queueTimeout": "2m"})
     driver.until(lambda: condition(driver, "CacheReady").get("reason") == "NameTaken", "it says so")
@@ -88,7 +88,7 @@ def test_a_name_of_the_ranks_that_is_taken_is_told_and_holds_no_replica_for_ever
     assert [found["metadata"]["name"] for found in theirs if found["metadata"]["name"].startswith(CACHE)]
 
 
-def test_a_startup_cache_that_is_called_like_others_objects_touches_none_of_them(driver: Driver) -> None:
+def test_a_startup_cache_named_like_foreign_objects_changes_none_of_them(driver: Driver) -> None:
     a_service(driver, "database-0123456789")
     put(driver, SECRET, "database-0123456789-1", type="tunecast.io/job", data={"job.json": "e30="})
     put(driver, STARTUP_CACHE, "database-0123456789", spec=snapshot_of(OWNER))
@@ -100,7 +100,7 @@ def test_a_startup_cache_that_is_called_like_others_objects_touches_none_of_them
     assert (driver.plain.get(SECRET, driver.namespace, "database-0123456789-1") or {})["data"] == {"job.json": "e30="}
 
 
-def test_a_startup_cache_of_another_key_that_has_the_name_is_told(driver: Driver) -> None:
+def test_a_startup_cache_with_the_name_and_another_key_is_reported(driver: Driver) -> None:
     other = snapshot_of(inference_deployment(template=pod_template(image="theirs")))
     put(driver, STARTUP_CACHE, CACHE, spec=other)
     create(driver)
@@ -126,7 +126,7 @@ def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     assert driver.caches("Ready")[0]["status"]["attempt"] == 1
 
 
-def test_a_trust_that_somebody_edited_is_put_right(driver: Driver) -> None:
+def test_an_edited_trust_config_map_is_restored(driver: Driver) -> None:
     create(driver)
     driver.step()
     before = trust(driver)
@@ -145,14 +145,14 @@ def trust(driver: Driver) -> Trust:
     return decode(Trust, found["data"]["trust.json"].encode(), "trust")
 
 
-def test_a_trust_that_can_not_be_changed_is_told(driver: Driver) -> None:
+def test_an_immutable_trust_config_map_is_reported(driver: Driver) -> None:
     put(driver, CONFIG_MAP, "tunecast-trust", data={"trust.json": "{}"}, immutable=True)
     create(driver)
     driver.until(lambda: condition(driver, "Stalled").get("reason") == "Rejected", "it says so")
     assert "tunecast-trust" in condition(driver, "Stalled")["message"]
 
 
-def test_an_edited_template_is_put_right_at_the_next_look(driver: Driver) -> None:
+def test_an_edited_template_is_restored_at_the_next_reconciliation(driver: Driver) -> None:
     create(driver, tuning={"policy": "Never"})
     driver.step()
     before = rendered(driver)
@@ -170,7 +170,7 @@ def rendered(driver: Driver) -> tuple[str, str, list[str]]:
     return found["metadata"]["annotations"]["tunecast.io/revision"], engine["image"], engine["command"]
 
 
-def test_a_result_that_somebody_else_put_into_staging_publishes_nothing(driver: Driver) -> None:
+def test_a_result_staged_by_another_writer_publishes_nothing(driver: Driver) -> None:
     """The result comes with archives: a writer to the bucket must not choose what replicas run."""
     driver.kubelet.token = "guessed"
     create(driver, tuning={"ranks": 2, "attempts": 1})
@@ -187,7 +187,7 @@ def test_a_proof_of_nothing_publishes_nothing(driver: Driver) -> None:
     driver.until(lambda: replicas(driver) == 2, "replicas start cold")
 
 
-def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
+def test_the_longest_accepted_proof_fits_into_status(driver: Driver) -> None:
     """Otherwise its status could never be written, and replicas would wait forever."""
     phases = {f"{number:1000}": 1.0 for number in range((RESULT_LIMIT - 2000) // 1008)}
     driver.kubelet.proved = replace(proof(), cold=Start(60.0, phases=phases))
@@ -195,7 +195,7 @@ def test_a_proof_as_long_as_is_read_can_be_kept(driver: Driver) -> None:
     driver.until(lambda: warm(driver), "it is published")
 
 
-def test_what_nests_deeper_than_any_pod_is_not_kept_and_stops_nobody(driver: Driver, kubernetes: Kubectl) -> None:
+def test_an_object_nested_too_deeply_is_not_stored_and_blocks_no_other(driver: Driver, kubernetes: Kubectl) -> None:
     """The API server reads ten thousand levels but Python a thousand, so a stored one would break every list."""
     found = {**OWNER, "metadata": {"name": "deep", "namespace": driver.namespace}}
     whole = json.dumps({**found, "spec": {**OWNER["spec"], "strategy": {"type": "Recreate"}}})

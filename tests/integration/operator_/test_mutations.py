@@ -66,7 +66,7 @@ def test_what_a_user_changes_is_applied(driver: Driver) -> None:
     assert "COMPANY" in variables(driver)
 
 
-def test_what_somebody_else_takes_away_is_restored(driver: Driver, kubernetes: Kubectl) -> None:
+def test_a_removed_field_is_restored(driver: Driver, kubernetes: Kubectl) -> None:
     ours = "VLLM_CACHE_ROOT"
     names = [variable["name"] for variable in template(driver)["spec"]["containers"][0]["env"]]
     patch = [{"op": "remove", "path": f"/spec/template/spec/containers/0/env/{names.index(ours)}"}]

@@ -88,7 +88,7 @@ def test_replicas_that_were_ready_and_crashed_blame_no_bundle(driver: Driver) ->
     assert {pod["metadata"]["uid"] for pod in serving_pods(driver)} == before
 
 
-def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_for_good(driver: Driver) -> None:
+def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_permanently(driver: Driver) -> None:
     """This also holds after the operator restarts, because the evidence is in the ConfigMap."""
     create(driver)
     manifest = manifest_of(driver)

@@ -36,7 +36,7 @@ def ready(driver: Driver) -> tuple[str, str]:
     return str(found.get("reason")), str(found.get("message"))
 
 
-def test_a_quota_on_cpu_limits_is_told_in_its_own_words_and_met_by_settings(driver: Driver) -> None:
+def test_a_quota_refusal_is_quoted_and_met_by_settings(driver: Driver) -> None:
     owner = inference_deployment(replicas=1, template=pod_template(resources={"limits": {"cpu": "2"}}))
     owner["metadata"] = {"name": "qwen3", "namespace": NAMESPACE}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)

@@ -143,7 +143,7 @@ def test_two_with_the_same_key_share_one_job_and_one_deleted_harms_nobody(driver
     assert len(driver.plain.list(JOB, driver.namespace)) == 1
 
 
-def test_the_job_of_a_cache_that_nobody_wants_goes_at_once(driver: Driver) -> None:
+def test_the_job_of_an_unused_cache_is_deleted_at_once(driver: Driver) -> None:
     create(driver)
     driver.kubelet.running_only = True
     driver.until(lambda: driver.caches("Tuning"), "it tunes")

@@ -34,11 +34,11 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_the_chart_has_what_the_models_say(name: str) -> None:
+def test_the_charts_crds_match_the_models(name: str) -> None:
     assert (crd.DIRECTORY / name).read_text() == crd.text(CRDS[name]), "run `make crds`"
 
 
-def test_check_finds_a_stale_file_and_write_mends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_finds_a_stale_file_and_write_updates_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert crd.main(["--write"], tmp_path) == 0
     assert crd.main(["--check"], tmp_path) == 0
     (tmp_path / "startupcaches.json").write_text("{}\n")
@@ -97,7 +97,7 @@ def test_every_column_is_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_rule_says_what_to_do(name: str) -> None:
+def test_every_rule_has_a_message_with_advice(name: str) -> None:
     found = [rule for _, node in nodes(SCHEMAS[name]) for rule in node.get("x-kubernetes-validations", ())]
     assert found
     assert [rule["message"] for rule in found if not ADVICE.fullmatch(rule["message"])] == []

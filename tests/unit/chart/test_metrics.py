@@ -73,7 +73,7 @@ def test_no_expression_asks_for_what_is_not_there() -> None:
         assert asked <= labels, expression
 
 
-def test_no_expression_asks_for_a_word_that_is_never_said() -> None:
+def test_no_expression_uses_a_label_value_that_never_occurs() -> None:
     """States, reasons, results and their like, as the code spells them."""
     for expression in expressions():
         for words in re.findall(r"(?:=~?|!~|!=)\"([^\"$]+)\"", expression):

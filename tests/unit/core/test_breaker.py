@@ -32,7 +32,7 @@ class World:
             self.call()
 
 
-def test_after_a_failure_calls_fail_at_once_in_its_words() -> None:
+def test_after_a_failure_calls_fail_at_once_with_its_message() -> None:
     world = World()
     for _ in range(3):
         world.fails()
@@ -56,7 +56,7 @@ def test_a_success_closes_it() -> None:
     assert [world.call(), world.call()] == ["done", "done"]
 
 
-def test_while_one_call_tries_again_the_others_fail_at_once_however_long_it_takes() -> None:
+def test_while_one_call_retries_the_others_fail_at_once() -> None:
     world = World()
     world.fails()
     world.now += 10.0

@@ -70,7 +70,7 @@ def test_files_come_back_with_their_bytes_times_and_executable_bits(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("tight_umask")
-def test_any_user_may_write_whatever_the_umask(tmp_path: Path, root: Path) -> None:
+def test_any_user_may_write_with_any_umask(tmp_path: Path, root: Path) -> None:
     source = tree(tmp_path / "source", {"vllm/torch_compile_cache/a/b/c.py": b"1"})
     archive = bundle.pack(source, ["vllm/torch_compile_cache/a/b/c.py"], tmp_path / "archive")
     bundle.unpack(tmp_path / "archive", root, archive)
@@ -144,7 +144,7 @@ def test_no_such_path_is_sound(path: str) -> None:
 
 
 @pytest.mark.parametrize("paths", [["triton/a", "triton/a"], ["triton/a", "triton/a/b"], ["triton/a/b/c", "triton/a"]])
-def test_a_path_is_taken_once(tmp_path: Path, root: Path, paths: list[str]) -> None:
+def test_a_path_may_occur_only_once(tmp_path: Path, root: Path, paths: list[str]) -> None:
     refused(forged(tmp_path / "archive", [entry(path) for path in paths]), tmp_path / "archive", root)
 
 
@@ -163,12 +163,12 @@ def test_a_path_is_taken_once(tmp_path: Path, root: Path, paths: list[str]) -> N
         pytest.param(special("triton/a", tarfile.REGTYPE, size=5), id="another size"),
     ],
 )
-def test_the_tar_holds_what_the_index_says(tmp_path: Path, root: Path, tar: bytes) -> None:
+def test_the_tar_must_match_the_index(tmp_path: Path, root: Path, tar: bytes) -> None:
     refused(forged(tmp_path / "archive", [entry("triton/a")], tar), tmp_path / "archive", root)
 
 
 @pytest.mark.parametrize("declared", [{"files": 1}, {"files": 3}, {"unpacked": 7}, {"unpacked": 9}, {"unpacked": 0}])
-def test_it_holds_as_much_as_the_manifest_says(tmp_path: Path, root: Path, declared: dict[str, Any]) -> None:
+def test_an_archive_must_match_its_manifest(tmp_path: Path, root: Path, declared: dict[str, Any]) -> None:
     entries = [entry("triton/a"), entry("triton/b")]
     refused(forged(tmp_path / "archive", entries, **declared), tmp_path / "archive", root)
 
@@ -232,7 +232,7 @@ def test_one_bad_archive_keeps_all_others_out(tmp_path: Path, root: Path) -> Non
     assert listing(root) == []
 
 
-def test_what_is_there_already_is_not_replaced(tmp_path: Path, root: Path) -> None:
+def test_an_existing_file_is_not_replaced(tmp_path: Path, root: Path) -> None:
     tree(root, {"triton/a": b"mine"})
     with pytest.raises(InstallError, match="empty mount path"):
         bundle.unpack(tmp_path / "archive", root, forged(tmp_path / "archive", [entry("triton/a")]))

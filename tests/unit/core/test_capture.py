@@ -32,7 +32,7 @@ def test_excluded_layers_are_left_out(tmp_path: Path) -> None:
     assert capture(tmp_path, ["CUDA"], {}).layers == {"Triton": ("triton/a",)}
 
 
-def test_links_devices_and_pipes_are_not_taken(tmp_path: Path) -> None:
+def test_links_devices_and_pipes_are_not_captured(tmp_path: Path) -> None:
     write(tmp_path, "triton/a")
     (tmp_path / "triton/link").symlink_to("/etc/passwd")
     (tmp_path / "triton/directory").symlink_to("/etc")

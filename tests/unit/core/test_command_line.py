@@ -109,7 +109,7 @@ def test_every_form_names_the_model(command: list[str], args: list[str]) -> None
     ],
     ids=str,
 )
-def test_what_flags_say(flags: list[str], name: str, value: object) -> None:
+def test_flags_are_parsed(flags: list[str], name: str, value: object) -> None:
     assert getattr(serve(*flags), name) == value
 
 
@@ -198,7 +198,7 @@ def test_numbers(text: str, value: int | None) -> None:
     ],
     ids=str,
 )
-def test_what_can_not_be_read_says_what_to_write(command: list[str], words: str) -> None:
+def test_a_command_line_that_cannot_be_parsed_is_refused_with_advice(command: list[str], words: str) -> None:
     with pytest.raises(CommandLineError, match=words):
         read(command, environment=ENVIRONMENT)
 
@@ -242,7 +242,7 @@ def test_what_can_not_be_read_says_what_to_write(command: list[str], words: str)
         ("vllm serve m \\ \n --port 9000", "remove that backslash"),
     ],
 )
-def test_a_script_that_can_not_be_read_says_what_to_write(text: str, words: str) -> None:
+def test_a_script_that_cannot_be_parsed_is_refused_with_advice(text: str, words: str) -> None:
     with pytest.raises(CommandLineError, match=words):
         script(text)
 
@@ -268,7 +268,7 @@ def test_a_script_is_read_as_a_shell_reads_it(text: str, options: dict[str, Any]
     assert dict(script(text).options) == options
 
 
-def test_a_script_tells_what_else_it_does() -> None:
+def test_other_effects_of_a_script_are_found() -> None:
     line = script("export VLLM_CACHE_ROOT=/elsewhere; pip install x && LEVEL=1 exec vllm serve m")
     assert line.launcher == ("vllm", "serve")
     assert line.preparation == (("pip", "install", "x"),)
@@ -311,7 +311,7 @@ def test_what_a_command_prints_is_kept_as_it_is_written() -> None:
     ("flags", "devices"),
     [([], 1), (["-tp=4"], 4), (["-tp=4", "-pp=2"], 8), (["-dp=4", "-tp=2", "-pcp=2"], 16)],
 )
-def test_how_many_gpus_a_replica_takes(flags: list[str], devices: int) -> None:
+def test_how_many_gpus_a_replica_needs(flags: list[str], devices: int) -> None:
     assert serve(*flags).devices == devices
 
 

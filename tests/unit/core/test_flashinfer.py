@@ -121,7 +121,7 @@ def test_mismatches(saved: dict[str, str], named: list[str]) -> None:
     assert [fact.name for fact in mismatches(saved, HERE)] == named
 
 
-def test_a_mismatch_in_words() -> None:
+def test_a_mismatch_is_described() -> None:
     older, newer = saved_by("0.6.18.post1").metadata, saved_by("0.7.1").metadata
     assert [str(fact) for fact in mismatches(older, newer)] == [
         "cutlass_dsl_version is 4.3.0 here, and was not recorded where it was tuned",

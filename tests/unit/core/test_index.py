@@ -80,7 +80,7 @@ def test_an_index_of_another_shape_is_broken(tmp_path: Path, text: bytes) -> Non
     assert list(root.iterdir()) == []
 
 
-def test_no_more_files_are_read_than_the_manifest_says(tmp_path: Path) -> None:
+def test_no_more_files_are_read_than_the_manifest_has(tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchiveError, match="more than 2 files"):
         read(tmp_path / "archive", written(tmp_path / "archive", index_of([ROW] * 3, [MEMBER]), BODY, files=2))
 
@@ -123,7 +123,7 @@ def test_directories_are_bounded_in_number_and_in_bytes(monkeypatch: pytest.Monk
         index.directories(["triton/b/c"], "Triton")
 
 
-def test_what_no_reader_would_take_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_no_reader_would_accept_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "MOST_FILES", 2)
     paths = [f"triton/{n}" for n in range(3)]
     (tmp_path / "triton").mkdir()

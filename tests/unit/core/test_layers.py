@@ -38,13 +38,13 @@ def test_the_layer_of_a_path(path: str, layer: str | None) -> None:
     assert (found.name if found else None) == layer
 
 
-def test_excluded_layers_take_nothing() -> None:
+def test_excluded_layers_match_no_file() -> None:
     assert layer_of("triton/a", ["CUDA"]) is BY_NAME["Triton"]
     assert layer_of("triton/a", ["Triton"]) is None
 
 
 @pytest.mark.parametrize("pattern", NEVER)
-def test_no_layer_takes_what_must_never_travel(pattern: str) -> None:
+def test_no_layer_matches_files_that_must_not_be_published(pattern: str) -> None:
     assert layer_of("triton/" + pattern.replace("*", "x")) is None
 
 

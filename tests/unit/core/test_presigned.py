@@ -57,7 +57,7 @@ def refused(s3: AnsweringS3, size: int = 10, query: str = LIVING) -> StoreError:
         (501, "NotImplemented", "A header.", StoreError, "docs/stores.md"),
     ],
 )
-def test_a_refusal_says_what_to_change(
+def test_a_refusal_has_advice(
     s3: AnsweringS3, status: int, code: str, message: str, kind: type[StoreError], advice: str, size: int
 ) -> None:
     s3.status, s3.code, s3.message = status, code, message
@@ -70,7 +70,7 @@ def test_a_refusal_says_what_to_change(
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (429, ""), (400, "RequestTimeout")]
 )
-def test_what_may_work_later_is_told_apart(s3: AnsweringS3, status: int, code: str) -> None:
+def test_temporary_errors_are_distinguished(s3: AnsweringS3, status: int, code: str) -> None:
     s3.status, s3.code = status, code
     assert type(refused(s3)) is StoreUnavailableError
 
@@ -80,7 +80,7 @@ def test_a_redirect_that_names_the_region_is_quoted(s3: AnsweringS3) -> None:
     assert "the bucket's region, eu-west-1," in str(refused(s3))
 
 
-def test_a_refusal_of_a_url_that_has_ended_is_its_end_whatever_the_store_says(s3: AnsweringS3) -> None:
+def test_any_refusal_of_an_expired_url_counts_as_expiry(s3: AnsweringS3) -> None:
     s3.status, s3.code = 403, "AccessDenied"
     error = refused(s3, query=ENDED)
     assert type(error) is UrlExpiredError

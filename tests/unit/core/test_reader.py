@@ -105,7 +105,7 @@ def test_an_archive_that_is_refused_leaves_no_thread(tmp_path: Path) -> None:
         assert threading.active_count() == before, (raised, again)
 
 
-def test_no_archive_takes_more_memory_than_is_granted(tmp_path: Path) -> None:
+def test_no_archive_uses_more_memory_than_the_limit(tmp_path: Path) -> None:
     for name, (path, archive) in bombs(tmp_path).items():
         numbers = map(str, (archive.size, archive.unpacked, archive.files))
         command = [sys.executable, "-c", READ + PEAK, str(path), archive.layer, archive.digest, *numbers]

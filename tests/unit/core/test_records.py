@@ -64,7 +64,7 @@ def test_values_of_other_types_raise_only_our_error(value: Any) -> None:
         (b" " * 101, "more than the 100"),
     ],
 )
-def test_errors_say_where(data: bytes, said: str) -> None:
+def test_errors_name_the_field(data: bytes, said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         decode(StoreSettings, data, "it", limit=20_000 if data.startswith(b"[[") else 100)
 
@@ -74,7 +74,7 @@ def test_errors_say_where(data: bytes, said: str) -> None:
     ["1" + "0" * 400, "1" + "0" * 20, "1e300", "-9223372036854775808", "1e999", "NaN"],
     ids=lambda v: f"{v[:5]}-{len(v)}",
 )
-def test_numbers_that_others_can_not_take_are_refused(value: str) -> None:
+def test_numbers_that_the_api_server_cannot_store_are_refused(value: str) -> None:
     """The API server takes 64 bits, floats and metrics overflow: one such number would stop whoever passes it on."""
     for field in ("seconds", "bytes"):
         data = {"stage": '"Joining"', "seconds": "1", "bytes": "1", field: value}

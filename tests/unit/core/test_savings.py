@@ -107,26 +107,26 @@ def test_a_bundle_is_worth_what_it_can_change(
     assert found.speedup == (speedup if speedup is None else pytest.approx(speedup)), what
 
 
-def test_a_log_that_tells_no_phases_is_judged_by_the_engines_own_line() -> None:
+def test_a_log_without_phases_is_judged_by_the_engines_own_line() -> None:
     cold, warm = start(init=40.0, other=60), start(init=5.0, other=90)
     found = saved(cold, rank(warm, TorchCompile="Hit"))
     assert found == Saved(1, "EngineInit", 35.0, 40.0)
     assert found.speedup == 8.0
 
 
-def test_a_log_of_which_most_is_nobodys_tells_no_phases() -> None:
+def test_a_log_with_mostly_unexplained_time_has_no_phases() -> None:
     cold, warm = start(init=40.0, compile=1, other=60), start(init=5.0, compile=1, other=20)
     assert saved(cold, rank(warm, TorchCompile="Hit")).basis == "EngineInit"
 
 
 @pytest.mark.parametrize(("verdict", "expected"), [("Hit", True), ("Partial", False), ("Miss", False)])
-def test_verdicts_decide_where_the_log_tells_nothing(verdict: Verdict, expected: bool) -> None:
+def test_verdicts_decide_if_the_log_has_no_phases(verdict: Verdict, expected: bool) -> None:
     found = proof(Start(10.0), rank(Start(12.0), TorchCompile=verdict))
     assert least(found) == Saved(1, "Verdicts")
     assert effective(found) == expected
 
 
-def test_every_rank_has_to_be_spared_something() -> None:
+def test_every_rank_has_to_save_time() -> None:
     fast, slow = start(compile=5), start(compile=40)
     ranks = [rank(fast, 1, TorchCompile="Hit"), rank(slow, 2, TorchCompile="Hit")]
     assert effective(proof(COLD, ranks[0]))
@@ -142,7 +142,7 @@ def test_some_layer_has_to_hit_on_every_rank() -> None:
     assert not effective(proof(COLD))
 
 
-def test_it_says_which_layers_shortened_which_phase() -> None:
+def test_the_report_names_the_phases_that_layers_shortened() -> None:
     cold, warm = start(compile=40, jit=100, inspect=8), start(compile=5, jit=1, inspect=8)
     found = saved(cold, rank(warm, Triton="Hit", TorchCompile="Hit", FlashInferJIT="Hit"))
     assert [(p.phase, p.saved, p.layers) for p in found.phases] == [

@@ -32,12 +32,12 @@ PLAIN = words("""
 
 
 @pytest.mark.parametrize("name", SECRET)
-def test_a_name_with_a_word_for_a_secret_is_one(name: str) -> None:
+def test_a_name_with_a_word_for_secrets_is_secret(name: str) -> None:
     assert names_secret(name)
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "", "_", "123", "ключ"])
-def test_a_name_that_only_has_such_letters_in_it_is_none(name: str) -> None:
+def test_a_name_that_only_contains_such_letters_is_not_secret(name: str) -> None:
     assert not names_secret(name)
 
 
@@ -61,5 +61,5 @@ def test_a_url_with_a_password_holds_one(value: str, password: bool) -> None:
     [("AWS_REGION", True), ("username", True), ("S3_ENDPOINT", True), ("HF_TOKEN", False), ("user_token", False),
      ("", False), ("token", False), ("database_url", True), ("..data", False)],
 )  # fmt: skip
-def test_names_of_what_is_no_secret_though_it_is_kept_with_one(name: str, public: bool) -> None:
+def test_files_that_are_mounted_beside_a_secret_are_not_secret(name: str, public: bool) -> None:
     assert names_public(name) == public

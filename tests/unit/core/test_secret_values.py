@@ -66,7 +66,7 @@ def test_each_line_and_each_value_is_looked_for(text: str, found: set[str]) -> N
         "[profile models]", CERTIFICATE,
     ],
 )  # fmt: skip
-def test_what_is_short_or_common_is_not_looked_for(text: str) -> None:
+def test_short_or_common_values_are_not_searched_for(text: str) -> None:
     """Else a layer that holds no secret would be left out."""
     assert looked_for(text) == set()
 
@@ -84,7 +84,7 @@ def test_what_is_short_or_common_is_not_looked_for(text: str) -> None:
         ("a: 1\nb: 2\n", "a: 1"),
     ],
 )
-def test_nor_is_what_is_common_within_a_secret(text: str, common: str) -> None:
+def test_common_parts_of_a_secret_are_not_searched_for(text: str, common: str) -> None:
     assert common not in looked_for(text)
 
 

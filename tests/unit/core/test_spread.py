@@ -47,7 +47,7 @@ def test_every_directory_of_a_bundle_is_spread_and_nothing_else_changes(
     assert [flags(tmp_path / "root" / name) for name in ("triton", "triton/a")] == [below, below]
 
 
-def test_a_file_system_that_refuses_is_as_good(
+def test_a_file_system_without_the_flag_is_accepted(
     tmp_path: Path, packed: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> bytes:

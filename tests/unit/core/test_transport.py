@@ -28,7 +28,7 @@ KEY = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"
         ONE.replace("\n", "\r\n") + OTHER,
     ],
 )
-def test_certificates_are_taken_without_what_is_around_them(text: str) -> None:
+def test_certificates_are_read_without_surrounding_text(text: str) -> None:
     found = certificates(text)
     assert found.isascii()
     assert found.count("BEGIN CERTIFICATE") == 2

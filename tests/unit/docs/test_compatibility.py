@@ -13,7 +13,7 @@ ROWS = [row for title, rows in tables("compatibility.md").items() if title != "P
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0][:40] for row in ROWS])
-def test_each_line_says_how_it_was_seen(row: list[str]) -> None:
+def test_each_line_records_how_it_was_verified(row: list[str]) -> None:
     what, how, _ = row
     found = re.match(r"(run|alike|read): ", how)
     assert found, f"{what}: begin with run, alike or read"

@@ -49,7 +49,7 @@ def sections(page: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("page", "row"), ROWS, ids=[f"{page}: {row[0][:50]}" for page, row in ROWS])
-def test_each_promise_is_in_its_page_and_says_how_it_was_seen(page: str, row: list[str]) -> None:
+def test_each_promise_is_in_its_page_and_records_how_it_was_verified(page: str, row: list[str]) -> None:
     promise, how = row
     whole = words((DOCS / page).read_text())
     assert words(promise) in whole, f"{page} no longer says so: change docs/promises.md with it"

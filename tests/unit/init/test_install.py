@@ -49,7 +49,7 @@ def test_a_run_that_never_ended_is_seen_by_the_next_one(tmp_path: Path) -> None:
     assert not begin(tmp_path)
 
 
-def test_a_mark_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_marker_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="nowhere"):
         begin(tmp_path / "nowhere")
     (tmp_path / ".tunecast-running").mkdir()

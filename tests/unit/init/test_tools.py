@@ -19,7 +19,7 @@ def _strict_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_strict_umask")
-def test_any_user_can_read_them_whatever_the_umask(tmp_path: Path) -> None:
+def test_any_user_can_read_the_tools_with_any_umask(tmp_path: Path) -> None:
     source, destination = tmp_path / "source", tmp_path / "destination"
     (source / "package" / "inner").mkdir(parents=True)
     for name in ("__main__.py", "package/inner/module.py"):

@@ -99,7 +99,7 @@ def test_what_ranks_have_of_their_own_makes_another_job_of_the_same_key_and_roll
     assert cache_name(snapshot_of(before)) != cache_name(snapshot_of(after))
 
 
-def test_init_containers_of_replicas_are_told_of_the_mesh_that_their_pod_is_in() -> None:
+def test_init_containers_of_replicas_know_the_mesh_of_their_pod() -> None:
     replica, _ = pods()
     fields = {v["name"]: v.get("valueFrom") for v in replica["spec"]["initContainers"][0]["env"]}
     for mesh in MESHES:

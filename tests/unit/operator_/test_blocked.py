@@ -45,7 +45,7 @@ def ready(**changes: Any) -> Condition:
 
 @pytest.mark.parametrize("pods", [[], RUNNING[:1]])
 @pytest.mark.parametrize(("words", "reason"), [(MISSING, Reason.PODS_CANNOT_START), (EXCEEDED, Reason.QUEUED)])
-def test_what_refuses_ranks_is_told_and_only_what_passes_is_waited_for(
+def test_a_refusal_of_ranks_is_reported_and_only_temporary_ones_are_awaited(
     words: str, reason: str, pods: list[Any]
 ) -> None:
     found = ready(refusal=words, pods=pods)
@@ -60,14 +60,14 @@ TROUBLE = (
 
 @pytest.mark.parametrize("kind", ["initContainerStatuses", "containerStatuses"])
 @pytest.mark.parametrize("reason", TROUBLE)
-def test_what_keeps_a_container_from_starting_is_told_in_the_kubelets_words(reason: str, kind: str) -> None:
+def test_what_keeps_a_container_from_starting_is_reported_with_the_kubelets_message(reason: str, kind: str) -> None:
     waiting = {"name": "engine", "state": {"waiting": {"reason": reason, "message": "words"}}}
     found = blocked([{"metadata": {"name": "p"}, "status": {kind: [waiting]}}], None, NOW)
     assert found is not None
     assert (found.reason, found.message, found.capacity) == (reason, "p, container engine: words", False)
 
 
-def test_an_init_container_of_somebody_elses_that_does_not_end_is_told() -> None:
+def test_a_foreign_init_container_that_does_not_end_is_reported() -> None:
     running = {"name": "theirs", "state": {"running": {"startedAt": times.text(NOW - timedelta(minutes=4))}}}
     found = blocked([{"metadata": {"name": "p"}, "status": {"initContainerStatuses": [running]}}], None, NOW)
     assert found is not None

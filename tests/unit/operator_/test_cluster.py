@@ -46,5 +46,5 @@ def test_a_version_that_the_api_server_forgot_ends_the_watch_as_expired() -> Non
     assert caught.value.reason == "WatchExpired"
 
 
-def test_events_are_read_line_by_line_whatever_the_chunks_are() -> None:
+def test_events_are_read_by_line_for_any_chunks() -> None:
     assert list(lines_of([b'{"a"', b': 1}\n{"b": 2}\n', b'{"c"'])) == [b'{"a": 1}', b'{"b": 2}']

@@ -6,7 +6,7 @@ from tunecast_operator.runtime.events import event
 READY = Condition("Ready", "True", "Fine", "all is well")
 
 
-def test_a_transition_moves_the_time_and_is_told() -> None:
+def test_a_transition_updates_the_time_and_is_reported() -> None:
     old = [ConditionStatus(type="Ready", status="False", reason="Bad", last_transition_time="t0")]
     merged, transitions = merge(old, [READY], generation=3, now="t1")
     assert merged[0].last_transition_time == "t1"
@@ -14,21 +14,21 @@ def test_a_transition_moves_the_time_and_is_told() -> None:
     assert [(t.condition, t.previous) for t in transitions] == [(READY, "False/Bad/t0/")]
 
 
-def test_another_reason_with_the_same_status_is_told_but_keeps_the_time() -> None:
+def test_another_reason_with_the_same_status_is_reported_but_keeps_the_time() -> None:
     old = [ConditionStatus(type="Ready", status="True", reason="Other", last_transition_time="t0")]
     merged, transitions = merge(old, [READY], generation=1, now="t1")
     assert merged[0].last_transition_time == "t0"
     assert len(transitions) == 1
 
 
-def test_the_same_again_is_silent() -> None:
+def test_an_unchanged_condition_is_not_reported() -> None:
     first, _ = merge([], [READY], generation=1, now="t0")
     again, transitions = merge(first, [READY], generation=1, now="t1")
     assert again == first
     assert not transitions
 
 
-def test_find() -> None:
+def test_a_condition_is_found_by_type() -> None:
     assert find({"conditions": [{"type": "Ready", "reason": "Fine"}]}, "Ready")["reason"] == "Fine"
     assert not find({}, "Ready")
 

@@ -49,7 +49,7 @@ def test_the_engine_is_named_alone_or_has_the_accelerator(
         ([container("a")], {"container": "z"}),
     ],
 )
-def test_a_template_that_does_not_tell_its_engine_is_refused(
+def test_a_template_with_an_ambiguous_engine_is_refused(
     containers: list[dict[str, Any]], settings: dict[str, Any]
 ) -> None:
     with pytest.raises(SpecError, match=r"set spec\.engine\.container to its name"):
@@ -84,7 +84,7 @@ def test_the_entrypoint_of_an_image_is_known_or_given() -> None:
         (["--config=/c"], "write its settings as flags"),
     ],
 )
-def test_what_can_not_work_is_refused_and_says_what_to_write(args: list[str], words: str) -> None:
+def test_an_engine_that_cannot_work_is_refused_with_advice(args: list[str], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         found(container("a", *args))
 
@@ -165,7 +165,7 @@ def test_a_script_that_moves_a_layer_is_refused() -> None:
         found({"name": "a", "image": "i", "command": moved})
 
 
-def test_notes_tell_what_is_replaced_or_ignored() -> None:
+def test_notes_list_what_is_replaced_or_ignored() -> None:
     module = ["python3", "-m", "vllm.entrypoints.openai.api_server", "--model=m", "n"]
     env = [{"name": "TRITON_CACHE_DIR", "value": "/t"}]
     notes = found({"name": "a", "image": "i", "command": module, "env": env}, entrypoint=["x"]).notes

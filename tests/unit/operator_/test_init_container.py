@@ -95,9 +95,7 @@ def test_settings_are_not_part_of_the_key(settings: ContainerSettings) -> None:
 @pytest.mark.parametrize(
     ("limits", "engine"), [({"memory": "1Gi"}, None), ({"ephemeral-storage": "9Gi"}, "limits.ephemeral-storage")]
 )
-def test_init_containers_of_replicas_are_told_how_much_storage_the_pod_may_use(
-    limits: dict[str, str], engine: str | None
-) -> None:
+def test_init_containers_of_replicas_know_the_pods_storage_limit(limits: dict[str, str], engine: str | None) -> None:
     replica, _ = pods(template=pod_template(resources={"limits": limits}))
     env = {v["name"]: v.get("valueFrom", {}).get("resourceFieldRef", {}) for v in added(replica)["env"]}
     assert env["TUNECAST_STORAGE_LIMIT"] == {"resource": "limits.ephemeral-storage"}

@@ -130,7 +130,7 @@ def test_an_init_container_is_counted_once_and_what_ended_before_the_operator_be
     assert found['tunecast_init_seconds_count{phase="fetch"}'] == 1
 
 
-def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None:
+def test_gauges_follow_statuses_and_forget_deleted_objects(metrics: Metrics) -> None:
     ready = ConditionStatus(type="Ready", status="True", reason="Published", last_transition_time=AFTER)
     after = cache(state="Ready", sizeBytes=5, speedup="2.9x", proof=PROOF, conditions=[ready], referredBy=["qwen3"])
     metrics.observe(CACHE, cache(), after)
@@ -159,14 +159,14 @@ def test_what_statuses_say_and_nothing_of_what_is_gone(metrics: Metrics) -> None
     assert not [name for name in shown(metrics) if "name=" in name]
 
 
-def test_a_status_that_says_nothing_yet(metrics: Metrics) -> None:
+def test_an_empty_status_has_no_gauges(metrics: Metrics) -> None:
     metrics.observe(CACHE, cache(), cache())
     metrics.observe(OWNER, InferenceDeploymentStatus(), InferenceDeploymentStatus())
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
     assert len(FAMILIES) == 8
 
 
-def test_no_word_of_a_tenants_becomes_a_label_that_stays(metrics: Metrics) -> None:
+def test_no_text_of_a_tenant_becomes_a_permanent_label(metrics: Metrics) -> None:
     evil = InitReport("Cold", "x" * 999, "", "key", bytes=-5, seconds={"x": 1.0, "total": -1.0}, layers=("y", "y"))
     metrics.count_inits("models", "qwen3", {"a": (AFTER, evil)})
     metrics.observe(CACHE, cache(), cache(lastFailure=failed("Whatever")))

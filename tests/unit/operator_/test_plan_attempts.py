@@ -156,7 +156,7 @@ def test_a_job_that_somebody_deleted_is_a_disruption() -> None:
 
 
 @pytest.mark.parametrize("pods", [[WAITING, WAITING], [pod(), WAITING]])
-def test_no_capacity_for_all_ranks_lets_replicas_go_and_goes_on_waiting(pods: list[dict[str, Any]]) -> None:
+def test_without_capacity_for_all_ranks_replicas_start_and_tuning_waits(pods: list[dict[str, Any]]) -> None:
     status = {**UNDER_WAY, "startedAt": None, "queuedSince": times.text(NOW - timedelta(minutes=1))}
     assert ready(decide(seen(status, job=job(), pods=pods))).reason == "Queued"
     status["queuedSince"] = times.text(NOW - timedelta(minutes=11))
@@ -167,14 +167,14 @@ def test_no_capacity_for_all_ranks_lets_replicas_go_and_goes_on_waiting(pods: li
 
 
 @pytest.mark.parametrize(("minutes", "reason"), [(1, "Queued"), (11, "QueueTimeout")])
-def test_a_later_attempt_waits_anew(minutes: int, reason: str) -> None:
+def test_each_attempt_has_its_own_queue_timeout(minutes: int, reason: str) -> None:
     early = times.text(NOW - timedelta(minutes=30))
     made = times.text(NOW - timedelta(minutes=minutes))
     status = {**UNDER_WAY, "attempt": 2, "queuedSince": early, "startedAt": early}
     assert ready(decide(seen(status, job=job(2, creationTimestamp=made), pods=[WAITING, WAITING]))).reason == reason
 
 
-def test_an_image_that_can_not_be_pulled_is_said() -> None:
+def test_an_image_that_cannot_be_pulled_is_reported() -> None:
     waiting = {"name": "engine", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     stuck = {"metadata": {"name": "kc-1-0-x"}, "status": {"phase": "Pending", "containerStatuses": [waiting]}}
     plan = decide(seen({**UNDER_WAY, "startedAt": None, "queuedSince": times.text(NOW)}, job=job(), pods=[stuck]))

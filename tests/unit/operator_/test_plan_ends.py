@@ -49,7 +49,7 @@ def test_a_new_cache_is_given_time_to_be_referred_to() -> None:
     assert decide(made).status.unwanted_since == times.text(NOW)
 
 
-def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_pods() -> None:
+def test_the_job_of_an_unwanted_cache_is_deleted_at_once_and_cleaned_up_after_its_pods() -> None:
     running = seen(UNDER_WAY, wanted_by=[], job=job(), pods=RUNNING)
     assert decide(running).actions == (DeleteJob("kc-1", "job-uid"),)
     ending = seen(UNDER_WAY, wanted_by=[], pods=RUNNING)
@@ -58,7 +58,7 @@ def test_the_job_of_an_unwanted_cache_goes_at_once_and_is_cleaned_up_after_its_p
     assert decide(gone).actions == (CleanUpAttempt(1), DeleteService())
 
 
-def test_an_unwanted_cache_goes_after_a_day() -> None:
+def test_an_unwanted_cache_is_deleted_after_a_day() -> None:
     since = times.text(NOW - timedelta(days=1, seconds=1))
     assert DeleteStartupCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
 
@@ -68,7 +68,7 @@ def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
     assert plan.status.unwanted_since is None
 
 
-def test_status_says_that_a_cache_is_wanted_again_before_an_attempt_makes_anything() -> None:
+def test_status_records_renewed_use_before_an_attempt_creates_objects() -> None:
     """An operator that ends before it makes the Job leaves a Service: it goes once nobody wants the cache."""
     rests = decide(seen({"state": "Pending"}, wanted_by=[]))
     wanted = decide(seen(rests.status))
@@ -184,7 +184,7 @@ def test_another_bundles_quarantine_is_none_of_its_own() -> None:
     assert (plan.status.state, ready(plan).reason) == ("Ready", "Published")
 
 
-def test_a_lifted_quarantine_makes_it_ready_again_and_says_why() -> None:
+def test_a_lifted_quarantine_makes_it_ready_again_with_a_reason() -> None:
     before = kept(decide(seen(published=PUBLISHED, quarantine=BLAMED)))
     plan = decide(seen(before, published=PUBLISHED, quarantine=LIFTED))
     assert (plan.status.state, ready(plan).status, ready(plan).reason) == ("Ready", "True", "QuarantineLifted")

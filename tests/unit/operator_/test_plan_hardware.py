@@ -111,7 +111,7 @@ def test_the_limit_counts_the_first_hardware_too() -> None:
     assert [target.hardware for target in targets(cold, FIRST, {}, 2)] == [A100]
 
 
-def test_hardware_that_was_given_up_takes_no_place() -> None:
+def test_hardware_that_was_abandoned_does_not_count_to_the_limit() -> None:
     caches = [*FIRST, cache(L4, "Failed", asked=True)]
     assert [target.hardware for target in targets([ColdHardware(A100, 1, ("n1",))], caches, {}, 2)] == [A100]
 
@@ -128,7 +128,9 @@ def test_hardware_that_was_given_up_takes_no_place() -> None:
         ([A100, L4], {A100: "Failed"}, "HardwareLimitReached", True),
     ],
 )
-def test_the_condition_says_what_is_done_about_it(cold: Any, states: Any, reason: str, warning: bool) -> None:
+def test_the_condition_reports_what_is_done_for_missing_bundles(
+    cold: Any, states: Any, reason: str, warning: bool
+) -> None:
     caches = [
         CacheReference(name=f"c-{hardware}", hardware=hardware, state=state) for hardware, state in states.items()
     ]

@@ -61,7 +61,7 @@ def test_one_crash_quarantines_nothing() -> None:
     assert (after.quarantine, after.replace) == (Quarantine(), ())
 
 
-def test_a_quarantined_cache_is_told() -> None:
+def test_a_quarantined_cache_is_reported() -> None:
     cache = startup_cache(OWNER, "Quarantined", "Quarantined", manifest=MANIFEST)
     after = judged([], cache=cache, quarantine=Quarantine((MANIFEST,)))
     assert after.status.cache == "Cold"
@@ -77,7 +77,7 @@ def test_a_replica_without_the_bundle_that_crashes_the_same_way_lifts_it_and_sta
     assert after.replace == ()
 
 
-def test_a_bundle_that_no_startup_cache_stands_for_is_quarantined_and_told() -> None:
+def test_a_bundle_without_a_startup_cache_is_quarantined_and_reported() -> None:
     """As with the policy Never, whose replicas take the bundle of their key, whoever had it tuned."""
     owner = inference_deployment(replicas=2, tuning={"policy": "Never"})
     pods = [serving_pod(name, MANIFEST, CRASHED) for name in ("a", "b")]

@@ -26,7 +26,7 @@ def test_tune_first_creates_the_cache_and_holds_the_replicas() -> None:
     assert (condition(first, "Ready").reason, first.status.cache) == ("HeldForTuning", "Tuning")
 
 
-def test_a_ready_cache_lets_them_go_warm() -> None:
+def test_replicas_start_warm_once_the_cache_is_ready() -> None:
     held = lived(plan(OWNER), 0)
     released = plan(OWNER, startup_cache(OWNER, "Ready", "Published", environment=PYCACHE), live=held)
     assert released.apply_deployment is not None
@@ -37,7 +37,7 @@ def test_a_ready_cache_lets_them_go_warm() -> None:
 
 
 @pytest.mark.parametrize(("state", "column"), [("Failed", "Failed"), ("Ineffective", "Cold")])
-def test_tuning_that_gives_up_lets_them_go_cold(state: State, column: str) -> None:
+def test_replicas_start_cold_after_tuning_fails(state: State, column: str) -> None:
     released = plan(OWNER, startup_cache(OWNER, state, "Why"), live=lived(plan(OWNER), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2
@@ -45,7 +45,7 @@ def test_tuning_that_gives_up_lets_them_go_cold(state: State, column: str) -> No
 
 
 @pytest.mark.parametrize("reason", ["QueueTimeout", "TimedOut"])
-def test_waiting_too_long_lets_them_go_cold(reason: str) -> None:
+def test_replicas_start_cold_after_the_timeout(reason: str) -> None:
     released = plan(OWNER, startup_cache(OWNER, "Pending", reason), live=lived(plan(OWNER), 0))
     assert released.apply_deployment is not None
     assert released.apply_deployment["spec"]["replicas"] == 2

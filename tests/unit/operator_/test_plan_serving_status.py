@@ -20,7 +20,7 @@ from tunecast_operator.plan.inference_deployment import decide
 from tunecast_operator.plan.serving import ObservedServing
 
 
-def test_what_is_under_way_has_its_reasons() -> None:
+def test_progress_has_documented_reasons() -> None:
     """The words that docs/troubleshooting.md explains."""
     new = plan(OWNER)
     assert condition(new, "CacheReady").reason == "WaitingForCache"
@@ -34,7 +34,7 @@ def test_what_is_under_way_has_its_reasons() -> None:
     assert [condition(rolling, kind).reason for kind in ("Ready", "Reconciling")] == ["ReplicasNotReady", "RollingOut"]
 
 
-def test_what_init_containers_said_is_counted() -> None:
+def test_init_reports_are_counted() -> None:
     key = key_in(OWNER)
     hit = InitReport("Hit", "Installed", "", key)
     cold = InitReport("Cold", "StoreUnavailable", "no answer", key)
@@ -48,7 +48,7 @@ def test_what_init_containers_said_is_counted() -> None:
     assert plan(OWNER, cache, live=serving(), reports=[(key, cold)]).status.cache == "Cold"
 
 
-def test_ready_says_what_is_ready() -> None:
+def test_ready_reports_the_number_of_ready_replicas() -> None:
     cache = startup_cache(OWNER, "Ready", "Published")
     assert condition(plan(OWNER, cache, live=serving()), "Ready").status == "True"
     partial = {

@@ -49,7 +49,7 @@ def test_hardware_that_replicas_start_cold_on_is_tuned_for_and_nothing_rolls() -
     assert "BundleMissing" not in {found.type for found in later.conditions}
 
 
-def test_a_cache_for_other_hardware_is_never_taken_for_the_first_one() -> None:
+def test_a_cache_for_other_hardware_is_never_used_as_the_first_one() -> None:
     ready = startup_cache(OWNER, "Ready", "Published", hardware="l4")
     other = replace(ready, name="qwen3-8b-0123456789", asked_hardware="l4")
     assert [name for name, _ in plan(OWNER, other).create_caches] == [cache_name(snapshot_of(OWNER))]

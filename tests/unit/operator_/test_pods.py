@@ -60,7 +60,7 @@ KILLED = {"exitCode": 137, "reason": "OOMKilled", "startedAt": None, "finishedAt
         ),
     ],
 )
-def test_a_container_is_read_with_whatever_its_kubelet_leaves_out(status: dict[str, Any], expected: Container) -> None:
+def test_a_container_status_may_lack_optional_fields(status: dict[str, Any], expected: Container) -> None:
     assert containers({"status": {"containerStatuses": [{"name": "engine", **status}]}}) == [expected]
 
 

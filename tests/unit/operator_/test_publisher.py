@@ -166,9 +166,7 @@ def of_another_namespace(s3: S3) -> None:
 
 
 @pytest.mark.parametrize("harm", [altered, too_long, gone, of_another_namespace])
-def test_a_bundle_that_can_not_be_used_is_none_and_another_takes_its_place(
-    publisher: Publisher, s3: S3, harm: Callable[[S3], None]
-) -> None:
+def test_an_unusable_bundle_is_ignored_and_replaced(publisher: Publisher, s3: S3, harm: Callable[[S3], None]) -> None:
     publisher.publish(CACHE, SPEC, 1, staged(s3), NOW)
     harm(s3)
     assert publisher.find("models", KEY) is None
@@ -226,7 +224,7 @@ def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publish
         "none",
     ],
 )
-def test_only_a_rank_of_the_attempt_says_how_it_ended(s3: S3, publisher: Publisher, data: bytes, counts: bool) -> None:
+def test_only_results_of_the_attempts_ranks_count(s3: S3, publisher: Publisher, data: bytes, counts: bool) -> None:
     s3.objects[STAGED + result_object(0)] = data
     assert bool(publisher.results("models", KEY, JOB, 1)) is counts
 
@@ -284,7 +282,7 @@ def test_an_archive_that_no_init_container_would_install_is_never_published(
 
 
 @pytest.mark.parametrize("declared", [{"files": 2}, {"unpacked": FILE.size + 1}])
-def test_an_archive_that_holds_something_else_than_rank_0_says_is_never_published(
+def test_an_archive_that_differs_from_its_result_is_never_published(
     publisher: Publisher, s3: S3, declared: dict[str, Any]
 ) -> None:
     with pytest.raises(UnsafeArchiveError):
@@ -300,7 +298,7 @@ def test_a_blob_of_other_bytes_is_replaced_by_what_was_staged(publisher: Publish
     assert s3.objects[blob] == BYTES
 
 
-def test_other_bytes_are_told_as_such_even_where_they_are_no_archive(publisher: Publisher, s3: S3) -> None:
+def test_other_bytes_are_reported_as_such_even_if_they_are_no_archive(publisher: Publisher, s3: S3) -> None:
     result = staged(s3)
     s3.objects[STAGED + archive_object("TorchCompile")] = bytes(len(BYTES))
     with pytest.raises(DigestMismatchError):
@@ -333,7 +331,7 @@ def test_no_log_shows_what_an_upload_is_signed_with() -> None:
         logging.getLogger("botocore").setLevel(logging.NOTSET)
 
 
-def test_ranks_are_told_how_to_reach_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_get_the_settings_to_reach_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     transport = Transport("certificates", "http://proxy:3128")

@@ -108,7 +108,7 @@ def test_an_emptied_config_map_is_restored_from_startup_caches_but_no_lifted_qua
     assert restored(Quarantine((OTHER,)), [cache("Quarantined", None), cache(None, None)]).digests == (OTHER,)
 
 
-def test_startup_caches_that_say_something_else_are_outdated() -> None:
+def test_startup_caches_with_another_quarantine_are_outdated() -> None:
     caches = [cache(state, digest) for state in ("Ready", "Quarantined", "Failed") for digest in (BUNDLE, OTHER)]
     assert outdated(QUARANTINED, caches) == ("Ready-b", "Quarantined-o")
     assert outdated(LIFTED, caches[:3]) == ("Quarantined-b",)

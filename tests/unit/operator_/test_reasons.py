@@ -106,7 +106,7 @@ def test_the_end_of_an_attempt_is_counted_by_its_reason(why: str) -> None:
 
 
 @pytest.mark.parametrize("why", [reason(row) for row in PAGE["Init containers"]])
-def test_what_an_init_container_says_is_counted_by_its_reason(why: str) -> None:
+def test_a_report_of_an_init_container_is_counted_by_its_reason(why: str) -> None:
     metrics = Metrics(NOW)
     report = InitReport("Hit" if why == "Installed" else "Cold", why, "words", "key")
     metrics.count_inits("models", "qwen3", {"run": (times.text(NOW + timedelta(seconds=1)), report)})

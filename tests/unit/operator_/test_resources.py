@@ -126,7 +126,7 @@ def test_a_startup_probe_of_the_users_own_stays() -> None:
 
 
 @pytest.mark.parametrize("name", ["VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR"])
-def test_a_variable_that_places_a_layer_is_replaced_with_a_note(name: str) -> None:
+def test_a_variable_that_locates_a_layer_is_replaced_with_a_note(name: str) -> None:
     template = pod_template(env=[{"name": name, "value": "/cache"}, {"name": "A", "value": "1"}])
     for pod in pods(template=template):
         found = [v.get("value") for v in container(pod)["env"] if v["name"] == name]
@@ -261,7 +261,7 @@ NOT_L4: dict[str, Any] = {"matchExpressions": [{**L4["matchExpressions"][0], "op
         ({"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]}, {}, None, None),
     ],
 )
-def test_an_init_container_learns_what_its_node_can_not_tell(
+def test_an_init_container_gets_the_hardware_that_its_node_hides(
     engine: Any, pod: Any, wants: str | None, product: str | None
 ) -> None:
     replica, _ = pods(template=pod_template(pod=pod, **engine))
@@ -277,7 +277,7 @@ def test_ranks_hold_no_credentials_of_tunecast() -> None:
     assert not [container for container in containers if container.get("envFrom")]
 
 
-def test_a_rank_can_tell_the_values_of_secrets_that_are_variables_as_a_whole() -> None:
+def test_a_rank_knows_variables_whose_whole_value_is_from_a_secret() -> None:
     """Which it never stages: the operator, which doesn't read Secrets, can't name the variables."""
     _, rank = pods(**BOTH)
     (volume,) = (v for v in rank["spec"]["volumes"] if v["name"] == "tunecast-secret-0")

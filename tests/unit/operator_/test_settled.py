@@ -29,7 +29,7 @@ def settled() -> Settled:
     return found
 
 
-def test_the_same_object_holds_whatever_its_status_and_version(settled: Settled) -> None:
+def test_an_object_stays_settled_when_only_status_or_version_change(settled: Settled) -> None:
     newer = {**LIVE["metadata"], "resourceVersion": "8"}
     assert settled.holds(DEPLOYMENT, DESIRED, changed(LIVE, metadata=newer, status={"replicas": 2}))
 

@@ -26,7 +26,7 @@ class Store:
         check_until_passed(self.check, self.reasons.append, threading.Event(), pause=0.0)
 
 
-def test_each_failure_is_counted_and_each_message_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_failure_is_counted_and_each_message_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     down, region = StoreUnavailableError("down"), StoreError("set s3.region")
     store = Store(down, down, region)

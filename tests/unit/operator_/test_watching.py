@@ -9,7 +9,7 @@ import pytest
 from tunecast_operator.runtime.watching import WatchEndedError, guarded
 
 
-def test_a_watch_that_the_api_server_refuses_for_good_ends_the_operator() -> None:
+def test_a_forbidden_watch_ends_the_operator() -> None:
     async def refused() -> None:
         raise PermissionError("startupcaches is forbidden")
 
@@ -18,7 +18,7 @@ def test_a_watch_that_the_api_server_refuses_for_good_ends_the_operator() -> Non
     assert raised.value.reason == "WatchEnded"
 
 
-def test_an_operator_that_is_told_to_end_ends() -> None:
+def test_an_operator_that_is_asked_to_stop_ends() -> None:
     async def ended() -> None:
         return
 

@@ -17,7 +17,7 @@ def queue(clock: Clock) -> WorkQueue:
     return WorkQueue(clock=clock, jitter=lambda: 1.0, base=1.0, ceiling=8.0)
 
 
-def test_an_item_is_taken_once_however_often_it_was_marked() -> None:
+def test_an_item_is_processed_once_however_often_it_was_enqueued() -> None:
     work = queue(Clock())
     for _ in range(3):
         work.add(A)
@@ -26,7 +26,7 @@ def test_an_item_is_taken_once_however_often_it_was_marked() -> None:
     assert len(work) == 0
 
 
-def test_the_earliest_mark_counts() -> None:
+def test_the_earliest_due_time_counts() -> None:
     clock = Clock()
     work = queue(clock)
     work.add(A, after=10)
@@ -35,7 +35,7 @@ def test_the_earliest_mark_counts() -> None:
     assert work.get() == A
 
 
-def test_an_item_marked_while_a_worker_has_it_runs_once_more_and_never_twice_at_a_time() -> None:
+def test_an_item_enqueued_while_it_is_processed_runs_once_more_and_never_concurrently() -> None:
     work = queue(Clock())
     work.add(A)
     assert work.get() == A
@@ -64,7 +64,7 @@ def test_close_ends_every_waiting_worker() -> None:
     assert not any(thread.is_alive() for thread in ended)
 
 
-def test_a_mark_wakes_a_worker_that_waits_for_a_later_item() -> None:
+def test_an_enqueued_item_wakes_a_worker_that_waits_for_a_later_one() -> None:
     work = WorkQueue()
     work.add(A, after=3600)
     taken: list[Item | None] = []

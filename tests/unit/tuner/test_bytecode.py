@@ -45,7 +45,7 @@ def test_scan(tmp_path: Path) -> None:
     assert bytecode.scan(known) == Count(3, 1)
 
 
-def test_valid_is_what_an_interpreter_takes(tmp_path: Path) -> None:
+def test_valid_bytecode_is_what_the_interpreter_accepts(tmp_path: Path) -> None:
     path = source(tmp_path, "a", compiled=True)
     assert bytecode.valid(path, cached(path), MAGIC)
     assert not bytecode.valid(path, cached(path), b"\0\0\0\0")

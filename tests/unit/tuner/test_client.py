@@ -101,7 +101,7 @@ def test_a_recording_is_sent_as_a_file_of_a_form() -> None:
         (Reply(0, {}, "TimeoutError: timed out"), "TimeoutError: timed out"),
     ],
 )
-def test_a_refusal_in_the_engines_words(reply: Reply, refusal: str) -> None:
+def test_a_refusal_quotes_the_engine(reply: Reply, refusal: str) -> None:
     assert reply.refusal == refusal
 
 

@@ -33,7 +33,7 @@ def context(**changes: Any) -> Context:
     return Context(settings, nothing, nothing, nothing, nothing, ENVIRON, Path("/tmp"))
 
 
-def test_variables_from_secrets_and_those_that_are_named_like_one_are_told_nowhere() -> None:
+def test_variables_from_secrets_or_named_like_secrets_are_redacted() -> None:
     assert context().secrets.keys() == {"FROM_A_SECRET", "AWS_REGION", "MODEL", "HF_TOKEN", "HTTPS_PROXY"}
 
 

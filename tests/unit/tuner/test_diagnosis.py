@@ -70,7 +70,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("code", "lines", "reason", "words"), CASES.values(), ids=CASES.keys())
-def test_diagnose(code: int, lines: list[str], reason: str, words: str) -> None:
+def test_the_cause_of_an_exit_is_found_in_the_log(code: int, lines: list[str], reason: str, words: str) -> None:
     failure = diagnose(code, lines)
     assert failure.reason == reason
     assert words in failure.message
@@ -109,7 +109,7 @@ def test_every_hard_log_of_ends_is_read() -> None:
     assert {path.stem.removeprefix("diag-") for path in HARD_LOGS.glob("diag-*.log")} == HARD.keys()
 
 
-def test_a_process_that_the_kernel_killed_for_memory_is_told() -> None:
+def test_a_process_killed_for_memory_is_reported() -> None:
     failure = diagnose(1, ["subprocess.CalledProcessError: Command ninja failed"], oom_kills=2)
     assert failure.reason == job.ENGINE_OUT_OF_MEMORY
     assert failure.message.endswith("the kernel killed 2 of its processes, as the container was out of memory")

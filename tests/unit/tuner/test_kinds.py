@@ -27,7 +27,7 @@ def test_requests_are_the_same_on_every_rank_and_others_for_another_seed(kind: o
     assert first != other
 
 
-def test_chat_spells_log_probabilities_its_own_way() -> None:
+def test_chat_requests_log_probabilities_with_their_own_field() -> None:
     [chat] = [kind for kind in KINDS if kind.name == "Chat"]
     assert {"logprobs": True, "top_logprobs": 0}.items() <= chat.request("m", 3, 1, logprobs=0).items()
 
@@ -86,5 +86,5 @@ def test_recordings_are_wav_files_of_some_seconds() -> None:
     assert not heard(Reply(200, {"text": ""}))
 
 
-def test_words_are_as_many_as_asked_for() -> None:
+def test_a_text_has_the_requested_number_of_words() -> None:
     assert [len(words(n, 1).split()) for n in (0, 1, 15)] == [1, 1, 15]

@@ -232,7 +232,7 @@ def test_an_older_checkpoint_of_modelopt(tmp_path: Path, beside: str, expected: 
     assert config.load(str(tmp_path), None).get("quantization_config") == expected
 
 
-def test_what_config_json_says_of_quantisation_counts(tmp_path: Path) -> None:
+def test_the_quantisation_in_config_json_counts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "fp8"}}')
     (tmp_path / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
     assert config.load(str(tmp_path), None)["quantization_config"] == {"quant_method": "fp8"}

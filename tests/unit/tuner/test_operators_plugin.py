@@ -72,7 +72,7 @@ def test_tactics_are_loaded_where_the_autotuner_is_first_asked_for(
     assert said in found.stderr
 
 
-def test_the_layer_takes_all_of_it_and_nothing_that_engines_add(tmp_path: Path, tactics: Path) -> None:
+def test_the_layer_holds_the_whole_plugin_and_no_files_of_engines(tmp_path: Path, tactics: Path) -> None:
     plugin.install(tmp_path, tactics)
     files = [str(path.relative_to(tmp_path)) for path in (tmp_path / "tactics").rglob("*") if path.is_file()]
     assert len(files) == 4

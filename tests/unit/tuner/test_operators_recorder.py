@@ -25,7 +25,7 @@ class Tuner:
         return (True, 1, (128, shapes[0][0]), None) if shapes[0][0] > 1 else (False, 0, -1, None)
 
 
-def test_hits_misses_and_tactics() -> None:
+def test_hits_misses_and_tactics_are_recorded() -> None:
     tuner, runners = Tuner(), [Runner(), Other()]
     with recording(tuner) as found:
         for _ in range(2):
@@ -40,7 +40,7 @@ def test_hits_misses_and_tactics() -> None:
     }
 
 
-def test_it_looks_away_afterwards_whatever_happens() -> None:
+def test_the_recorder_is_removed_after_any_outcome() -> None:
     tuner = Tuner()
     with pytest.raises(ZeroDivisionError), recording(tuner) as found:
         raise ZeroDivisionError

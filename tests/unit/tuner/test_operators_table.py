@@ -76,5 +76,5 @@ def test_each_operator_can_be_called() -> None:
     assert {operator.name for operator in OPERATORS} == CALLS.keys()
 
 
-def test_a_problem_in_words() -> None:
+def test_a_problem_is_described() -> None:
     assert str(Problem("bmm_fp8", "qkv", {"n": 2, "k": 1})) == "bmm_fp8 qkv (n=2, k=1)"

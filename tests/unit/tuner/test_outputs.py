@@ -25,7 +25,7 @@ def test_compare(cold: str, again: str, warm: str, expected: str) -> None:
     assert compare(texts(*cold), texts(*again), texts(*warm)) == expected
 
 
-def test_an_unanswered_prompt_says_nothing() -> None:
+def test_an_unanswered_prompt_is_not_compared() -> None:
     rounds = [texts("", "b")] * 3
     assert compare(*rounds) == "Inconclusive"
     assert unanswered(*rounds) == "the engine gave no answer that can be compared to 1 of 2 requests"

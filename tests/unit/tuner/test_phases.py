@@ -96,7 +96,7 @@ def test_durations_that_overlap_are_counted_once() -> None:
     assert start.phases["other"] == 6.0
 
 
-def test_a_duration_takes_back_what_a_milestone_after_it_got() -> None:
+def test_a_duration_reclaims_its_time_from_the_next_milestone() -> None:
     start = phases.read(
         [(5.0, "Resolved architecture: X"), (6.0, "Time spent downloading weights for m: 4.0 seconds")], 6.0
     )
@@ -159,7 +159,7 @@ def test_a_silent_log_is_all_other() -> None:
     ("log", "said"),
     [("cpu-0.32.0-aot-warm-load-failure.log", True), ("cpu-0.32.0-no-aot-warm.log", False)],
 )
-def test_the_engine_says_why_a_layer_missed(log: str, said: bool) -> None:
+def test_the_engines_reason_for_a_miss_is_found(log: str, said: bool) -> None:
     words = phases.first_match(lines_of(log), BY_NAME["TorchCompile"].miss_patterns)
     assert words.startswith("Compiling model again due to a load failure") == said
     assert bool(words) == said
@@ -181,10 +181,10 @@ SAVED = "Saved 12 configs to /m/autotune_configs.json (3 new, 9 from previous co
         ("Loaded 12 configs from /m/autotune_configs.json", ""),
     ],
 )
-def test_flashinfer_says_that_tactics_were_not_taken(line: str, words: str) -> None:
+def test_flashinfers_refusal_of_tactics_is_found(line: str, words: str) -> None:
     assert phases.first_match([(1.0, LOGGER + line)], BY_NAME["FlashInferAutotune"].miss_patterns) == words
 
 
-def test_lines_without_a_stamp_take_the_time_of_the_one_before() -> None:
+def test_lines_without_a_timestamp_have_the_time_of_the_previous_line() -> None:
     texts = ["early", "INFO 11-23 15:00:00 a", "plain", "2026-11-23 15:00:01,500 - INFO - b", "INFO 11-23 15:00:01 c"]
     assert [seconds for seconds, _ in phases.printed_seconds(texts)] == [0.0, 0.0, 0.0, 1.5, 1.5]

@@ -39,7 +39,7 @@ def test_the_reason_names_rank_and_layer() -> None:
     assert proof.outputs == "Identical"
 
 
-def test_an_empty_bundle_says_so() -> None:
+def test_an_empty_bundle_is_reported() -> None:
     assert "no files" in assemble("SamePod", COLD, [rank_proof(0)]).reason
 
 

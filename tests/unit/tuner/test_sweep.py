@@ -118,7 +118,7 @@ def test_text_of_unknown_length_leaves_room_for_its_template() -> None:
         (Reply(0, {}, "TimeoutError"), "", "/v1/x did not answer"),
     ],
 )  # fmt: skip
-def test_a_refused_sweep_says_what_to_do(reply: Reply, key: str, words: str) -> None:
+def test_a_refused_sweep_ends_with_advice(reply: Reply, key: str, words: str) -> None:
     failure = refused(Client(8000, api_key=key), "/v1/x", reply)
     assert failure.reason == (job.SWEEP_REFUSED if 400 <= reply.status < 500 else job.ENGINE_CRASHED)
     assert words in failure.message

@@ -41,7 +41,7 @@ def test_tries_end_and_urls_are_read_again_each_time() -> None:
     assert (len(reads), len(pauses)) == (TRIES, TRIES - 1)
 
 
-def test_a_refusal_that_stays_is_told_with_what_to_change(s3: AnsweringS3) -> None:
+def test_a_permanent_refusal_is_reported_with_advice(s3: AnsweringS3) -> None:
     s3.status, s3.code = 307, "TemporaryRedirect"
     with pytest.raises(AttemptError, match="set s3") as caught:
         upload(lambda: settings(x=f"{s3.endpoint}/x"), "x", lambda: io.BytesIO(b"1"), 1, lambda _: None)
@@ -49,7 +49,7 @@ def test_a_refusal_that_stays_is_told_with_what_to_change(s3: AnsweringS3) -> No
     assert len(s3.paths) == TRIES
 
 
-def test_a_refusal_that_passes_is_forgotten(s3: AnsweringS3) -> None:
+def test_a_temporary_refusal_is_forgotten(s3: AnsweringS3) -> None:
     def well(_: float) -> None:
         s3.status = 200
 

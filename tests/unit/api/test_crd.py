@@ -17,14 +17,14 @@ from tunecast_operator.api.status import InferenceDeploymentStatus, StartupCache
 CRDS = crd.crds()
 MODELS = (InferenceDeploymentSpec, InferenceDeploymentStatus, StartupCacheSpec, StartupCacheStatus)
 WHOLE = re.compile(r"[A-Z]\S*(?:\s\S+){3,}\.", re.DOTALL)  # four words at least, and a full stop
-# A question without its answer, a sentence without its subject, and a value in place of a sentence.
+# Finds clauses without a main clause, sentences without a subject, and values instead of sentences.
 FRAGMENT = re.compile(r"^(?:Which|What|Whether|Why|How|When|Its|Their|Those|From|In)\b|(?:^|\. )(?:Of|That|\w+:) ")
 ADVICE = re.compile(r".{20,}: .{8,}|.+ must be .{8,}", re.DOTALL)  # what is wrong, and what to write instead
 SCHEMAS = {name: found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for name, found in CRDS.items()}
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema in a schema, with its path."""
+    """Yields every schema in a schema, with its path."""
     yield path, schema
     for name, field in schema.get("properties", {}).items():
         yield from nodes(field, f"{path}.{name}")
@@ -50,7 +50,7 @@ def test_check_finds_a_stale_file_and_write_updates_it(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schemas_are_structural(name: str) -> None:
-    """Kubernetes takes no references, no nulls, and a type for every node."""
+    """Kubernetes allows neither references nor nulls, and requires a type for every node."""
     for path, node in nodes(SCHEMAS[name]):
         assert not node.keys() & {"$ref", "$defs", "title", "const"}, path
         if "x-kubernetes-int-or-string" not in node:
@@ -59,7 +59,7 @@ def test_schemas_are_structural(name: str) -> None:
 
 
 def own(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Every field of ours with its description; Kubernetes describes its own types itself."""
+    """Yields every field of ours with its description; Kubernetes describes its own types."""
     yield path, schema.get("description", "")
     if MARK in schema:
         return
@@ -72,14 +72,14 @@ def own(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_field_is_described_in_whole_sentences(model: type[Model]) -> None:
-    """``kubectl explain`` shows them alone: each says what its field is, without a look at its neighbours."""
+    """``kubectl explain`` shows each description alone, so it must be clear without its neighbours."""
     described = list(own(crd.structural(model), model.__name__))
     assert len(described) > 10
     assert [path for path, text in described if not WHOLE.fullmatch(text) or FRAGMENT.search(text)] == []
 
 
 def test_a_fragment_is_found() -> None:
-    """What the test above is worth: what stood in the API once."""
+    """This shows that the test above can fail: the API once had these descriptions."""
     fragments = ("", "What is", "In one word.", "Of the bundle.", "Peer: made on another pod. SamePod: with one.")
     assert [text for text in fragments if WHOLE.fullmatch(text) and not FRAGMENT.search(text)] == []
 

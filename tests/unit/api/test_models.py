@@ -48,7 +48,7 @@ def test_a_snapshot_is_read_as_it_was_written() -> None:
 
 
 def undeclared(value: Any, path: str = "status") -> list[str]:
-    """Fields that no model declares: the API server would drop them in silence."""
+    """Yields fields that no model declares and that the API server would drop silently."""
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in value.model_fields_set - (value.model_extra or {}).keys()}
         extra = [f"{path}.{name}" for name in value.model_extra or {}]

@@ -1,4 +1,4 @@
-"""Metrics, alerts, dashboard and docs tell of the same things."""
+"""Metrics, alerts, dashboard and docs agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 
 def known() -> dict[str, set[str]]:
-    """Every metric's labels, by its name without a suffix."""
+    """Returns the labels of every metric, by its name without a suffix."""
     found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
     for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
         if name.startswith("_") and hasattr(value, "_labelnames"):
@@ -31,7 +31,7 @@ def known() -> dict[str, set[str]]:
 
 
 def exposed() -> dict[str, set[str]]:
-    """Every sample's labels, by its whole name."""
+    """Returns the labels of every sample, by its whole name."""
     found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
     for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
         if name.startswith("_") and hasattr(value, "_labelnames"):
@@ -41,7 +41,7 @@ def exposed() -> dict[str, set[str]]:
 
 
 def rows(prefix: str) -> dict[str, str]:
-    """Rows of the docs' tables by what their first cell names."""
+    """Returns the rows of the docs' tables by the name in their first cell."""
     lines = (line.split("|") for line in DOC.splitlines() if line.startswith(f"| `{prefix}"))
     return {cells[1].strip(" `"): cells[2] for cells in lines}
 
@@ -74,14 +74,14 @@ def test_no_expression_asks_for_what_is_not_there() -> None:
 
 
 def test_no_expression_uses_a_label_value_that_never_occurs() -> None:
-    """States, reasons, results and their like, as the code spells them."""
+    """Label values are states, reasons and results as the code spells them."""
     for expression in expressions():
         for words in re.findall(r"(?:=~?|!~|!=)\"([^\"$]+)\"", expression):
             assert all(f'"{word}"' in SOURCES for word in words.split("|")), expression
 
 
 def test_each_alert_is_played_both_ways() -> None:
-    """It fires; and in samples that nearly make it, it doesn't. `tests/integration/test_alerts.py` plays them."""
+    """Each alert must have samples with which it fires, and samples with which it nearly does."""
     fires = {alert: {False, True} for alert in (rule["alert"] for rule in ALERTS)}
     seen: dict[str, set[bool]] = {}
     for group in PLAYED:
@@ -103,7 +103,7 @@ def test_samples_are_played_as_they_are_exposed() -> None:
 
 
 def test_panels_lie_side_by_side() -> None:
-    """No two share a place, and Grafana moves none of them."""
+    """Panels do not overlap, and Grafana moves none of them."""
     taken: dict[tuple[int, int], str] = {}
     for panel in DASHBOARD["panels"]:
         x, y, w, h = (panel["gridPos"][name] for name in "xywh")
@@ -116,7 +116,7 @@ def test_panels_lie_side_by_side() -> None:
 
 
 def test_what_shows_one_moment_asks_for_one() -> None:
-    """Over a range, a stat would still show states that nothing has any more: their last values."""
+    """Over a range, a stat would still show the last values of states that have ended."""
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
             assert target.get("instant", False) == (panel["type"] != "timeseries"), panel["title"]

@@ -1,4 +1,4 @@
-"""The CRDs hold Kubernetes' whole pod: they must still fit an object, and a release of the chart its Secret."""
+"""The CRDs contain the whole pod schema: they must still fit into an object, and a release into its Secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_crd_fits_an_object_of_etcd() -> None:
 
 
 def test_a_release_fits_a_secret() -> None:
-    """As Helm keeps it: the chart's files and what was rendered, as base64 of gzip's of JSON."""
+    """Helm stores the chart's files and the rendered manifests as base64 of gzipped JSON."""
     files = {str(path): base64.b64encode(path.read_bytes()).decode() for path in CHART.rglob("*") if path.is_file()}
     rendered = [json.loads(path.read_text()) for path in (CHART / "files" / "crds").glob("*.json")]
     release = json.dumps({"files": files, "manifest": json.dumps(rendered)}).encode()

@@ -1,4 +1,4 @@
-"""The chart's values, their schema, their table and what the operator reads must be the same."""
+"""The chart's values, their schema, their table and the operator's settings must agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FREE = {
     "annotations",
     "labels",
     "issuerRef",
-}  # any keys below
+}  # any keys are allowed below
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -74,7 +74,7 @@ def test_every_value_is_used() -> None:
 
 
 class Recorder(dict[str, str]):
-    """An environment that remembers what was asked of it."""
+    """An environment that records the variables that were read."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a store is down, one caller waits for it now and then."""
+"""While a store is down, only one caller at a time waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives: what goes in comes out exactly, and nothing else ever does."""
+"""Archives restore exactly the files that were packed."""
 
 from __future__ import annotations
 
@@ -267,5 +267,5 @@ def broken(archive: Archive, path: Path, root: Path) -> None:
 
 
 def resigned(path: Path, entries: Sequence[Entry]) -> Archive:
-    """A manifest's honest word on whatever bytes are at ``path``."""
+    """Returns a manifest entry that matches the bytes at ``path``."""
     return Archive("Triton", *bundle.digest_of(path), sum(e.size for e in entries), len(entries))

@@ -1,4 +1,4 @@
-"""What is taken of a mount path, and what never is."""
+"""The files of a mount path that are captured, and those that never are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Autotune files as FlashInfer writes them, and what is known by version. tests/data/flashinfer tells of the files."""
+"""Autotune files as FlashInfer writes them, by version; tests/data/flashinfer/README.md describes the files."""
 
 from __future__ import annotations
 

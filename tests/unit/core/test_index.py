@@ -1,4 +1,4 @@
-"""An archive's index: read in one shape alone, and never further than its manifest allows."""
+"""An archive's index has exactly one format, and is never read beyond its manifest's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys are golden: one that moves makes every published bundle unreachable."""
+"""Golden keys: a changed key would make every published bundle unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer takes which file."""
+"""Sorting of files into layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where engines serve, by their command lines, and who reaches them there."""
+"""The addresses where engines serve, by their command lines, and who can reach them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which manifest of a key counts, for the operator and for init containers alike."""
+"""Which manifest of a key counts, for the operator and for init containers."""
 
 from __future__ import annotations
 

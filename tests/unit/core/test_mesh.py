@@ -1,4 +1,4 @@
-"""Which mesh a pod is in, and what to do about it."""
+"""Recognizing the mesh of a pod, and the advice for it."""
 
 from __future__ import annotations
 

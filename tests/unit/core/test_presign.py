@@ -1,4 +1,4 @@
-"""Where presigned URLs go: AWS's own regions, names with dots, and other servers."""
+"""The hosts of presigned URLs: AWS's regions, names with dots, and other servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an upload that the store, or something before it, doesn't take."""
+"""Uploads that the store, or a proxy in front of it, refuses."""
 
 from __future__ import annotations
 

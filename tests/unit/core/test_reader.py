@@ -1,4 +1,4 @@
-"""Archives that are read to their end without being unpacked, whatever they hold, in bounded memory."""
+"""Archives of any content are read to their end in bounded memory, without being unpacked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunecast_core.bundle.reader import inspect
 from tunecast_core.errors import MalformedError, UnsafeArchiveError
 
 ROOT = Path(__file__).resolve().parents[3]
-MEBIBYTES = 128  # that a reader of any archive may take, its interpreter included
+MEBIBYTES = 128  # memory limit of a reader of any archive, including the interpreter
 ENTRIES = [entry("triton/a"), entry("triton/b/c", b"more data")]
 PEAK = "print('peak', open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 READ = """
@@ -83,7 +83,7 @@ def test_a_tar_without_its_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_empty_members_hold_nothing_and_are_no_harm(tmp_path: Path) -> None:
-    """The last one of an honest archive is empty where its tar is a multiple of CUT."""
+    """The last member of a valid archive is empty if its tar is a multiple of CUT."""
     size = CUT - 512 - len(END)
     members = [deflate(plain(entry("triton/a", bytes(size))) + END), deflate(b"")]
     index = index_of([b'["triton/a",%d,0,false]' % size], [b"%d" % len(member) for member in members])
@@ -92,7 +92,7 @@ def test_empty_members_hold_nothing_and_are_no_harm(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_is_refused_leaves_no_thread(tmp_path: Path) -> None:
-    """Threads that the garbage collector ends may be joined where that waits for ever."""
+    """A thread that the garbage collector ends may be joined at a point where this blocks forever."""
     before = threading.active_count()
     large = [entry("triton/a"), entry("triton/b", bytes(3 * CUT))]
     for tar in (plain(large[0]), b"".join(map(plain, large)), b"x" * 9999):

@@ -1,4 +1,4 @@
-"""Records survive the trip through JSON, and nothing else gets in."""
+"""Records survive encoding and decoding, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_errors_name_the_field(data: bytes, said: str) -> None:
     ids=lambda v: f"{v[:5]}-{len(v)}",
 )
 def test_numbers_that_the_api_server_cannot_store_are_refused(value: str) -> None:
-    """The API server takes 64 bits, floats and metrics overflow: one such number would stop whoever passes it on."""
+    """The API server stores 64 bits, and floats and metrics overflow, so such a number would block its readers."""
     for field in ("seconds", "bytes"):
         data = {"stage": '"Joining"', "seconds": "1", "bytes": "1", field: value}
         text = ", ".join(f'"{name}": {item}' for name, item in data.items())

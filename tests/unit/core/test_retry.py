@@ -1,4 +1,4 @@
-"""A dead store sees few requests, and nobody waits past the deadline."""
+"""A dead store receives few requests, and no caller waits past the deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle saves is compared in the phases that its layers can shorten, and nowhere else."""
+"""The savings of a bundle are computed only from the phases that its layers can shorten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who can have written a record."""
+"""Only a rank of the attempt can have sealed a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which variables hold secrets, by names that engines, hubs and clouds really use."""
+"""Variables that hold secrets, recognized by names that engines, hubs and clouds use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a secret is looked for, with secrets as people mount them."""
+"""The parts of a secret that are searched for, with secrets as users mount them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_each_line_and_each_value_is_looked_for(text: str, found: set[str]) -> N
     ],
 )  # fmt: skip
 def test_short_or_common_values_are_not_searched_for(text: str) -> None:
-    """Else a layer that holds no secret would be left out."""
+    """Otherwise layers without secrets would be left out."""
     assert looked_for(text) == set()
 
 

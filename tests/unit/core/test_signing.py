@@ -1,4 +1,4 @@
-"""Signatures that hold, and every way that they don't."""
+"""Valid signatures, and every kind of invalid one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = {SIGNER.signer: SIGNER.public_key}
 
 
 def test_a_golden_envelope_verifies() -> None:
-    """Written by hand from DSSE's specification: what we sign is what others verify."""
+    """The envelope follows DSSE's specification by hand, so other tools can verify ours."""
     payload = b'{"a":1}'
     signed = b"DSSEv1 41 application/vnd.tunecast.manifest.v1+json 7 " + payload
     signature = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).sign(signed)

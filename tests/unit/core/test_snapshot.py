@@ -1,4 +1,4 @@
-"""What a start wrote, and the verdict on it."""
+"""The files that a start wrote, and the verdict on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories that ext4 is told to place apart."""
+"""Directories that ext4 should allocate apart."""
 
 from __future__ import annotations
 

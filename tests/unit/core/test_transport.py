@@ -1,4 +1,4 @@
-"""Certificates of authorities, as administrators have them in files."""
+"""Certificates of authorities in the formats that administrators have."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_certificates_the_public_ones_count() -> None:
 
 
 def test_a_server_without_tls_is_asked_through_the_proxy_too() -> None:
-    """Which is told the whole URL then."""
+    """The proxy then receives the whole URL."""
     with answering() as proxy:
         put("http://store.internal/bundles/o?x", io.BytesIO(b"1"), 1, 5.0, Transport(proxy=proxy.endpoint))
         assert proxy.paths == ["http://store.internal/bundles/o?x"]
@@ -64,7 +64,7 @@ def test_a_server_without_tls_is_asked_through_the_proxy_too() -> None:
     ],
 )
 def test_a_certificate_that_nobody_trusts_is_an_answer(cause: Exception, *, nobody: bool) -> None:
-    """No mesh that drops connections is to blame for it."""
+    """The failure is not blamed on a mesh that drops connections."""
     with pytest.raises(StoreError) as caught, explained("read", StoreSettings("bundles")):
         raise cause
     assert unreachable(caught.value) == nobody

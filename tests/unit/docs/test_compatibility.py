@@ -1,4 +1,4 @@
-"""Each line of docs/compatibility.md says how its claim was seen; the tests that it names exist."""
+"""Each line of docs/compatibility.md records how its claim was verified; the tests that it names exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from support.docs import missing_tests, named_tests, tables
 
-# integration/test_pods.py holds the table of pods to what becomes of them.
+# integration/test_pods.py compares the table of pods with their behaviour.
 ROWS = [row for title, rows in tables("compatibility.md").items() if title != "Pods" for row in rows]
 
 

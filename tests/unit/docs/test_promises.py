@@ -1,4 +1,4 @@
-"""docs/promises.md names, for each promise of the pages, the tests that show it; and each reason is seen in a test."""
+"""docs/promises.md names the tests of each promise of the pages, and each reason occurs in a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROMISES = tables("promises.md")
 SILENT = "Sections that promise nothing"
 PAGES = [page for page in PROMISES if page != SILENT]
 ROWS = [(page, row) for page in PAGES for row in PROMISES[page]]
-# Pages and sections whose own tables name tests, or are held to the code by tests of their own.
+# Pages and sections whose tables name tests themselves, or have tests of their own.
 HELD = {
     "security.md": {
         "What each actor can and can't do", "A tenant who may write InferenceDeployments",
@@ -32,17 +32,17 @@ REASONS = (
     "The operator",
     "Pods that don't start",
 )
-BUGS = {"Failed"}  # what an error without a reason of its own would say: no code raises one
+BUGS = {"Failed"}  # the default reason of errors, which no code raises
 
 
 def words(text: str) -> str:
-    """Without line breaks, as a reader sees it."""
+    """Returns the text without line breaks."""
     return re.sub(r"\s+", " ", text)
 
 
 @cache
 def sections(page: str) -> dict[str, str]:
-    """The text of a page by its headings, of any level; what is before the first one is its introduction."""
+    """Returns the text of a page by its headings; the text before the first one is the introduction."""
     text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     parts = re.split(r"^#{1,6} (.+)$", text, flags=re.MULTILINE)[1:]
     return {title: words(found) for title, found in zip(parts[::2], parts[1::2], strict=True)}
@@ -52,7 +52,7 @@ def sections(page: str) -> dict[str, str]:
 def test_each_promise_is_in_its_page_and_records_how_it_was_verified(page: str, row: list[str]) -> None:
     promise, how = row
     whole = words((DOCS / page).read_text())
-    assert words(promise) in whole, f"{page} no longer says so: change docs/promises.md with it"
+    assert words(promise) in whole, f"{page} no longer has this text: change docs/promises.md with it"
     named = named_tests(how)
     assert len(named) == how.count("::")
     assert named or re.fullmatch(r"read: .{10,}", how), "name a test, or say what was read"
@@ -78,7 +78,7 @@ def reasons() -> set[str]:
 
 @cache
 def sources() -> str:
-    """The tests that could see a reason: not those that only compare the page with the code."""
+    """Returns the tests in which a reason may occur, without those that only compare the page with the code."""
     paths = (path for path in TESTS.rglob("*.py") if path.name != "test_reasons.py")
     return "\n".join(path.read_text() for path in paths if not {"docs", "fuzz"} & {*path.relative_to(TESTS).parts})
 

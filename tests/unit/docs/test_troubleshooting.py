@@ -1,4 +1,4 @@
-"""Every reason that the code can give has a line in docs/troubleshooting.md, and no line is about another."""
+"""Every reason in the code has a line in docs/troubleshooting.md, and every line is about such a reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OPERATORS_OWN = ("InferenceDeployment", "StartupCache", "Adopted pods", "The ope
 
 
 def constants(module: object) -> set[str]:
-    """The CamelCase words among a module's constants: reasons, unlike paths and file names."""
+    """Returns the CamelCase words among a module's constants, which are reasons."""
     found = {value for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
     return {value for value in found if re.fullmatch(r"([A-Z][a-z]+)+(GPU)?", value)}
 
 
 def errors_reasons(folder: str) -> set[str]:
-    """The ``reason = "..."`` of every class below ``folder``."""
+    """Returns the ``reason = "..."`` of every class below ``folder``."""
     return {reason for path in (ROOT / folder).rglob("*.py") for reason in _class_reasons(ast.parse(path.read_text()))}
 
 
@@ -39,7 +39,7 @@ def _class_reasons(tree: ast.AST) -> Iterator[str]:
 
 
 def sections() -> dict[str, set[str]]:
-    """The reasons that each section's table begins its lines with."""
+    """Returns the reasons in the first column of each section's table."""
     parts = re.split(r"^## (.+)$", PAGE.read_text(), flags=re.MULTILINE)[1:]
     tables = dict(zip(parts[::2], parts[1::2], strict=True))
     return {

@@ -1,4 +1,4 @@
-"""The mount path is emptied, whatever is in it."""
+"""The mount path is emptied of any content."""
 
 from __future__ import annotations
 

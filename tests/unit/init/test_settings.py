@@ -1,4 +1,4 @@
-"""What the pod template says."""
+"""The settings of the init container from the pod template."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ H100, PROC = {"TUNECAST_GPU_PRODUCT": "NVIDIA-H100-80GB-HBM3"}, {"TUNECAST_WANTS
         (["NVIDIA L4"], H100, "cpu"),
     ],
     ids=[
-        "the node tells", "the node rather than the pod's selector", "the selector where the node hides its GPU",
+        "the node tells", "the node rather than the pod's selector", "the selector if the node hides its GPU",
         "nobody tells", "the engine asks for no GPU", "nor does its selector matter",
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whatever becomes of the worker, there is a report, and the worker is gone."""
+"""However the worker ends, there is a report, and the worker is gone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def killed(number: int) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (killed(signal.SIGKILL), "OutOfMemory"),  # nobody but the kernel sends it to the worker alone
+        (killed(signal.SIGKILL), "OutOfMemory"),  # only the kernel sends it to the worker alone
         (killed(signal.SIGUSR1), "InternalError"),
         (lambda: os._exit(3), "InternalError"),
         (lambda: 1 / 0, "InternalError"),
@@ -87,6 +87,6 @@ def test_a_signal_ends_it() -> None:
         return hang()
 
     parent = os.fork()
-    if parent == 0:  # a process of its own, since the signal goes to the whole of it
+    if parent == 0:  # a separate process, because the signal reaches all of it
         os._exit(0 if supervise(work, time.monotonic() + 10).reason == "Terminated" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 0

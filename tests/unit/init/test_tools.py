@@ -1,4 +1,4 @@
-"""The rank program's files, where an engine of any user can read them."""
+"""The rank program's files, which an engine of any user must be able to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What replicas and ranks tell meshes and autoscalers."""
+"""Annotations of replicas and ranks for service meshes and autoscalers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUEUE = {"kueue.x-k8s.io/queue-name": "gpus"}
 
 
 def metadata(**spec: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The metadata of a replica and of a rank."""
+    """Returns the metadata of a replica and of a rank."""
     replica, rank = pods(**spec)
     return replica["metadata"], rank["metadata"]
 

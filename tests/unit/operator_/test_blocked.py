@@ -1,4 +1,4 @@
-"""Why pods don't start, or aren't there."""
+"""Reasons why pods do not start or do not exist."""
 
 from __future__ import annotations
 

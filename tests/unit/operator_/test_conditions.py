@@ -34,7 +34,7 @@ def test_a_condition_is_found_by_type() -> None:
 
 
 def test_each_attempts_transitions_have_events_of_their_own() -> None:
-    """Status and its time stay the same from the first attempt to the last; only messages tell them apart."""
+    """Status and transition time are the same for all attempts; only messages distinguish them."""
     owner = {"metadata": {"name": "kc", "namespace": "n", "uid": "u"}, "apiVersion": "v", "kind": "K"}
     conditions: list[ConditionStatus] = []
     names = []

@@ -1,4 +1,4 @@
-"""Which crashes of engines can be the fault of their bundle."""
+"""Crashes of engines that their bundle may have caused."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ KILLED = ended(137, reason="OOMKilled")
         (
             {"state": {"running": {}}, "lastState": ended(over=HOUR_LATER), "restartCount": 2},
             2,
-        ),  # a start takes its time
-        ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2, "ready": True}, 0),  # it can start
+        ),  # the engine is still starting
+        ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2, "ready": True}, 0),  # the engine can start
         ({"state": {"running": {}}, "lastState": ended(), "restartCount": 2, "started": True}, 0),
         ({"state": WAITING, "lastState": KILLED, "restartCount": 2}, 0),
-        ({"state": ended(), "lastState": KILLED, "restartCount": 4}, 1),  # how the others ended is not shown
-        ({"state": WAITING, "lastState": ended(143), "restartCount": 2}, 0),  # a probe
+        ({"state": ended(), "lastState": KILLED, "restartCount": 4}, 1),  # status does not show how earlier runs ended
+        ({"state": WAITING, "lastState": ended(143), "restartCount": 2}, 0),  # killed by a probe
         ({"state": ended(137, reason="ContainerStatusUnknown"), "restartCount": 2}, 0),
-        ({"state": {"terminated": {"exitCode": 139}}, "restartCount": 2}, 0),  # when isn't known
-        ({"state": ended(began="1970-01-01T00:00:00Z"), "restartCount": 2}, 0),  # it never ran
+        ({"state": {"terminated": {"exitCode": 139}}, "restartCount": 2}, 0),  # the time is unknown
+        ({"state": ended(began="1970-01-01T00:00:00Z"), "restartCount": 2}, 0),  # the engine never ran
         ({"state": WAITING, "lastState": ended(began=BEFORE, over=EARLIER), "restartCount": 2}, 0),  # another sandbox
         ({"state": ended(), "lastState": ended(began=BEFORE, over=EARLIER), "restartCount": 0}, 1),
         ({"state": WAITING, "lastState": ended(0), "restartCount": 2}, 0),
@@ -61,7 +61,7 @@ def test_what_counts_as_a_crash(engine: dict[str, Any], times: int) -> None:
 
 @pytest.mark.parametrize("restarts", [0, 1, 5])
 def test_a_replica_that_was_ready_since_its_bundle_was_installed_blames_nothing(restarts: int) -> None:
-    """Its container restarted, and its status no longer shows how long the run before lasted."""
+    """Its container restarted, and status no longer shows the duration of the previous run."""
     crashed = {"state": WAITING, "lastState": ended(over=HOUR_LATER), "restartCount": restarts}
     assert crashes([serving_pod("a", MANIFEST, crashed)])
     assert crashes([serving_pod("a", MANIFEST, crashed, ready_until="2026-01-01T10:09:00Z")]) == []
@@ -69,7 +69,7 @@ def test_a_replica_that_was_ready_since_its_bundle_was_installed_blames_nothing(
 
 @pytest.mark.parametrize("kind", ["Ready", "ContainersReady"])
 def test_one_condition_that_moved_since_is_enough_to_blame_nothing(kind: str) -> None:
-    """Ready also depends on readiness gates, ContainersReady on sidecars: either may show what the other hides."""
+    """Ready also depends on readiness gates and ContainersReady on sidecars, so either may be the one that moved."""
     pod = serving_pod("a", MANIFEST, {"state": ended()})
     [moved] = [condition for condition in pod["status"]["conditions"] if condition["type"] == kind]
     moved["lastTransitionTime"] = "2026-01-01T10:00:01Z"
@@ -86,7 +86,7 @@ def test_without_conditions_nothing_is_known_and_nothing_blamed() -> None:
 
 def test_restarts_before_the_bundle_was_installed_again_are_not_counted() -> None:
     pod = serving_pod("a", MANIFEST, {"state": WAITING, "lastState": ended(), "restartCount": 3})
-    pod["status"]["initContainerStatuses"][0]["restartCount"] = 1  # the pod's sandbox was made anew
+    pod["status"]["initContainerStatuses"][0]["restartCount"] = 1  # the pod's sandbox was recreated
     assert [crash.times for crash in crashes([pod])] == [1]
 
 
@@ -111,7 +111,9 @@ def test_replicas_that_somebody_ends_blame_nothing(ending: dict[str, Any]) -> No
 def test_only_replicas_with_a_bundle_or_kept_from_one_count() -> None:
     crashed = {"state": ended(), "restartCount": 1}
     assert crashes([serving_pod("a", "", crashed)]) == []
-    assert crashes([serving_pod("a", "", crashed, cold="Quarantined")]) == []  # an older init container names none
+    assert (
+        crashes([serving_pod("a", "", crashed, cold="Quarantined")]) == []
+    )  # an older init container reports no manifest
     assert crashes([serving_pod("a", MANIFEST, crashed, cold="DigestMismatch")]) == []
     [warm], [cold] = (crashes([serving_pod("a", MANIFEST, crashed, cold=why)]) for why in ("NoManifest", "Quarantined"))
     assert (warm.cold, cold.cold, warm.manifest, cold.manifest) == (False, True, MANIFEST, MANIFEST)

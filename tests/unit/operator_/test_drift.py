@@ -1,4 +1,4 @@
-"""Replicas that run something else than their bundle was made with."""
+"""Replicas whose image or hardware differs from that of their bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
         (MADE, [pod()], SAME, []),
         (MADE, [pod(f"mirror/vllm@sha256:{'a' * 64}")], SAME, []),  # the same image from elsewhere
         (MADE, [pod(OTHER), pod(OTHER), pod()], SAME, [("Image", f"sha256:{'b' * 64}", 2)]),
-        (MADE, [pod(f"sha256:{'c' * 64}")], SAME, []),  # imported by hand: no registry's digest to compare
+        (MADE, [pod(f"sha256:{'c' * 64}")], SAME, []),  # an imported image has no registry digest to compare
         (MADE, [pod("")], SAME, []),
         (MadeWith(), [pod(OTHER)], SAME, []),
         (MADE, [pod()], {}, []),
@@ -41,7 +41,12 @@ def pod(image: str = SHA, node: str = "n") -> dict[str, Any]:
         (MADE, [pod()], {**SAME, "nvidia.com/cuda.driver-version.full": "590.1"}, [("Driver", "590.1", 1)]),
         (MADE, [pod()], OLD, []),
         (MADE, [pod()], {**OLD, "nvidia.com/cuda.driver.rev": "05"}, [("Driver", "580.159.05", 1)]),
-        (MADE, [pod(OTHER, "elsewhere")], SAME, [("Image", f"sha256:{'b' * 64}", 1)]),  # its node isn't known
+        (
+            MADE,
+            [pod(OTHER, "elsewhere")],
+            SAME,
+            [("Image", f"sha256:{'b' * 64}", 1)],
+        ),  # the hardware of its node is unknown
     ],
 )
 def test_what_differs(made: Any, pods: list[Any], labels: dict[str, str], found: list[tuple[str, str, int]]) -> None:
@@ -58,7 +63,7 @@ def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
 
 
 def on(hardware: str, image: str = SHA) -> dict[str, Any]:
-    """A pod whose init container named its hardware."""
+    """Returns a pod whose init container reported its hardware."""
     said = canonical(InitReport("Hit", "Installed", "", "key", hardware=hardware)).decode()
     ended = {"terminated": {"message": said, "finishedAt": "2026-01-01T10:00:00Z"}}
     found = pod(image)

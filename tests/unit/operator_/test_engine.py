@@ -1,4 +1,4 @@
-"""Which container of a pod template runs the engine, and what about it can't work."""
+"""Finding the engine's container in a pod template, and refusing what cannot work."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_replica_that_needs_more_gpus_than_its_pod_has_is_refused(resource: st
 
 
 def test_a_variable_that_env_from_may_set_has_no_default() -> None:
-    """A ConfigMap may hold TP, and the operator reads none."""
+    """A ConfigMap may set TP, and the operator does not read ConfigMaps."""
     script = ["sh", "-c", "vllm serve m --tensor-parallel-size ${TP:-1}"]
     assert found(container("a", command=script)).line.tensor == 1
     with pytest.raises(SpecError, match="TP has no value"):

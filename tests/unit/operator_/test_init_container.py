@@ -1,4 +1,4 @@
-"""The containers that Tunecast adds to replicas and ranks, and what an administrator may say about them."""
+"""The containers that Tunecast adds to replicas and ranks, and their settings by the administrator."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ EXTRA = ContainerSettings(
 
 
 def added(template: dict[str, Any]) -> dict[str, Any]:
-    """The container that Tunecast adds."""
+    """Returns the container that Tunecast adds."""
     [container] = template["spec"]["initContainers"]
     found: dict[str, Any] = container
     return found
 
 
 def test_no_container_of_tunecast_names_a_user() -> None:
-    """OpenShift's restricted-v2 refuses every user but the one that it assigns."""
+    """OpenShift's restricted-v2 refuses every user except the one that it assigns."""
     for template in pods():
         context = added(template)["securityContext"]
         assert context["runAsNonRoot"] is True
@@ -38,7 +38,7 @@ def test_no_container_of_tunecast_names_a_user() -> None:
 
 
 def test_in_a_pod_that_runs_as_root_they_run_as_their_images_user() -> None:
-    """The kubelet would start no container that inherits root and must not run as root."""
+    """The kubelet would refuse a container that inherits root and must not run as root."""
     for template in pods(template=pod_template(pod={"securityContext": {"runAsUser": 0}})):
         assert added(template)["securityContext"]["runAsUser"] == 65532
     for template in pods(

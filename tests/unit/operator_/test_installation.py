@@ -41,6 +41,6 @@ def test_an_addressing_style_that_there_is_not_is_named() -> None:
 
 
 def test_empty_values_are_none() -> None:
-    """As an upgrade that reuses an earlier release's values gives them."""
+    """An upgrade that reuses an earlier release's values has empty values."""
     given = {"TUNECAST_CA_FILE": "", "TUNECAST_PROXY": "", "TUNECAST_ADDRESSING_STYLE": "", "TUNECAST_ENDPOINT": ""}
     assert from_environment({**REQUIRED, **given}).store == from_environment(REQUIRED).store

@@ -1,4 +1,4 @@
-"""What tunes again and what doesn't; each entry of the lists has a reason."""
+"""Changes that start a new tuning and changes that do not; each entry of the lists has a reason."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def key(template: dict[str, Any], **spec: Any) -> str:
 
 
 def changed(change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> dict[str, Any]:
-    """The template after a change to its pod spec and its container."""
+    """Returns the template after a change to its pod spec and its container."""
     template = copy.deepcopy(BASE)
     change(template["spec"], template["spec"]["containers"][0])
     return template
@@ -139,11 +139,11 @@ FIELD = {"fieldRef": {"fieldPath": "status.podIP"}}
 SAME: dict[str, dict[str, Any]] = {
     "order, spaces, quotes, underscores and units are spelling": shell(SPELT),
     "exec and a shell start the same engine": shell(SERVE),
-    "a Secret's name says nothing of an engine": with_env(
+    "a Secret's name does not affect an engine": with_env(
         {"name": "TZ", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}
     ),
     "a fieldRef is a fact of one pod": with_env({"name": "POD_IP", "valueFrom": FIELD}),
-    "a variable that places a layer is replaced": with_env({"name": "VLLM_CACHE_ROOT", "value": "/x"}),
+    "a variable that locates a layer is replaced": with_env({"name": "VLLM_CACHE_ROOT", "value": "/x"}),
     "labels and annotations belong to others": BASE | {"metadata": {"labels": {"app": "b"}, "annotations": {"c": "d"}}},
     "probes": changed(lambda _, c: c.update(livenessProbe={"httpGet": {"path": "/", "port": 1}})),
     "other containers": changed(lambda p, _: p["containers"].append({"name": "b", "image": "b"})),
@@ -153,7 +153,7 @@ SAME: dict[str, dict[str, Any]] = {
     "scratch space": changed(mounted(emptyDir={})),
     "/dev/shm's size": changed(mounted(emptyDir={"medium": "Memory", "sizeLimit": "1Gi"})),
     "files of Secrets": changed(mounted(secret={"secretName": "tls"})),
-    "an init container that reads alone": changed(
+    "an init container that only reads": changed(
         init("b", volumeMounts=[{"name": "models", "mountPath": "/m", "readOnly": True}])
     ),
 }  # fmt: skip
@@ -181,9 +181,9 @@ ANOTHER: dict[str, dict[str, Any]] = {
     "speculative tokens, dotted": with_args("-sc.num_speculative_tokens=5", "-sc.method=ngram"),
     "speculative tokens of older versions": with_args("--num-speculative-tokens=3"),
     "other speculative tokens of older versions": with_args("--num-speculative-tokens=4"),
-    "a flag that isn't known": with_args("--a-new-flag=1"),
+    "an unknown flag": with_args("--a-new-flag=1"),
     "another program": changed(lambda _, c: c.update(command=["/a/vllm", "serve", "Qwen/Qwen3-8B"])),
-    "what a script does before": shell(f"pip install x; {SERVE}"),
+    "a script's earlier command": shell(f"pip install x; {SERVE}"),
     "a variable that a script sets": shell(f"A=1 {SERVE}"),
     "a variable": with_env({"name": "VLLM_ATTENTION_BACKEND", "value": "FLASHINFER"}),
     "another value": with_env({"name": "VLLM_ATTENTION_BACKEND", "value": "FLASH_ATTN"}),
@@ -210,11 +210,11 @@ ANOTHER: dict[str, dict[str, Any]] = {
     ),
     "a volume": changed(mounted(hostPath={"path": "/models"})),
     "a ConfigMap's files": changed(mounted(configMap={"name": "config"})),
-    "where a volume is": changed(lambda _, c: c["volumeMounts"][0].update(mountPath="/elsewhere")),
-    "what brings the weights": changed(init("fetch:1")),
-    "what else brings them": changed(init("fetch:1", args=["--revision=2"])),
-    "which of them a ConfigMap names": changed(init("fetch:1", envFrom=[{"configMapRef": {"name": "other"}}])),
-    "where they are put": changed(init("fetch:1", volumeMounts=[{**MOUNTS[0], "subPath": "b"}])),
+    "a volume's mount path": changed(lambda _, c: c["volumeMounts"][0].update(mountPath="/elsewhere")),
+    "an init container that fetches weights": changed(init("fetch:1")),
+    "an argument of that init container": changed(init("fetch:1", args=["--revision=2"])),
+    "a ConfigMap of that init container": changed(init("fetch:1", envFrom=[{"configMapRef": {"name": "other"}}])),
+    "a volume mount of that init container": changed(init("fetch:1", volumeMounts=[{**MOUNTS[0], "subPath": "b"}])),
     "runtime class": changed(lambda p, _: p.update(runtimeClassName="kata")),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Liveness and metrics are reached by IPv4 and by IPv6."""
+"""Liveness and metrics are served on IPv4 and on IPv6."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOPBACKS = ["127.0.0.1", "[::1]"]
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET6) as listener:  # of both families
+    with socket.socket(socket.AF_INET6) as listener:  # IPv4 and IPv6
         listener.bind(("::", 0))
         return int(listener.getsockname()[1])
 

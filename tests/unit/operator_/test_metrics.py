@@ -1,4 +1,4 @@
-"""What an on-call engineer can see: each metric by what makes it move."""
+"""Each metric, and the events that change it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def metrics() -> Metrics:
 
 
 def shown(metrics: Metrics) -> dict[str, float]:
-    """Every sample as its text, but histograms' buckets and the times of creation."""
+    """Returns every sample by its text, without histograms' buckets and creation times."""
     lines = generate_latest(metrics.registry).decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in samples if "_bucket{" not in name and "_created" not in name}
@@ -69,7 +69,7 @@ def test_reconciliations_and_the_queue(metrics: Metrics) -> None:
 
 
 def test_what_is_counted_begins_with_zeros(metrics: Metrics) -> None:
-    """Else neither alerts nor the dashboard see a first one; only transitions have too many labels for that."""
+    """Otherwise alerts and the dashboard miss the first event; only transitions have too many labels for that."""
     found = shown(metrics)
     assert found['tunecast_reconciles_total{kind="InferenceDeployment",result="Bug"}'] == 0
     assert found['tunecast_tuning_attempts_total{result="Published"}'] == 0
@@ -78,8 +78,8 @@ def test_what_is_counted_begins_with_zeros(metrics: Metrics) -> None:
     assert found['tunecast_init_containers_total{reason="BadSignature",result="Cold"}'] == 0
     assert found['tunecast_init_seconds_count{phase="fetch"}'] == 0
     errors = [name for name in found if name.startswith("tunecast_store_errors_total")]
-    assert len(errors) == 4  # as many as there are kinds of StoreError
-    assert not [name for name in found if "/" in name]  # constants of those modules that are no reasons
+    assert len(errors) == 4  # one for each kind of StoreError
+    assert not [name for name in found if "/" in name]  # constants of those modules that are not reasons
     assert len(found) < 120
 
 

@@ -1,4 +1,4 @@
-"""Labels of nodes: asked for rarely, and not where it isn't allowed."""
+"""Labels of nodes are cached, and not requested without permission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often staging is listed for StartupCaches that are gone. Cluster and store are lists here."""
+"""Staging is listed rarely for deleted StartupCaches. Cluster and store are lists here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class World:
     def __init__(self) -> None:
         self.now = NOW
         self.living: list[dict[str, Any]] = []
-        self.prefixes: list[tuple[str, str]] = []  # of single caches that were listed
-        self.sweeps: list[set[str]] = []  # the uids that were to be left alone
+        self.prefixes: list[tuple[str, str]] = []  # prefixes of single StartupCaches that were listed
+        self.sweeps: list[set[str]] = []  # the UIDs whose objects must stay
         self.down = False
         self.orphans = Orphans(cast("Cluster", self), cast("Publisher", self), lambda: self.now)
 
@@ -65,7 +65,7 @@ def test_many_that_are_deleted_at_once_sweep_the_namespace_once(world: World) ->
 
 
 def test_one_that_was_never_seen_waits_for_the_next_sweep(world: World) -> None:
-    """It was deleted while no operator ran, and its ranks go on for a while."""
+    """It was deleted while no operator ran, and its ranks may still run."""
     assert world.orphans.clean("models", "unknown") == GONE
     world.now += timedelta(minutes=10)
     assert world.orphans.clean("models", "unknown") == (SWEEP_PERIOD - timedelta(minutes=10)).total_seconds()

@@ -41,7 +41,7 @@ def evicted(rank: int, words: str) -> dict[str, Any]:
 
 
 DISRUPTION = [{"type": "DisruptionTarget", "status": "True", "message": "preempted"}]
-STORAGE = {  # in the kubelet's words
+STORAGE = {  # messages of the kubelet
     "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ": "Rejected",
     'Container engine exceeded its local ephemeral storage limit "1Gi". ': "Rejected",
     'Usage of EmptyDir volume "tunecast-cache" exceeds the limit "100Mi". ': "Rejected",
@@ -95,7 +95,7 @@ def test_classify(
     ],
 )
 def test_a_failed_init_container_is_reported_by_its_message_or_its_exit_code(ended: dict[str, Any], words: str) -> None:
-    """The one that brings the rank program: no rank has begun, so none reports anything."""
+    """It is the init container that brings the rank program, so no rank can report anything."""
     status = {"name": "tunecast-tools", "state": {"terminated": ended}}
     outcome = classify(FAILED, [{**pod(0), "status": {"initContainerStatuses": [status]}}], {})
     assert (outcome.kind, outcome.reason, outcome.rank) == ("Crashed", "ToolsFailed", 0)

@@ -1,4 +1,4 @@
-"""How attempts of a StartupCache begin, run, end and are tried again."""
+"""How attempts of a StartupCache begin, run, end and are retried."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -78,7 +78,7 @@ def test_success_publishes_and_looks_again_at_once() -> None:
 
 
 def test_what_is_published_of_an_attempt_that_status_never_knew_of_is_cleaned_up_after_it() -> None:
-    """The operator ended between making its Job and writing status; the Job was done before the next one looked."""
+    """The operator ended between creating the Job and writing status, and the Job finished before its successor ran."""
     known = {**UNDER_WAY, "job": "", "state": "Pending"}
     ended = {"job": job(2, end="Complete"), "results": {0: RESULT}}
     publishing = decide(seen(known, **ended))
@@ -220,7 +220,7 @@ def test_backoff(ends: int, seconds: float) -> None:
     ],
 )
 def test_an_attempt_that_status_never_knew_of_ends_once(changes: dict[str, Any]) -> None:
-    """Its Job stays for an hour: it must not be taken for news again and again."""
+    """Its Job stays for an hour and must be counted only once."""
     first = decide(seen({"state": "Pending"}, **changes))
     assert CleanUpAttempt(1) in first.actions
     again = decide(seen({**kept(first), "conditions": []}, **changes))
@@ -245,7 +245,7 @@ def test_a_store_that_is_down_holds_no_replica_past_the_timeout(changes: dict[st
 
 
 def test_a_step_that_is_refused_holds_no_replica_for_ever() -> None:
-    """A Job that an admission webhook rejects, or a sweep that isn't there."""
+    """Examples are a Job that an admission webhook rejects, and a missing sweep."""
     error = TunecastError("denied")
     first = not_done(seen(), decide(seen()), error)
     assert (ready(first).reason, first.status.queued_since) == ("Failed", times.text(NOW))
@@ -255,7 +255,7 @@ def test_a_step_that_is_refused_holds_no_replica_for_ever() -> None:
 
 
 def test_an_attempt_that_status_never_knew_of_is_cleaned_up_only_after_its_pods() -> None:
-    """What its ranks stage while they end would stay for ever."""
+    """Otherwise objects that its ranks stage while they end would stay forever."""
     plan = decide(seen({"state": "Pending"}, wanted_by=[], job=job(), pods=RUNNING))
     assert plan.actions == (DeleteJob("kc-1", "job-uid"),)
     assert (plan.status.attempt, plan.status.job) == (1, "kc-1")

@@ -1,4 +1,4 @@
-"""Where a StartupCache comes to rest."""
+"""The final states of a StartupCache."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -69,7 +69,7 @@ def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
 
 
 def test_status_records_renewed_use_before_an_attempt_creates_objects() -> None:
-    """An operator that ends before it makes the Job leaves a Service: it goes once nobody wants the cache."""
+    """An operator that ends before it creates the Job leaves a Service, which is deleted with the unused cache."""
     rests = decide(seen({"state": "Pending"}, wanted_by=[]))
     wanted = decide(seen(rests.status))
     assert (wanted.actions, wanted.status.unwanted_since, wanted.requeue_seconds) == ((), None, 0)
@@ -78,7 +78,7 @@ def test_status_records_renewed_use_before_an_attempt_creates_objects() -> None:
 
 
 def without_layers(reason: str) -> Proof:
-    """Of an attempt that left no archive."""
+    """Returns the result of an attempt without archives."""
     found = proof(verdict="Miss")
     return replace(found, reason=reason, ranks=tuple(replace(rank, layers=()) for rank in found.ranks))
 
@@ -104,7 +104,7 @@ def test_an_inert_bundle_is_never_published(bad: Any, words: str) -> None:
 
 @pytest.mark.parametrize("wanted_by", [["qwen3"], []])
 def test_a_bundle_that_another_cache_published_ends_the_job_before_what_it_staged(wanted_by: list[str]) -> None:
-    """Two caches of one key differ in ranks, say: nobody needs the slower one's Job, which holds GPUs."""
+    """Two caches of one key may differ in ranks; the slower one's Job is not needed and holds GPUs."""
     elsewhere = Published(manifest(KEY), "d", "s")
     plan = decide(seen(UNDER_WAY, job=job(), pods=RUNNING, published=elsewhere, wanted_by=wanted_by))
     assert plan.actions == (DeleteJob("kc-1", "job-uid"),)

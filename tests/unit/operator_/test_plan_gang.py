@@ -1,4 +1,4 @@
-"""Ranks that hold GPUs: what ends an attempt whose pods don't, or whose ranks never all run."""
+"""Attempts that release their GPUs: their pods do not end, or their ranks never all run."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_published_attempt_whose_sidecars_go_on_releases_its_gpus() -> None:
     ids=["that has no sidecar", "whose sidecar ended too"],
 )
 def test_the_job_of_a_pod_whose_phase_is_still_to_come_is_left_to_finish(others: list[dict[str, Any]]) -> None:
-    """A kubelet reports terminated containers before the phase; the finished Job then stays for its logs."""
+    """A kubelet reports terminated containers before the phase; the finished Job stays for its logs."""
     engine = {"name": "engine", "state": {"terminated": {"exitCode": 0}}}
     native = [{"name": "linkerd-proxy", "started": True, "state": {"running": {"startedAt": EARLIER}}}]
     status: dict[str, Any] = {"containerStatuses": [engine, *others], "initContainerStatuses": native}
@@ -180,7 +180,7 @@ def test_a_quota_that_allows_some_ranks_is_named() -> None:
     assert (ready(plan).reason, "1 of 2 pods exist" in ready(plan).message) == ("Queued", True)
 
 
-# --- ranks that don't find each other ---------------------------------------------------------------------------------
+# --- ranks that do not find each other --------------------------------------------------------------------------------
 
 
 def test_ranks_that_all_run_and_do_not_join_name_the_network() -> None:
@@ -225,7 +225,7 @@ def test_a_key_that_another_startup_cache_tunes_waits_for_it() -> None:
 
 
 def test_the_time_behind_ranks_that_run_is_no_time_in_the_queue() -> None:
-    """Its replicas wait for a bundle that is on its way; where that fails, its own wait for capacity begins anew."""
+    """Its replicas wait for that bundle; if its tuning fails, the queue timeout of this cache starts from zero."""
     late = {"queuedSince": OLD}
     assert ready(decide(seen(late, rival=Rival("kc-older", runs=False)))).reason == "QueueTimeout"
     behind = decide(seen(late, rival=Rival("kc-older", runs=True)))

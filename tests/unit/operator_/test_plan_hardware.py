@@ -1,4 +1,4 @@
-"""Which hardware is tuned for because replicas run on it."""
+"""The hardware that is tuned for because replicas run on it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pod(hardware: str, reason: str = "NoBundleForThisGPU", node: str = "n1", key
 
 
 def cache(hardware: str, state: str = "Ready", *, asked: bool = False) -> StartupCache:
-    """A StartupCache that tunes for ``hardware``, which its spec says where it was ``asked`` to."""
+    """Returns a StartupCache for ``hardware``, which is in its spec if it was ``asked`` for."""
     status = StartupCacheStatus(state=State(state), hardware=hardware or None)
     return StartupCache("c", "k", "", deleting=False, status=status, asked_hardware=hardware if asked else "")
 
@@ -64,10 +64,10 @@ UNTUNED = [cache("", "Tuning")]
         ([pod(L4, key="old")], FIRST, []),
     ],
     ids=[
-        "another GPU", "replicas and nodes are counted", "its node isn't known yet",
+        "another GPU", "replicas and nodes are counted", "its node is not known yet",
         "it started before the first bundle", "nothing is published at all",
-        "it started before the bundle that fits it", "a bundle came since", "a bundle is on its way",
-        "its GPU can't be told", "it names none", "what is no name", "warm", "the store's fault",
+        "it started before the bundle that fits it", "a bundle was published since", "a bundle is being tuned",
+        "its GPU is unknown", "it names none", "an invalid name", "warm", "the store's fault",
         "a replica of an old revision",
     ],
 )  # fmt: skip
@@ -89,7 +89,7 @@ def test_which_replicas_lack_a_bundle_for_their_hardware(pods: Any, caches: Any,
         (L4, {}, named("n1", "n2")),
     ],
     ids=[
-        "by product", "by instance type where a node lacks the product", "a GPU's label tells nothing of a CPU",
+        "by product", "by instance type where a node lacks the product", "a GPU's label does not name a CPU",
         "a node that is gone has no labels", "by name where nodes can't be read",
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What crashes of replicas mean for their bundle and for the InferenceDeployment."""
+"""Crashes of replicas, and their effect on the bundle and on the InferenceDeployment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MANIFEST = "m" * 64
 
 
 def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER, **changes: Any) -> ServingPlan:
-    """The plan for ``pods``, where ``others`` are of the same key and of other InferenceDeployments."""
+    """Returns the plan for ``pods``; ``others`` belong to other InferenceDeployments with the same key."""
     for pod in (*pods, *others):
         pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
     reports = [(key_in(owner), report) for pod in pods if (report := init_report(pod))]
@@ -41,7 +41,7 @@ def judged(pods: list[Any], *others: Any, cache: Any = None, owner: Any = OWNER,
 
 
 def test_two_crashes_quarantine_a_bundle_and_nothing_rolls() -> None:
-    """Also one of this owner's replica and one of another's; only its own are replaced."""
+    """The crashes may be of two owners' replicas; only this owner's are replaced."""
     cache = startup_cache(OWNER, "Ready", "Published", manifest=MANIFEST, environment=PYCACHE)
     pods = [
         serving_pod("a", MANIFEST, CRASHED),
@@ -78,7 +78,7 @@ def test_a_replica_without_the_bundle_that_crashes_the_same_way_lifts_it_and_sta
 
 
 def test_a_bundle_without_a_startup_cache_is_quarantined_and_reported() -> None:
-    """As with the policy Never, whose replicas take the bundle of their key, whoever had it tuned."""
+    """With the policy Never, replicas use the bundle of their key whoever had it tuned."""
     owner = inference_deployment(replicas=2, tuning={"policy": "Never"})
     pods = [serving_pod(name, MANIFEST, CRASHED) for name in ("a", "b")]
     after = judged(pods, owner=owner)

@@ -1,4 +1,4 @@
-"""Whether replicas may start, or wait for their StartupCache."""
+"""Deciding if replicas may start or wait for their StartupCache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rolls out once replicas may start."""
+"""The templates that roll out once replicas may start."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_replicas_the_live_value_is_kept_and_left_to_its_owner() -> None
 
 
 def test_a_held_deployment_that_an_administrator_scaled_keeps_its_replicas_and_its_template() -> None:
-    """Where the spec says nothing of replicas, their number is whoever's who set it last."""
+    """Without replicas in the spec, the last writer owns their number."""
     owner = inference_deployment()
     held = plan(owner)
     scaled = lived(held, 3)

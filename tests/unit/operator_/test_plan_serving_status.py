@@ -1,4 +1,4 @@
-"""What the status and the conditions of an InferenceDeployment say."""
+"""The status and the conditions of an InferenceDeployment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunecast_operator.plan.serving import ObservedServing
 
 
 def test_progress_has_documented_reasons() -> None:
-    """The words that docs/troubleshooting.md explains."""
+    """docs/troubleshooting.md explains these reasons."""
     new = plan(OWNER)
     assert condition(new, "CacheReady").reason == "WaitingForCache"
     cache = startup_cache(OWNER, "Ready", "Published")
@@ -69,7 +69,7 @@ def test_without_replicas_the_live_value_is_what_is_desired(size: int) -> None:
 
 
 def test_a_revision_that_is_about_to_be_applied_is_not_ready() -> None:
-    """Else kubectl wait would return right after kubectl apply."""
+    """Otherwise kubectl wait would return right after kubectl apply."""
     cache = startup_cache(OWNER, "Ready", "Published")
     edited = inference_deployment(replicas=2, template=pod_template(metadata={"annotations": {"team": "a"}}))
     before = plan(edited, cache, live=serving())

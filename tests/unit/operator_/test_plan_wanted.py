@@ -1,4 +1,4 @@
-"""Which StartupCaches an InferenceDeployment wants."""
+"""The StartupCaches that an InferenceDeployment wants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunecast_operator.snapshot import cache_name
 
 
 def started_cold_on(hardware: str, owner: dict[str, Any]) -> dict[str, Any]:
-    """A serving pod on hardware without a bundle."""
+    """Returns a serving pod on hardware without a bundle."""
     said = InitReport("Cold", "NoBundleForThisGPU", "", key_in(owner), hardware=hardware)
     pod = serving_pod("p", "", {})
     pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}

@@ -1,4 +1,4 @@
-"""What pods report of their containers, and what their init containers found."""
+"""Reading the status of pods' containers and the reports of their init containers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_report_is_read_with_the_time_of_its_end() -> None:
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
 def test_a_pod_that_is_over_is_no_replica_and_its_run_still_counts(phase: str) -> None:
-    """As an evicted one, which stays until somebody deletes it."""
+    """An example is an evicted pod, which stays until it is deleted."""
     pod = serving_pod("a", "m" * 64, {})
     pod["status"]["phase"] = phase
     assert init_report(pod) is None

@@ -1,4 +1,4 @@
-"""What the operator makes of objects in its bucket that it can't use. S3 itself is a dictionary here."""
+"""Objects in the bucket that the operator must not use. S3 is a dictionary here."""
 
 import hashlib
 import io
@@ -49,7 +49,7 @@ STAGED = layout.staging_prefix("", "models", KEY, JOB)
 
 
 class S3:
-    """The calls that a publisher makes."""
+    """The S3 calls that a publisher makes."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -159,7 +159,7 @@ def too_long(s3: S3) -> None:
 
 
 def of_another_namespace(s3: S3) -> None:
-    """By the same operator, for another tenant's pods."""
+    """Returns a manifest of the same operator for another tenant's pods."""
     other = canonical(manifest(KEY, namespace="others", archives=()))
     for name in [name for name in s3.objects if "/manifests/" in name]:
         s3.objects[name] = signing.Signer(bytes(32)).sign(other)
@@ -175,7 +175,7 @@ def test_an_unusable_bundle_is_ignored_and_replaced(publisher: Publisher, s3: S3
 
 
 def test_no_other_signers_bundle_stands_in_for_its_own_incomplete_one(s3: S3, publisher: Publisher) -> None:
-    """Replicas go by the operator's own manifest, so the other bundle would leave them cold for ever."""
+    """Replicas use only the operator's own manifest, so the other bundle would leave them cold forever."""
     other = signing.Signer(bytes(range(32)))
     keys = {**publisher.trusted, other.signer: other.public_key}
     trusting = Publisher(publisher._store, signing.Signer(bytes(32)), keys)
@@ -240,7 +240,7 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
     ({"archives": (replace(TRITON, size=6 * 2**30),)}, "S3 copies"),
     ({"archives": (replace(TRITON, unpacked=2**50),)}, "impossible sizes"),
     ({"archives": (replace(TRITON, files=10**9),)}, "impossible sizes"),
-    ({"archives": (TRITON,)}, "archives/Triton"),  # isn't staged
+    ({"archives": (TRITON,)}, "archives/Triton"),  # not staged
     ({"proof": None}, "no proof"),
     ({"provenance": None}, "no proof"),
     ({"environment": {"LD_PRELOAD": "/var/cache/tunecast/triton/evil.so"}}, "asks for the environment"),
@@ -272,7 +272,7 @@ UNSAFE = {
 def test_an_archive_that_no_init_container_would_install_is_never_published(
     publisher: Publisher, s3: S3, archive: bytes
 ) -> None:
-    """Nor where it is a blob already, as somebody who can write to the bucket can have it."""
+    """It is not published even if it is a blob already, which any writer to the bucket can store."""
     result = staged(s3, archive)
     for _ in range(2):
         with pytest.raises((UnsafeArchiveError, MalformedError)):

@@ -1,4 +1,4 @@
-"""When a bundle is quarantined, when it no longer is, and how that is remembered."""
+"""When a bundle is quarantined and released, and how both are stored."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_bundle_that_was_cleared_often_enough_is_not_quarantined_any_more() ->
 
 
 def test_a_digest_that_an_administrator_added_stays() -> None:
-    """Also after its quarantine was lifted: that is how a bundle is refused for good."""
+    """It stays even after a lifted quarantine, so that administrators can refuse a bundle permanently."""
     for known in (Quarantine((BUNDLE,)), LIFTED.also([BUNDLE])):
         assert judge(known, [COLD, TWICE]) == known
 

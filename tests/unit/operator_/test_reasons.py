@@ -1,4 +1,4 @@
-"""Every reason of docs/troubleshooting.md is an Event that its user sees, and a label that an alert can ask for."""
+"""Every reason of docs/troubleshooting.md is an Event for users and a label for alerts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tunecast_operator.runtime.metrics import OTHER, Metrics
 from tunecast_operator.runtime.publisher import Publisher
 
 PAGE = tables("troubleshooting.md")
-QUIET = {Reason.ROLLING_OUT, Reason.IDLE}  # nothing to act on: Ready says it, and is told
+QUIET = {Reason.ROLLING_OUT, Reason.IDLE}  # Ready reports these, and they need no action
 NEVER_SHOWN = {"Conflict"}
 OWNER = inference_deployment()
 CACHE_SPEC = snapshot_of(OWNER)
@@ -35,7 +35,7 @@ STORE_ERRORS = [errors.StoreError, *errors.StoreError.__subclasses__()]
 
 
 class Recorded(Cluster):
-    """An API server that has a StartupCache which is wanted, and keeps what is written."""
+    """An API server with a wanted StartupCache, which records all writes."""
 
     def __init__(self, cache: Object | None = None) -> None:
         super().__init__(ApiClient(Configuration()))
@@ -61,7 +61,7 @@ def reason(row: list[str]) -> str:
 
 
 def conditions() -> list[tuple[Kind, str, str, str]]:
-    """Kind, type, status and reason of every condition that the page has a line for."""
+    """Returns kind, type, status and reason of every condition on the page."""
     found = []
     for row in PAGE["InferenceDeployment"]:
         pairs = re.findall(r"(\w+)=(\w+)", row[1])
@@ -76,7 +76,7 @@ def conditions() -> list[tuple[Kind, str, str, str]]:
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
-    """The sum of a metric's samples that have these labels."""
+    """Returns the sum of a metric's samples with these labels."""
     samples = [line for line in generate_latest(metrics.registry).decode().splitlines() if line.startswith(f"{name}{{")]
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
     return sum(float(line.rpartition(" ")[2]) for line in samples if all(part in line for part in wanted))

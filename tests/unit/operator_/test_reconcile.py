@@ -45,7 +45,7 @@ class Answers(Cluster):
 
 
 def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
-    """Else the end of an old attempt would be taken for that of the new cache, deleted to try again."""
+    """Otherwise the end of an old attempt would count as one of the new cache, which was recreated to retry."""
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
     cache = {"kind": "StartupCache", "metadata": metadata, "spec": snapshot_of(inference_deployment())}
     old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": OLD}}
@@ -57,7 +57,7 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
 
 
 class FullRange(Answers):
-    """An API server that has a StartupCache which is wanted, and fails each creation of a Service."""
+    """An API server with a wanted StartupCache, which fails each creation of a Service."""
 
     def __init__(self, cache: Object) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class FullRange(Answers):
 
 
 class EmptyStore:
-    """A publisher whose store works, and has no bundle."""
+    """A publisher whose store works and has no bundle."""
 
     def find(self, *_: Any) -> None:
         return None
@@ -111,7 +111,7 @@ def test_a_write_that_the_api_server_fails_is_shown_from_the_second_time_on() ->
     ],
 )
 def test_what_another_owns_is_left_alone(owners: list[Object], error: type[Exception] | None) -> None:
-    """What an earlier object of this name left ends by itself; anybody else's stays until its user says otherwise."""
+    """Objects of an earlier owner are garbage-collected; foreign objects stay until their user deletes them."""
     ours = {"kind": "InferenceDeployment", "uid": "new"}
     desired = {"metadata": {"name": "qwen3", "namespace": "models", "ownerReferences": [ours]}}
     live = {"metadata": {"name": "qwen3", "ownerReferences": owners}}

@@ -1,4 +1,4 @@
-"""The pods that the builders make: what replicas keep and get, and what ranks leave out."""
+"""The pods that the builders make: fields of replicas, and fields that ranks leave out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_replica_keeps_the_pod_as_it_was_written() -> None:
 
 def test_a_replica_gets_the_cache_and_nothing_else() -> None:
     replica, _ = pods(**BOTH)
-    ours = replica["spec"]["initContainers"][2:]  # behind sidecars, so that a mesh's proxy has the network up
+    ours = replica["spec"]["initContainers"][2:]  # after sidecars, so that a mesh's proxy is running
     assert names(ours) == ["tunecast-init"]
     assert names(replica["spec"]["volumes"][2:]) == ["tunecast-cache", "tunecast-trust", "tunecast-init-tmp"]
     engine = container(replica)
@@ -140,8 +140,8 @@ def test_ranks_keep_what_shapes_the_engine_and_nothing_that_serves() -> None:
     _, rank = pods(**BOTH)
     pod, engine = rank["spec"], container(rank)
     assert names(pod["containers"]) == [ENGINE]
-    assert names(pod["initContainers"]) == ["tunecast-tools", "fetch"]  # which brings the weights
-    assert names(pod["volumes"])[:1] == ["models"]  # and not the proxy's
+    assert names(pod["initContainers"]) == ["tunecast-tools", "fetch"]  # this init container fetches the weights
+    assert names(pod["volumes"])[:1] == ["models"]  # not the proxy's
     assert "p" not in names(pod["volumes"])
     for field in ("image", "imagePullPolicy", "resources", "envFrom"):
         assert engine[field] == container(WHOLE)[field]
@@ -278,7 +278,7 @@ def test_ranks_hold_no_credentials_of_tunecast() -> None:
 
 
 def test_a_rank_knows_variables_whose_whole_value_is_from_a_secret() -> None:
-    """Which it never stages: the operator, which doesn't read Secrets, can't name the variables."""
+    """The rank never stages them. The operator, which does not read Secrets, cannot name the variables."""
     _, rank = pods(**BOTH)
     (volume,) = (v for v in rank["spec"]["volumes"] if v["name"] == "tunecast-secret-0")
     assert volume["secret"] == {"secretName": "engine-secrets", "optional": True}

@@ -1,4 +1,4 @@
-"""Which StartupCache of several with one key tunes."""
+"""Which of several StartupCaches with one key tunes."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ ME = cache("kc-5")
         "alone",
         "an older one comes first",
         "a younger one does not",
-        "but for one that has begun",
+        "except for one that has begun",
         "one that has begun before one that is older",
         "one that publishes",
         "one between two attempts",
-        "one that waits for capacity for too long holds nobody up",
+        "one that waits too long for capacity blocks no other",
         "one that gave up",
         "one that is ready",
-        "one that nobody wants",
-        "an older one that no reconciler has looked at",
-        "but for one that is being deleted",
-        "a younger one that no reconciler has looked at",
+        "an unwanted one",
+        "an older one that was never reconciled",
+        "except for one that is being deleted",
+        "a younger one that was never reconciled",
     ],
 )
 def test_one_of_a_key_tunes_at_a_time(others: list[StartupCache], expected: Rival | None) -> None:

@@ -1,4 +1,4 @@
-"""What the API server made of an applied object is known until either side changes."""
+"""An applied object counts as settled until the applied or the stored object changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose signatures count, by what the Secret holds."""
+"""Which signatures count, by the contents of the Secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encoded(value: bytes) -> str:
 
 
 class Secrets:
-    """A cluster that has one Secret, or none yet."""
+    """A cluster with one Secret or none."""
 
     def __init__(self, data: dict[str, str] | None) -> None:
         self.found: Any = None if data is None else {"data": data}

@@ -1,4 +1,4 @@
-"""A store that can't be used keeps nobody from starting the operator, and is told until it can."""
+"""The operator starts with an unusable store, and reports it until the store works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunecast_operator.runtime.store_check import check_until_passed
 
 
 class Store:
-    """Fails as often as there are errors."""
+    """A store that fails once for each error."""
 
     def __init__(self, *errors: TunecastError) -> None:
         self.errors = list(errors)

@@ -1,4 +1,4 @@
-"""An operator whose watches end does not go on blind."""
+"""An operator whose watches end stops instead of running without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ranks talk to the engine: to whom, in which shape, and what they make of a refusal."""
+"""Requests of ranks to the engine: their address, format and errors."""
 
 from __future__ import annotations
 

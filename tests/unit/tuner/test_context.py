@@ -1,4 +1,4 @@
-"""Which values a rank keeps out of what it says, and out of bundles."""
+"""Values that a rank keeps out of its messages and out of bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why engines exit, from what they really print."""
+"""Finding the cause of an engine's exit in real logs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_cause_of_an_exit_is_found_in_the_log(code: int, lines: list[str], r
     assert words in failure.message
 
 
-# Of other versions, engines and machines; the first line of each says what there is to see.
+# Logs of other versions, engines and machines; the first line of each describes it.
 HARD_LOGS = Path(__file__).parents[2] / "data" / "vllm-logs" / "hard"
 HARD = {
     "ansi-prefix-0.10-0.11": (job.ENGINE_CRASHED, "RuntimeError: Failed: CUDA error /tmp/deepep/internode_ll.cu:391"),

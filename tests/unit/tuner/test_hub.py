@@ -1,4 +1,4 @@
-"""The commit of a model, as the hub's cache directory has it."""
+"""The commit of a model, read from the hub's cache directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SERVE = ["vllm", "serve", "Qwen/Qwen3-8B"]
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
-    """A hub's cache with one model at two revisions."""
+    """Makes a hub's cache with one model at two revisions."""
     tmp_path = tmp_path / "huggingface-home"
     folder = tmp_path / "hub" / "models--Qwen--Qwen3-8B"
     (folder / "refs").mkdir(parents=True)

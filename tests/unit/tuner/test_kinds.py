@@ -1,4 +1,4 @@
-"""What engines of each kind are asked, and how their answers are read."""
+"""The requests to each kind of engine, and how their answers are read."""
 
 from __future__ import annotations
 

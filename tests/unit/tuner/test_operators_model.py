@@ -151,7 +151,7 @@ def compressed(form: str, strategy: str) -> dict[str, Any]:
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "", "fp4"),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "", "fp8"),
         ({"quant_method": "mxfp4"}, "", "other"),
-        ({"quant_method": "awq"}, "fp8", "other"),  # what the checkpoint says counts
+        ({"quant_method": "awq"}, "fp8", "other"),  # the checkpoint's settings count
         ("odd", "", "bf16"),
     ],
 )
@@ -188,7 +188,7 @@ def test_the_numbers_of_tokens_that_are_replayed(tokens: int, counts: tuple[int,
 
 
 def test_flashinfers_own_numbers_of_tokens_are_replayed() -> None:
-    """84 entries for four shapes, as an H100's file had them."""
+    """The file of an H100 had 84 entries for four shapes."""
     assert len(a_serving(batched_tokens=8192).token_counts) == 21
 
 

@@ -1,4 +1,4 @@
-"""The plugin of vLLM that loads tactics, found and called as vLLM finds and calls it, in a Python of its own."""
+"""The vLLM plugin that loads tactics, found and called as vLLM does, in a separate Python."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tactics(tmp_path: Path) -> Path:
     ("outcome", "said"),
     [
         ("return True", "INFO Tunecast: FlashInfer's tactics were loaded from"),
-        ("return None", "INFO Tunecast: FlashInfer's tactics were loaded from"),  # of a version that doesn't tell
+        ("return None", "INFO Tunecast: FlashInfer's tactics were loaded from"),  # this version returns nothing
         ("return False", "WARNING Tunecast: FlashInfer refused the tactics in"),
         ("raise OSError('gone')", "ERROR Tunecast: FlashInfer's tactics in"),
     ],

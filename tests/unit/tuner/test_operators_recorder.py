@@ -1,4 +1,4 @@
-"""What is counted while operators run: each look-up once, and which tactic it brought."""
+"""The recorder counts each look-up of a FlashInfer operator once, with its tactic."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_tactic_of_another_kind_is_the_same_on_all_ranks() -> None:
 
 
 class Integer:
-    """As numpy has them."""
+    """An integer type like numpy's."""
 
     def __index__(self) -> int:
         return 7

@@ -1,4 +1,4 @@
-"""Which operators a model has, at which shapes, on how many ranks."""
+"""The FlashInfer operators of a model, by shapes and number of ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of a replay: the verdict on each layer, the gate for tactics, and the words that people read."""
+"""The results of a replay: the verdict on each layer, the gate for tactics, and the messages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_a_replay_shows() -> None:
     "replayed",
     [
         TUNED,
-        replace(TUNED, misses=1, tactics={"gemm": ["Runner", -1]}),  # told by the layer's verdict
+        replace(TUNED, misses=1, tactics={"gemm": ["Runner", -1]}),  # reported by the layer's verdict
     ],
 )
 def test_ranks_that_pass_the_gate(replayed: Report) -> None:

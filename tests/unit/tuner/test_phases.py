@@ -17,7 +17,7 @@ def lines_of(name: str) -> list[phases.Line]:
 
 
 def ready(lines: list[phases.Line]) -> float:
-    """These logs are of scripts, not servers: the last line before the answer stands for /health."""
+    """Returns the time of /health: in these logs of scripts, the last line before the answer."""
     return next(seconds for seconds, text in lines if "Using None for EOS token id" in text)
 
 
@@ -41,7 +41,7 @@ def test_real_logs(log: str, init: float, expected: dict[str, float]) -> None:
     assert sum(start.phases.values()) == pytest.approx(start.total_seconds, abs=0.01)
 
 
-# Of other versions, engines and machines; the first line of each says what there is to see.
+# Logs of other versions, engines and machines; the first line of each describes it.
 HARD = {
     "initial-warmup-run-is-jit-0.26": {"jit": (220, 230), "compile": (17, 18.5), "graphs": (5, 7), "other": (0, 10)},
     "kv-cache-memory-bytes": {"jit": (4, 4), "graphs": (3, 3)},
@@ -84,7 +84,7 @@ def test_a_duration_claims_exactly_its_time_and_the_gap_before_it_is_nobodys() -
 
 
 def test_durations_that_overlap_are_counted_once() -> None:
-    """A total follows its parts, and each process of a replica tells its own."""
+    """A total follows its parts, and each process of a replica logs its own."""
     lines = [
         (10.0, "(Worker_TP0 pid=3) Dynamo bytecode transform time: 4.00 s"),
         (10.5, "(Worker_TP1 pid=4) Dynamo bytecode transform time: 4.00 s"),

@@ -63,7 +63,7 @@ def expired(s3: AnsweringS3) -> None:
 
 
 def test_a_renewed_url_is_waited_for_where_one_has_expired(s3: AnsweringS3) -> None:
-    """For as long as a kubelet takes to bring a changed Secret."""
+    """The wait lasts as long as a kubelet needs to update a mounted Secret."""
     known = {"x": f"{s3.endpoint}/x?old"}
     pauses: list[float] = []
 
@@ -88,7 +88,7 @@ def test_the_wait_for_a_renewed_url_ends(s3: AnsweringS3) -> None:
 
 
 def test_renewed_urls_that_have_expired_too_end_the_tries(s3: AnsweringS3) -> None:
-    """As where the operator's clock is wrong."""
+    """This happens if the operator's clock is wrong."""
     expired(s3)
     numbers = iter(range(99))
     with pytest.raises(AttemptError, match=r"after 6 tries: .*expired"):

@@ -80,7 +80,7 @@ def broken(user: User) -> Iterator[str]:
     warm = states.get(status["key"]) == "Ready" and any(report.get("result") == "Hit" for report in reports)
     if (status["cache"] == "Hit") != warm:  # replicas that started during the faults may all be cold
         reasons = [report.get("reason") for report in reports]
-        yield f"status says {status['cache']}, its StartupCache {states.get(status['key'])}, and replicas {reasons}"
+        yield f"status.cache is {status['cache']}, its StartupCache {states.get(status['key'])}, and replicas {reasons}"
     sets = user.items("replicasets")
     if len(sets) > user.revisions:
         yield f"{len(sets)} pod templates after {user.revisions} revisions by the user"

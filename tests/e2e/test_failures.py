@@ -73,7 +73,7 @@ def test_a_rank_that_is_killed_ends_the_attempt_and_the_next_begins(world: World
     assert "failures" not in status
     wait_for(lambda: cache_of(world.kubectl, "tiny", namespace)["status"].get("attempt") == 2, "the next attempt", 60)
     world.kubectl("delete", "infd", "tiny", "-n", namespace)
-    wait_for(lambda: not rank_pods(world.kubectl, namespace), "the Job that nobody wants goes at once", 90)
+    wait_for(lambda: not rank_pods(world.kubectl, namespace), "the unwanted Job is deleted at once", 90)
 
 
 def running(world: World, namespace: str) -> int:

@@ -78,7 +78,7 @@ class Fleet:
             found = condition(self.object, "BundleMissing")
             return found if hardware in found.get("message", "") else None
 
-        return wait_for(look, f"status says that {hardware} has no bundle", 60)
+        return wait_for(look, f"status reports that {hardware} has no bundle", 60)
 
     def replace(self, hardware: str) -> Object:
         """Deletes the replica on ``hardware``; returns the report of its successor's init container."""

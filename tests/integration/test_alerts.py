@@ -48,15 +48,15 @@ def rules(chart: dict[tuple[str, str], Object], tmp_path: Path) -> Path:
 
 
 def test_prometheus_accepts_the_rules(rules: Path) -> None:
-    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", rules.name, folder=rules.parent)
-    assert code == 0, said
-    assert "SUCCESS: 14 rules found" in said
+    code, output = promtool("check", "rules", "--lint=all", "--lint-fatal", rules.name, folder=rules.parent)
+    assert code == 0, output
+    assert "SUCCESS: 14 rules found" in output
 
 
 def test_each_alert_fires_when_it_should_and_only_then(rules: Path) -> None:
     shutil.copy(PLAYED, rules.parent)
-    code, said = promtool("test", "rules", PLAYED.name, folder=rules.parent)
-    assert code == 0, said
+    code, output = promtool("test", "rules", PLAYED.name, folder=rules.parent)
+    assert code == 0, output
 
 
 def test_no_alert_fires_for_a_healthy_operator(rules: Path) -> None:
@@ -73,8 +73,8 @@ def test_no_alert_fires_for_a_healthy_operator(rules: Path) -> None:
         ],
     }
     (rules.parent / "played.yaml").write_text(yaml.safe_dump(played))
-    code, said = promtool("test", "rules", "played.yaml", folder=rules.parent)
-    assert code == 0, said
+    code, output = promtool("test", "rules", "played.yaml", folder=rules.parent)
+    assert code == 0, output
 
 
 def in_good_order() -> list[tuple[str, str]]:
@@ -117,9 +117,9 @@ def test_every_query_of_the_dashboard_can_be_parsed(chart: dict[tuple[str, str],
     """Checks them as recording rules, which needs no server."""
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries(chart))]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", folder=tmp_path)
-    assert code == 0, said
-    assert f"SUCCESS: {len(rules)} rules found" in said
+    code, output = promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", folder=tmp_path)
+    assert code == 0, output
+    assert f"SUCCESS: {len(rules)} rules found" in output
 
 
 ATTEMPTS = 'tunecast_tuning_attempts_total{instance="a",result="Published"}'
@@ -160,5 +160,5 @@ def test_the_dashboard_counts_exactly(
         "promql_expr_test": cases,
     }
     (tmp_path / "played.yaml").write_text(yaml.safe_dump({"tests": [test]}))
-    code, said = promtool("test", "rules", "played.yaml", folder=tmp_path)
-    assert code == 0, said
+    code, output = promtool("test", "rules", "played.yaml", folder=tmp_path)
+    assert code == 0, output

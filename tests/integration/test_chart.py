@@ -104,8 +104,8 @@ def test_wrong_values_are_refused(kubernetes: Kubectl, values: Object, message: 
 
 def test_values_may_set_where_the_drivers_files_are(kubernetes: Kubectl) -> None:
     """The one variable of Tunecast's that nodes know better than the operator."""
-    said = {"name": "TUNECAST_PROC", "value": "/host/proc"}
-    pod = operator_pod(render(kubernetes, initContainer={"extraEnv": [said]}))
+    proc = {"name": "TUNECAST_PROC", "value": "/host/proc"}
+    pod = operator_pod(render(kubernetes, initContainer={"extraEnv": [proc]}))
     assert '"TUNECAST_PROC"' in (environment(pod)["TUNECAST_INIT_CONTAINER"] or "")
 
 

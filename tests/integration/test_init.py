@@ -202,7 +202,7 @@ def test_a_quarantined_manifest_serves_cold(pod: Pod) -> None:
     digest = pod.bucket.put_manifest(archives)
     ended = pod.run(quarantined=(digest,))
     cold(ended, "Quarantined")
-    assert ended.report.manifest == digest, "tells the operator that a crash is not the bundle's fault"
+    assert ended.report.manifest == digest, "shows the operator that a crash is not the bundle's fault"
 
 
 def test_an_evil_archive_that_is_signed_serves_cold(pod: Pod) -> None:

@@ -134,7 +134,7 @@ def test_a_miss_names_the_variable_that_differs(tmp_path: Path, staged: Staged) 
 
 def test_the_engine_has_nothing_of_the_job_in_its_environment(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 1, "--start-seconds=60") as [rank]:
-        rank.says("init engine")
+        rank.prints("init engine")
         [engine] = rank.engine_processes()
         names = {
             entry.partition(b"=")[0].decode() for entry in Path(f"/proc/{engine}/environ").read_bytes().split(b"\0")

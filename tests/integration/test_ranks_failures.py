@@ -40,7 +40,7 @@ def assert_ends(rank: Rank, lost: int, *words: str) -> None:
 @pytest.mark.parametrize("world", [2, 4])
 def test_a_killed_peer_ends_the_cold_start(tmp_path: Path, staged: Staged, world: int) -> None:
     with attempt(tmp_path, staged, world, "--start-seconds=600", "--helper") as ranks:
-        ranks[0].says("init engine")
+        ranks[0].prints("init engine")
         ranks[1].process.kill()
         assert_ends(ranks[0], 1, "rank 1 was silent")
         for other in ranks[2:]:
@@ -66,14 +66,14 @@ def test_a_rank_that_cannot_reach_rank_0_is_reported(tmp_path: Path, staged: Sta
 
 def test_a_frozen_peer_counts_as_lost(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, "--start-seconds=600") as ranks:
-        ranks[0].says("init engine")
+        ranks[0].prints("init engine")
         ranks[1].process.send_signal(signal.SIGSTOP)
         assert_ends(ranks[0], 1, "rank 1 was silent")
 
 
 def test_a_killed_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 4, "--start-seconds=600") as ranks:
-        ranks[0].says("init engine")
+        ranks[0].prints("init engine")
         ranks[0].process.kill()
         for rank in ranks[1:]:
             assert_ends(rank, 0, "rank 0")
@@ -81,7 +81,7 @@ def test_a_killed_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
 
 def test_a_frozen_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 2, "--start-seconds=600") as ranks:
-        ranks[0].says("init engine")
+        ranks[0].prints("init engine")
         ranks[0].process.send_signal(signal.SIGSTOP)
         assert_ends(ranks[1], 0, "rank 0 did not answer")
 
@@ -89,7 +89,7 @@ def test_a_frozen_rank_0_ends_its_peers(tmp_path: Path, staged: Staged) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 def test_sigterm_ends_a_rank_cleanly_and_the_other_knows_why(tmp_path: Path, staged: Staged, number: int) -> None:
     with attempt(tmp_path, staged, 2, "--start-seconds=600", "--helper") as ranks:
-        ranks[0].says("init engine")
+        ranks[0].prints("init engine")
         until(lambda: len(ranks[0].engine_processes()) == 2, 10, "the engine's two processes")
         ranks[number].process.terminate()
         result = ranks[number].wait(PROMPT_SECONDS)
@@ -125,7 +125,7 @@ def test_a_rank_on_other_hardware_than_its_cache_is_for_ends(tmp_path: Path, sta
 
 def test_sigterm_while_ranks_wait_for_each_other(tmp_path: Path, staged: Staged) -> None:
     with attempt(tmp_path, staged, 1, world_size=2) as [rank]:
-        rank.says("rank 0 of 2")
+        rank.prints("rank 0 of 2")
         rank.process.terminate()
         assert rank.wait(PROMPT_SECONDS).reason == job.TERMINATED
 

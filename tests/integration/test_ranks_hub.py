@@ -83,9 +83,9 @@ def test_only_temporary_errors_of_the_hub_are_retried(
     tmp_path: Path, status: int, code: str, variables: dict[str, str], reason: str
 ) -> None:
     with hub(status, code) as address:
-        said = asked(tmp_path, {"HF_ENDPOINT": address, **variables})
-    assert said.split()[0] == reason, said
-    assert "No module named" not in said
+        printed = asked(tmp_path, {"HF_ENDPOINT": address, **variables})
+    assert printed.split()[0] == reason, printed
+    assert "No module named" not in printed
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_nothing_to_tune(tmp_path: Path, staged: Staged) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_rank_0_while_it_tunes(tmp_path: Path, staged: Staged, number: signal.Signals) -> None:
     with operators(tmp_path, staged, 2, {0: acting("slow")}) as ranks:
-        ranks[0].says("tuning takes a minute")
+        ranks[0].prints("tuning takes a minute")
         assert ranks[0].engine_processes()
         ranks[0].process.send_signal(number)
         started = time.monotonic()

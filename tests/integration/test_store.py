@@ -206,7 +206,7 @@ def test_check_names_the_feature_that_a_server_refuses(
     server.refused = {header: answer}
     with pytest.raises(StoreError, match=rf"(?i){header}.*docs/stores.md") as caught:
         store.check()
-    assert not isinstance(caught.value, StoreUnavailableError), "else it would be tried again for ever"
+    assert not isinstance(caught.value, StoreUnavailableError), "otherwise it would be retried forever"
     assert server.objects == {}
 
 

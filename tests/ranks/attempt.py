@@ -192,7 +192,7 @@ class Rank:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def says(self, words: str, seconds: float = 60.0) -> None:
+    def prints(self, words: str, seconds: float = 60.0) -> None:
         until(lambda: words in self.text or self.process.poll() is not None, seconds, f"{words!r} in {self.log}")
         assert words in self.text, self.text
 

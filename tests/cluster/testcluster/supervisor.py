@@ -1,6 +1,6 @@
 """PID 1 of a cluster's namespaces: starts its processes, reaps them, and restarts those that end.
 
-When it dies, in whatever way, the kernel ends every process of the cluster, containers too, and
+When it dies, the kernel ends every process of the cluster, including containers, and
 with the last of them the mounts, links and firewall rules.
 """
 

@@ -166,7 +166,7 @@ def test_each_replica_installs_the_bundle_of_its_own_gpu_and_nothing_rolls(fleet
     generation = fleet.generation
 
     fleet.tunes_on(L4)
-    fleet.driver.until(lambda: fleet.missing, "status says that a bundle is missing")
+    fleet.driver.until(lambda: fleet.missing, "status reports the missing bundle")
     assert (fleet.missing["status"], fleet.missing["reason"]) == ("True", "TuningForHardware")
     assert f"1 replica(s) on {NAMES[L4]} started cold" in fleet.missing["message"]
     fleet.until_ready(H100, L4)
@@ -199,7 +199,7 @@ def test_hardware_beyond_the_limit_starts_cold_until_the_limit_is_raised(fleet: 
     fleet.create(replicas=1, hardwareLimit=1)
     fleet.until_ready(H100)
     fleet.start(A100)
-    fleet.driver.until(lambda: fleet.missing, "status says that a bundle is missing")
+    fleet.driver.until(lambda: fleet.missing, "status reports the missing bundle")
     assert fleet.missing["reason"] == "HardwareLimitReached"
     assert set(fleet.caches) == {NAMES[H100]}
     fleet.patch(tuning={"hardwareLimit": 2})

@@ -72,7 +72,7 @@ def warm(driver: Driver) -> bool:
 def test_a_foreign_service_of_that_name_is_left_alone(driver: Driver) -> None:
     a_service(driver, "qwen3")
     create(driver)
-    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "the conflict is reported")
     assert driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") is None
     assert (driver.plain.get(SERVICE, driver.namespace, "qwen3") or {})["spec"]["selector"] == {"app": "theirs"}
 
@@ -81,7 +81,7 @@ def test_a_foreign_service_of_that_name_is_left_alone(driver: Driver) -> None:
 def test_a_conflicting_name_is_reported_and_holds_no_replica_forever(driver: Driver, squat: Any) -> None:
     squat(driver, CACHE)
     create(driver, tuning={"ranks": 2, "queueTimeout": "2m"})
-    driver.until(lambda: condition(driver, "CacheReady").get("reason") == "NameTaken", "it says so")
+    driver.until(lambda: condition(driver, "CacheReady").get("reason") == "NameTaken", "the conflict is reported")
     driver.until(lambda: replicas(driver) == 2, "replicas start cold")
     mine = [*driver.plain.list(SERVICE, driver.namespace), *driver.plain.list(JOB, driver.namespace)]
     theirs = [found for found in mine if not found["metadata"].get("ownerReferences")]
@@ -104,7 +104,7 @@ def test_a_startup_cache_with_the_name_and_another_key_is_reported(driver: Drive
     other = snapshot_of(inference_deployment(template=pod_template(image="theirs")))
     put(driver, STARTUP_CACHE, CACHE, spec=other)
     create(driver)
-    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "it says so")
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "NameTaken", "the conflict is reported")
     assert driver.caches()[0]["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs"
 
 
@@ -115,9 +115,9 @@ def test_jobs_and_pods_with_our_labels_are_no_ranks(driver: Driver) -> None:
     annotations = {"batch.kubernetes.io/job-completion-index": "no number", "tunecast.io/container": ENGINE}
     metadata = {"name": "theirs", "namespace": driver.namespace, "labels": labels, "annotations": annotations}
     driver.plain.create(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": TEMPLATE})
-    said = json.dumps({"rank": 0, "succeeded": False, "reason": "EngineRejectedArguments", "message": "no"})
+    claimed = json.dumps({"rank": 0, "succeeded": False, "reason": "EngineRejectedArguments", "message": "no"})
     ended = {"name": "engine", "ready": False, "image": "x", "imageID": "", "restartCount": 0}
-    ended["state"] = {"terminated": {"exitCode": 1, "message": said}}
+    ended["state"] = {"terminated": {"exitCode": 1, "message": claimed}}
     pod = driver.plain.get(POD, driver.namespace, "theirs") or {}
     del pod["metadata"]["resourceVersion"]  # the scheduler may update it at the same time
     driver.plain.update_status(POD, {**pod, "status": {"phase": "Failed", "containerStatuses": [ended]}})
@@ -148,7 +148,7 @@ def trust(driver: Driver) -> Trust:
 def test_an_immutable_trust_config_map_is_reported(driver: Driver) -> None:
     put(driver, CONFIG_MAP, "tunecast-trust", data={"trust.json": "{}"}, immutable=True)
     create(driver)
-    driver.until(lambda: condition(driver, "Stalled").get("reason") == "Rejected", "it says so")
+    driver.until(lambda: condition(driver, "Stalled").get("reason") == "Rejected", "the rejection is reported")
     assert "tunecast-trust" in condition(driver, "Stalled")["message"]
 
 

@@ -29,7 +29,7 @@ def engine(spec: Spec) -> Spec:
     return found
 
 
-def say(*args: str) -> Callable[[Spec], None]:
+def with_flags(*args: str) -> Callable[[Spec], None]:
     return lambda spec: engine(spec)["args"].extend(args)
 
 
@@ -38,8 +38,8 @@ def labels(spec: Spec) -> None:
 
 
 TUNES_NOTHING: dict[str, Callable[[Spec], None]] = {
-    "log level": say("--uvicorn-log-level=warning"),
-    "API key": say("--api-key=another"),
+    "log level": with_flags("--uvicorn-log-level=warning"),
+    "API key": with_flags("--api-key=another"),
     "API key in a Secret": lambda spec: engine(spec).update(env=secret("b")),
     "flag order": lambda spec: engine(spec)["args"].reverse(),
     "labels": labels,
@@ -49,12 +49,12 @@ TUNES_NOTHING: dict[str, Callable[[Spec], None]] = {
 SPECULATIVE = '--speculative-config={"method": "ngram", "num_speculative_tokens": %d}'
 TUNES: dict[str, Callable[[Spec], None]] = {
     "image": lambda spec: engine(spec).update(image="vllm:v2"),
-    "dtype": say("--dtype=float16"),
-    "quantisation": say("--quantization=fp8"),
-    "parallel size": say("--tensor-parallel-size=2"),
-    "speculative tokens": say(SPECULATIVE % 3),
-    "other speculative tokens": say(SPECULATIVE % 4),
-    "compile flag": say('--compilation-config={"mode": 2}'),
+    "dtype": with_flags("--dtype=float16"),
+    "quantisation": with_flags("--quantization=fp8"),
+    "parallel size": with_flags("--tensor-parallel-size=2"),
+    "speculative tokens": with_flags(SPECULATIVE % 3),
+    "other speculative tokens": with_flags(SPECULATIVE % 4),
+    "compile flag": with_flags('--compilation-config={"mode": 2}'),
 }  # fmt: skip
 
 

@@ -32,8 +32,8 @@ def serve(driver: Driver, manifest: str, engine: dict[str, Any], **changes: Any)
     """Simulates the node of serving pods, whose engines have the status ``engine``; returns the pods' uids."""
     pods = serving_pods(driver)
     for pod in pods:
-        said = serving_pod(pod["metadata"]["name"], manifest, engine, **changes)
-        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
+        reported = serving_pod(pod["metadata"]["name"], manifest, engine, **changes)
+        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **reported["status"]}})
     return {pod["metadata"]["uid"] for pod in pods}
 
 
@@ -97,8 +97,8 @@ def test_the_same_crash_of_a_cold_replica_lifts_the_quarantine_permanently(drive
     serve(driver, manifest, CRASHED, cold="Quarantined")
     driver.restart(Writes())
     [cache] = driver.until(lambda: driver.caches("Ready"), "the quarantine is lifted")
-    [said] = [condition for condition in cache["status"]["conditions"] if condition["type"] == "Ready"]
-    assert (said["status"], said["reason"]) == ("True", "QuarantineLifted")
+    [reported] = [condition for condition in cache["status"]["conditions"] if condition["type"] == "Ready"]
+    assert (reported["status"], reported["reason"]) == ("True", "QuarantineLifted")
     assert quarantine(driver).digests == ()
     for why in ("NoManifest", "Quarantined", "NoManifest"):
         serve(driver, manifest, {**CRASHED, "restartCount": 9}, cold=why)

@@ -193,7 +193,7 @@ def test_other_bytes_than_rank_0_promised_are_never_published(driver: Driver) ->
 def test_an_object_of_that_name_that_is_not_ours_is_left_alone(driver: Driver, kubernetes: Kubectl) -> None:
     kubernetes("create", "deployment", "qwen3", "--image=other", "-n", driver.namespace)
     create(driver)
-    driver.until(lambda: stalled(driver) == "NameTaken", "it says so")
+    driver.until(lambda: stalled(driver) == "NameTaken", "the conflict is reported")
     live = driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3")
     assert live
     assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "other"
@@ -232,7 +232,7 @@ def test_a_rotated_key_tunes_nothing_again_and_a_lost_one_does(driver: Driver) -
         driver.step()
     [cache] = driver.caches("Ready")
     assert (cache["status"]["attempt"], cache["status"]["signer"]) == (1, old.signer)
-    assert {old.signer, signing.Signer(driver.private).signer} == decode(Trust, told(driver), "trust").keys.keys()
+    assert {old.signer, signing.Signer(driver.private).signer} == decode(Trust, trust_file(driver), "trust").keys.keys()
     driver.also_trusted = {}
     driver.restart(Writes())
     driver.until(
@@ -240,5 +240,5 @@ def test_a_rotated_key_tunes_nothing_again_and_a_lost_one_does(driver: Driver) -
     )
 
 
-def told(driver: Driver) -> bytes:
+def trust_file(driver: Driver) -> bytes:
     return str(trust(driver)["data"]["trust.json"]).encode()

@@ -146,8 +146,8 @@ def quarantine(driver: Limited) -> None:
         bind(driver.plain, pod)
     driver.until(lambda: ("get", "nodes") in driver.cluster.used, "what their node is")
     for pod in serving(driver):
-        said = serving_pod(pod["metadata"]["name"], cache["status"]["manifest"], crashed)
-        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **said["status"]}})
+        reported = serving_pod(pod["metadata"]["name"], cache["status"]["manifest"], crashed)
+        driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **reported["status"]}})
     driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
     driver.until(lambda: ("delete", "pods") in driver.cluster.used, "what crashes is replaced")
 
@@ -166,7 +166,9 @@ def forget(driver: Driver) -> None:
     driver.plain.delete(INFERENCE_DEPLOYMENT, driver.namespace, "qwen3")
     driver.step()
     driver.now += FORGET_AFTER
-    driver.until(lambda: not driver.plain.list(STARTUP_CACHE, driver.namespace), "nobody wants the caches for a day")
+    driver.until(
+        lambda: not driver.plain.list(STARTUP_CACHE, driver.namespace), "caches are deleted after an unused day"
+    )
 
 
 def refuse_ranks(kubernetes: Kubectl, driver: Limited) -> None:

@@ -39,7 +39,7 @@ class Operator:
     def ready(self) -> bool:
         return answers(f"http://127.0.0.1:{self.port}/readyz")
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
     def restart_once_it_ended(self) -> None:
@@ -103,8 +103,8 @@ def test_crds_that_come_after_the_operator_are_noticed(cluster: Kubectl, operato
     wait_for(operator.ready, "the operator watches", 60)
     cluster("delete", "-f", str(CRDS))
     operator.restart_once_it_ended()
-    assert "a watch ended" in operator.said()
-    wait_for(lambda: "are missing: install them" in operator.said(), "the operator reports what it waits for", 60)
+    assert "a watch ended" in operator.log_text()
+    wait_for(lambda: "are missing: install them" in operator.log_text(), "the operator reports what it waits for", 60)
     assert not operator.ready()
     assert "are missing: set crds.enabled" in helm_test(operator)
     assert answers(f"http://127.0.0.1:{operator.port}/healthz"), "the operator is alive"

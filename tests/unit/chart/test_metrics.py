@@ -52,8 +52,10 @@ def expressions() -> list[str]:
 
 
 def test_the_docs_have_every_metric_with_its_labels() -> None:
-    told = {SUFFIX.sub("", name): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows("tunecast_").items()}
-    assert told == {name: labels - {"namespace", "name"} for name, labels in known().items()}
+    documented = {
+        SUFFIX.sub("", name): set(re.findall(r"`(\w+)`", labels)) for name, labels in rows("tunecast_").items()
+    }
+    assert documented == {name: labels - {"namespace", "name"} for name, labels in known().items()}
 
 
 def test_the_docs_have_every_alert() -> None:

@@ -188,7 +188,7 @@ def test_engines_write_these_back_at_every_start(name: str) -> None:
 @pytest.mark.parametrize(
     ("versions", "ranks", "tuned_nothing", "words"),
     [
-        ({"vllm": "0.26.0"}, 2, True, None),  # without FlashInfer there is nothing to say
+        ({"vllm": "0.26.0"}, 2, True, None),  # without FlashInfer there is no note
         ({"vllm": "0.26.0", "flashinfer-python": "0.6.14"}, 1, True, "no operator to tune"),
         ({"vllm": "0.26.0", "flashinfer-python": "0.6.14"}, 2, False, "vLLM 0.26.0 keeps nothing"),
         ({"vllm": "0.26.0", "flashinfer-python": "0.6.14"}, 1, False, None),

@@ -98,14 +98,14 @@ def test_proxies_of_the_environment_are_not_asked(s3: AnsweringS3, monkeypatch: 
     assert s3.paths == [f"/bundles/o?{LIVING}"]
 
 
-@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n\r\n"])
-def test_what_is_no_http_server_is_unavailable(said: bytes) -> None:
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n"])
+def test_what_is_no_http_server_is_unavailable(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
             peer, _ = listener.accept()
             with peer:
-                peer.sendall(said)
+                peer.sendall(answer)
 
         thread = threading.Thread(target=greet)
         thread.start()

@@ -53,7 +53,7 @@ def test_values_of_other_types_raise_only_our_error(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "no JSON"),
         (b"[" * 10_000, "no JSON"),
@@ -64,8 +64,8 @@ def test_values_of_other_types_raise_only_our_error(value: Any) -> None:
         (b" " * 101, "more than the 100"),
     ],
 )
-def test_errors_name_the_field(data: bytes, said: str) -> None:
-    with pytest.raises(MalformedError, match=said):
+def test_errors_name_the_field(data: bytes, message: str) -> None:
+    with pytest.raises(MalformedError, match=message):
         decode(StoreSettings, data, "it", limit=20_000 if data.startswith(b"[[") else 100)
 
 

@@ -54,7 +54,7 @@ COLD = start(weights=10, compile=40, other=10)
             False,
             1.0,
         ),
-        ("nobody's time is shorter", COLD, start(weights=10, compile=40), {"TorchCompile": "Hit"}, False, 1.0),
+        ("only unexplained time is shorter", COLD, start(weights=10, compile=40), {"TorchCompile": "Hit"}, False, 1.0),
         (
             "its imports are faster, and no bytecode is in the bundle",
             start(compile=20, **{"import": 30}),
@@ -72,7 +72,7 @@ COLD = start(weights=10, compile=40, other=10)
             50 / 30,
         ),
         (
-            "a layer that missed saved nothing, whatever was faster",
+            "a layer that missed saved nothing",
             COLD,
             start(weights=10, compile=5, other=10),
             {"TorchCompile": "Miss", "VllmMeta": "Hit"},

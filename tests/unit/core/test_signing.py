@@ -52,7 +52,7 @@ def _signature(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (_replace(payload=base64.b64encode(b"other").decode()), "is wrong"),
         (_replace(payload="!"), "can't be read"),
@@ -66,14 +66,14 @@ def _signature(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (lambda _: [], "can't be read"),
     ],
 )
-def test_changed_envelopes_are_refused(change: Callable[[Any], Any], said: str) -> None:
+def test_changed_envelopes_are_refused(change: Callable[[Any], Any], message: str) -> None:
     envelope = change(json.loads(SIGNER.sign(b"payload")))
-    with pytest.raises(SignatureError, match=said):
+    with pytest.raises(SignatureError, match=message):
         verify(json.dumps(envelope).encode(), KEYS)
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({}, "trusted keys are none"),
         ({OTHER.signer: OTHER.public_key}, "signed by 5"),
@@ -82,8 +82,8 @@ def test_changed_envelopes_are_refused(change: Callable[[Any], Any], said: str) 
         ({SIGNER.signer: ""}, "has the wrong name"),
     ],
 )
-def test_only_trusted_keys_count(keys: dict[str, str], said: str) -> None:
-    with pytest.raises(SignatureError, match=said):
+def test_only_trusted_keys_count(keys: dict[str, str], message: str) -> None:
+    with pytest.raises(SignatureError, match=message):
         verify(SIGNER.sign(b"payload"), keys)
 
 

@@ -55,7 +55,7 @@ def test_each_promise_is_in_its_page_and_records_how_it_was_verified(page: str, 
     assert words(promise) in whole, f"{page} no longer has this text: change docs/promises.md with it"
     named = named_tests(how)
     assert len(named) == how.count("::")
-    assert named or re.fullmatch(r"read: .{10,}", how), "name a test, or say what was read"
+    assert named or re.fullmatch(r"read: .{10,}", how), "name a test, or what was read"
     assert missing_tests(how) == []
 
 

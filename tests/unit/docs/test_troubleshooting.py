@@ -61,9 +61,9 @@ def sections() -> dict[str, set[str]]:
     ids=["conditions", "attempts", "reports", "errors of init containers", "errors of the operator"],
 )
 def test_every_reason_has_a_line(titles: tuple[str, ...], reasons: set[str]) -> None:
-    said = set().union(*(sections()[title] for title in titles))
+    documented = set().union(*(sections()[title] for title in titles))
     assert reasons, "nothing was found in the code: has it moved?"
-    assert sorted(reasons - said) == []
+    assert sorted(reasons - documented) == []
 
 
 def test_no_line_is_about_a_reason_that_no_code_gives() -> None:

@@ -54,8 +54,8 @@ H100, PROC = {"TUNECAST_GPU_PRODUCT": "NVIDIA-H100-80GB-HBM3"}, {"TUNECAST_WANTS
         (["NVIDIA L4"], H100, "cpu"),
     ],
     ids=[
-        "the node tells", "the node rather than the pod's selector", "the selector if the node hides its GPU",
-        "nobody tells", "the engine asks for no GPU", "nor does its selector matter",
+        "the node names its GPU", "the node rather than the pod's selector", "the selector if the node hides its GPU",
+        "neither names a GPU", "the engine asks for no GPU", "its selector does not matter",
     ],
 )  # fmt: skip
 def test_the_nodes_hardware(tmp_path: Path, products: list[str], environment: dict[str, str], name: str) -> None:
@@ -70,7 +70,7 @@ LIMIT, REQUEST, ENGINE = "TUNECAST_STORAGE_LIMIT", "TUNECAST_STORAGE_REQUEST", "
     ("environment", "limit"),
     [
         ({}, None),
-        ({LIMIT: "50000000000", REQUEST: "0"}, None),  # none is set, so all of the node's is told
+        ({LIMIT: "50000000000", REQUEST: "0"}, None),  # no limit is set
         ({LIMIT: "100", REQUEST: "100"}, 100),
         ({LIMIT: "100", REQUEST: "50", ENGINE: "300"}, 300),
         ({LIMIT: "100", REQUEST: "50", ENGINE: "30"}, 100),

@@ -64,8 +64,8 @@ def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
 
 def on(hardware: str, image: str = SHA) -> dict[str, Any]:
     """Returns a pod whose init container reported its hardware."""
-    said = canonical(InitReport("Hit", "Installed", "", "key", hardware=hardware)).decode()
-    ended = {"terminated": {"message": said, "finishedAt": "2026-01-01T10:00:00Z"}}
+    message = canonical(InitReport("Hit", "Installed", "", "key", hardware=hardware)).decode()
+    ended = {"terminated": {"message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
     found = pod(image)
     found["status"]["initContainerStatuses"] = [{"name": "tunecast-init", "state": ended}]
     return {**found, "metadata": {**found["metadata"], "name": hardware}}

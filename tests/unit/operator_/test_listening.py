@@ -39,11 +39,11 @@ def test_liveness_answers_on_both_families(host: str) -> None:
 
 def test_the_operator_is_ready_only_once_it_watches() -> None:
     async def ask(port: int) -> tuple[int, str]:
-        async with health(port) as told:
+        async with health(port) as state:
             with pytest.raises(urllib.error.HTTPError) as refused:
                 await asyncio.to_thread(get, f"http://127.0.0.1:{port}/readyz")
             refused.value.close()
-            told.ready = True
+            state.ready = True
             return refused.value.code, await asyncio.to_thread(get, f"http://127.0.0.1:{port}/readyz")
 
     assert asyncio.run(ask(free_port())) == (503, "ok\n")

@@ -95,15 +95,15 @@ def test_an_attempt_goes_on_while_one_engine_runs() -> None:
 
 
 def test_a_rank_that_never_started_is_not_waited_for_once_another_failed_beside_its_sidecar() -> None:
-    said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
-    plan = decide(seen(QUEUED, job=job(), pods=[ended(0, 1), creating(1)], results=said))
+    reported = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
+    plan = decide(seen(QUEUED, job=job(), pods=[ended(0, 1), creating(1)], results=reported))
     assert plan.actions == (DELETE, CleanUpAttempt(1))
     assert (last_failure(plan), plan.status.requeues) == ("RanksNotScheduled", 1)
 
 
 def test_a_failed_engine_beside_a_living_sidecar_is_retried_without_its_job() -> None:
-    said = {1: RankResult(1, succeeded=False, reason="EngineCrashed", message="boom")}
-    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0, 1), ended(1, 1)], results=said))
+    reported = {1: RankResult(1, succeeded=False, reason="EngineCrashed", message="boom")}
+    plan = decide(seen(UNDER_WAY, job=job(), pods=[ended(0, 1), ended(1, 1)], results=reported))
     assert plan.actions == (DELETE, CleanUpAttempt(1))
     assert (plan.status.failures, last_failure(plan)) == (1, "EngineCrashed")
 
@@ -208,8 +208,8 @@ def test_ranks_have_time_to_join(stage: Any, since: str) -> None:
     ids=["that all ran", "that did not all run"],
 )
 def test_ranks_that_gave_up_joining(pods: list[dict[str, Any]], reason: str, count: str) -> None:
-    said = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
-    plan = decide(seen(UNDER_WAY, job=job(end="Failed"), pods=pods, results=said))
+    reported = {0: RankResult(0, succeeded=False, reason="JoinTimedOut", message="rank 1 did not join")}
+    plan = decide(seen(UNDER_WAY, job=job(end="Failed"), pods=pods, results=reported))
     assert (last_failure(plan), getattr(plan.status, count)) == (reason, 1)
 
 

@@ -18,8 +18,8 @@ PRODUCT, TYPE = "nvidia.com/gpu.product", "node.kubernetes.io/instance-type"
 
 def pod(hardware: str, reason: str = "NoBundleForThisGPU", node: str = "n1", key: str = "k") -> dict[str, Any]:
     result: Any = "Hit" if reason == "Installed" else "Cold"
-    said = canonical(InitReport(result, reason, "", key, hardware=hardware)).decode()
-    ended = {"terminated": {"message": said, "finishedAt": "2026-01-01T10:00:00Z"}}
+    message = canonical(InitReport(result, reason, "", key, hardware=hardware)).decode()
+    ended = {"terminated": {"message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
     return {
         "metadata": {"name": "p", "labels": {"tunecast.io/key": key}},
         "spec": {"nodeName": node} if node else {},

@@ -83,11 +83,11 @@ def test_a_bundle_without_a_startup_cache_is_quarantined_and_reported() -> None:
     pods = [serving_pod(name, MANIFEST, CRASHED) for name in ("a", "b")]
     after = judged(pods, owner=owner)
     assert [crash.pod for crash in after.replace] == ["a", "b"]
-    told = condition(after, "CacheReady")
-    assert (told.status, told.reason, told.warning) == ("False", "Quarantined", True)
-    assert "spec.tuning.policy is Never" in told.message
-    assert "a ended with 139; b ended with 139" in told.message
+    reported = condition(after, "CacheReady")
+    assert (reported.status, reported.reason, reported.warning) == ("False", "Quarantined", True)
+    assert "spec.tuning.policy is Never" in reported.message
+    assert "a ended with 139; b ended with 139" in reported.message
     cold = [serving_pod("c", MANIFEST, {"ready": True}, cold="Quarantined")]
     later = judged(cold, owner=owner, quarantine=after.quarantine)
-    assert condition(later, "CacheReady") == told
+    assert condition(later, "CacheReady") == reported
     assert condition(judged([], owner=owner), "CacheReady").reason == "TuningDisabled"

@@ -20,12 +20,12 @@ from tunecast_operator.snapshot import cache_name
 
 def started_cold_on(hardware: str, owner: dict[str, Any]) -> dict[str, Any]:
     """Returns a serving pod on hardware without a bundle."""
-    said = InitReport("Cold", "NoBundleForThisGPU", "", key_in(owner), hardware=hardware)
+    report = InitReport("Cold", "NoBundleForThisGPU", "", key_in(owner), hardware=hardware)
     pod = serving_pod("p", "", {})
     pod["metadata"]["labels"] = {"tunecast.io/key": key_in(owner)}
     pod["spec"] = {"nodeName": "n1"}
     ended = pod["status"]["initContainerStatuses"][0]["state"]["terminated"]
-    ended["message"] = canonical(said).decode()
+    ended["message"] = canonical(report).decode()
     return pod
 
 

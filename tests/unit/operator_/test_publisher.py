@@ -104,9 +104,9 @@ def staged(s3: S3, archive: bytes = BYTES, **declared: Any) -> RankResult:
     )
 
 
-def sealed(said: RankResult, key: bytes = bytes(32), job: str = JOB, rank: int | None = None) -> bytes:
-    name = result_object(said.rank if rank is None else rank)
-    return seal(signing.Signer(key).token(job), name, canonical(said))
+def sealed(claimed: RankResult, key: bytes = bytes(32), job: str = JOB, rank: int | None = None) -> bytes:
+    name = result_object(claimed.rank if rank is None else rank)
+    return seal(signing.Signer(key).token(job), name, canonical(claimed))
 
 
 def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
@@ -118,8 +118,8 @@ def test_what_was_published_is_found(publisher: Publisher, s3: S3) -> None:
 
 def test_each_hardware_has_a_bundle_of_its_own(publisher: Publisher, s3: S3) -> None:
     for name in ("nvidia-h100-x86-64", "nvidia-l4-x86-64"):
-        said = staged(s3)
-        publisher.publish(CACHE, SPEC, 1, replace(said, provenance=Provenance("3.12", hardware=name)), NOW)
+        claimed = staged(s3)
+        publisher.publish(CACHE, SPEC, 1, replace(claimed, provenance=Provenance("3.12", hardware=name)), NOW)
     for name in ("nvidia-h100-x86-64", "nvidia-l4-x86-64"):
         found = publisher.find("models", KEY, name)
         assert found
@@ -195,8 +195,8 @@ def test_no_other_signers_bundle_stands_in_for_its_own_incomplete_one(s3: S3, pu
 def test_results_and_progress_that_are_too_long_count_as_none(publisher: Publisher, s3: S3) -> None:
     s3.objects[STAGED + PROGRESS] = bytes(RESULT_LIMIT + 1)
     s3.objects[STAGED + result_object(0)] = bytes(RESULT_LIMIT + 1)
-    said = RankResult(1, succeeded=False, reason="PeerLost", message="")
-    s3.objects[STAGED + result_object(1)] = sealed(said)
+    claimed = RankResult(1, succeeded=False, reason="PeerLost", message="")
+    s3.objects[STAGED + result_object(1)] = sealed(claimed)
     assert publisher.progress("models", KEY, JOB) is None
     assert list(publisher.results("models", KEY, JOB, 2)) == [1]
 
@@ -248,11 +248,13 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("claims", "said"), CLAIMS, ids=[f"{n}-{said[:20]}" for n, (_, said) in enumerate(CLAIMS)])
+@pytest.mark.parametrize(
+    ("claims", "message"), CLAIMS, ids=[f"{n}-{message[:20]}" for n, (_, message) in enumerate(CLAIMS)]
+)
 def test_what_rank_0_may_not_claim_is_never_published(
-    publisher: Publisher, s3: S3, claims: dict[str, Any], said: str
+    publisher: Publisher, s3: S3, claims: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises((BundleError, NotFoundError), match=said):
+    with pytest.raises((BundleError, NotFoundError), match=message):
         publisher.publish(CACHE, SPEC, 1, replace(staged(s3), **claims), NOW)
     assert not [name for name in s3.objects if "/manifests/" in name]
 

@@ -43,7 +43,7 @@ def test_an_object_stays_settled_when_only_status_or_version_change(settled: Set
         (DESIRED, changed(LIVE, metadata={**LIVE["metadata"], "uid": "2"})),
         (DESIRED, None),
     ],
-    ids=["another wish", "a field taken away", "another label", "made anew", "deleted"],
+    ids=["another desired value", "a removed field", "another label", "recreated", "deleted"],
 )
 def test_a_change_of_either_side_ends_it(settled: Settled, desired: dict[str, Any], live: dict[str, Any]) -> None:
     assert not settled.holds(DEPLOYMENT, desired, live)

@@ -32,11 +32,11 @@ def test_each_failure_is_counted_and_each_message_is_reported_once(caplog: pytes
     store = Store(down, down, region)
     store.until_passed()
     assert store.reasons == ["StoreUnavailable", "StoreUnavailable", "StoreFailed"]
-    told = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert [level for level, _ in told] == ["WARNING", "WARNING", "INFO"]
-    assert "down" in told[0][1]
-    assert "set s3.region" in told[1][1]
-    assert "passed" in told[2][1]
+    logged = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in logged] == ["WARNING", "WARNING", "INFO"]
+    assert "down" in logged[0][1]
+    assert "set s3.region" in logged[1][1]
+    assert "passed" in logged[2][1]
 
 
 def test_it_ends_with_the_operator() -> None:

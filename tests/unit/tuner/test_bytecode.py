@@ -78,5 +78,5 @@ def test_imported_compares_with_the_images_own(tmp_path: Path) -> None:
     ],
 )
 def test_refusal(environment: dict[str, str], excluded: tuple[str, ...], words: str | None) -> None:
-    said = bytecode.refusal(environment, excluded)
-    assert said is None if words is None else words in str(said)
+    reason = bytecode.refusal(environment, excluded)
+    assert reason is None if words is None else words in str(reason)

@@ -98,7 +98,7 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize(("log", "reason", "words"), [(log, *told) for log, told in HARD.items()], ids=HARD)
+@pytest.mark.parametrize(("log", "reason", "words"), [(log, *found) for log, found in HARD.items()], ids=HARD)
 def test_logs_of_other_versions(log: str, reason: str, words: str) -> None:
     failure = diagnose(1, (HARD_LOGS / f"diag-{log}.log").read_text().splitlines()[1:])
     assert failure.reason == reason
@@ -161,15 +161,15 @@ LOST = f"the engine exited with status 1: FileNotFoundError: [Errno 2] No such f
 
 
 def test_a_crash_of_a_warm_start_names_the_file_and_its_layer() -> None:
-    told = refusal(AttemptError(job.ENGINE_CRASHED, LOST), [f"{ARTEFACT}0", ARTEFACT, "triton/k/c.cubin"], "/new")
-    assert told.reason == job.WARM_START_FAILED
-    assert told.message.startswith("Miss: ")
-    assert told.message.endswith(f"{LOST}; that is {ARTEFACT} of TorchCompile, below /new here")
+    found = refusal(AttemptError(job.ENGINE_CRASHED, LOST), [f"{ARTEFACT}0", ARTEFACT, "triton/k/c.cubin"], "/new")
+    assert found.reason == job.WARM_START_FAILED
+    assert found.message.startswith("Miss: ")
+    assert found.message.endswith(f"{LOST}; that is {ARTEFACT} of TorchCompile, below /new here")
 
 
 def test_a_crash_of_a_warm_start_that_names_no_file() -> None:
-    told = refusal(AttemptError(job.ENGINE_CRASHED, "the engine was ended by SIGSEGV"), [ARTEFACT], "/new")
-    assert (told.reason, told.message[-7:]) == (job.WARM_START_FAILED, "SIGSEGV")
+    found = refusal(AttemptError(job.ENGINE_CRASHED, "the engine was ended by SIGSEGV"), [ARTEFACT], "/new")
+    assert (found.reason, found.message[-7:]) == (job.WARM_START_FAILED, "SIGSEGV")
 
 
 @pytest.mark.parametrize("reason", [job.ENGINE_OUT_OF_MEMORY, job.ENGINE_REJECTED, job.TIMED_OUT, job.TERMINATED])

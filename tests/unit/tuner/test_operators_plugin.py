@@ -49,7 +49,7 @@ def tactics(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
+    ("outcome", "line"),
     [
         ("return True", "INFO Tunecast: FlashInfer's tactics were loaded from"),
         ("return None", "INFO Tunecast: FlashInfer's tactics were loaded from"),  # this version returns nothing
@@ -58,7 +58,7 @@ def tactics(tmp_path: Path) -> Path:
     ],
 )
 def test_tactics_are_loaded_where_the_autotuner_is_first_asked_for(
-    tmp_path: Path, tactics: Path, outcome: str, said: str
+    tmp_path: Path, tactics: Path, outcome: str, line: str
 ) -> None:
     package = tmp_path / "site" / "flashinfer"
     package.mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_tactics_are_loaded_where_the_autotuner_is_first_asked_for(
     found = subprocess.run([sys.executable, "-c", PROGRAM], env=variables, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout) == [0, True, [str(tmp_path / "tactics/autotune_configs.json")]]
-    assert said in found.stderr
+    assert line in found.stderr
 
 
 def test_the_layer_holds_the_whole_plugin_and_no_files_of_engines(tmp_path: Path, tactics: Path) -> None:

@@ -156,13 +156,13 @@ def test_a_silent_log_is_all_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "explained"),
     [("cpu-0.32.0-aot-warm-load-failure.log", True), ("cpu-0.32.0-no-aot-warm.log", False)],
 )
-def test_the_engines_reason_for_a_miss_is_found(log: str, said: bool) -> None:
+def test_the_engines_reason_for_a_miss_is_found(log: str, explained: bool) -> None:
     words = phases.first_match(lines_of(log), BY_NAME["TorchCompile"].miss_patterns)
-    assert words.startswith("Compiling model again due to a load failure") == said
-    assert bool(words) == said
+    assert words.startswith("Compiling model again due to a load failure") == explained
+    assert bool(words) == explained
 
 
 # As FlashInfer's own logger prints them in a vLLM log.

@@ -31,12 +31,12 @@ def test_lines(values: list[bytes], line: bytes, shown: bytes) -> None:
 
 
 def test_every_text_of_a_result() -> None:
-    told = VALUE.decode()
-    layer = proof(60.0, 20.0, "Partial", f"rebuilt triton/{told}")
+    secret = VALUE.decode()
+    layer = proof(60.0, 20.0, "Partial", f"rebuilt triton/{secret}")
     result = RankResult(
-        0, succeeded=True, reason="Proved", message=told, notes=(LayerNote("CUDA", "Unsafe", told),), proof=layer
+        0, succeeded=True, reason="Proved", message=secret, notes=(LayerNote("CUDA", "Unsafe", secret),), proof=layer
     )
     shown = Redactor([VALUE]).result(result)
-    assert told not in str(shown)
+    assert secret not in str(shown)
     assert (shown.reason, shown.notes[0].layer) == ("Proved", "CUDA")
     assert Redactor().result(result) == result

@@ -14,7 +14,7 @@ def seeds(description: str | None, rounds: int) -> Sequence[int]:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seed", type=int, default=1, help="seed of the first round; each later round adds one")
-    parser.add_argument("--only", type=int, help="one round alone")
+    parser.add_argument("--only", type=int, help="repeat only the round of this seed")
     options = parser.parse_args()
     return [options.only] if options.only is not None else range(options.seed, options.seed + options.rounds)
 

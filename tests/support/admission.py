@@ -36,12 +36,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """Clients that refuse the certificate say so themselves."""
+        """Ignores clients that refuse the certificate, because they report it themselves."""
 
 
 class Webhook:
@@ -60,14 +60,14 @@ class Webhook:
         return int(self.server.server_address[1])
 
     def load(self, data: Mapping[str, str]) -> None:
-        """Takes the data of a TLS Secret."""
+        """Loads the certificate from the data of a TLS Secret."""
         self._file.write_bytes(b"".join(base64.b64decode(data[entry]) for entry in ("tls.key", "tls.crt")))
         self._context.load_cert_chain(self._file)
 
 
 @contextmanager
 def webhook(address: str, folder: Path) -> Iterator[Webhook]:
-    """Serves at a free port of ``address`` until the block ends."""
+    """Serves on a free port of ``address`` until the block ends."""
     found = Webhook(address, folder)
     thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

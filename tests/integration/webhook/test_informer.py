@@ -1,4 +1,4 @@
-"""A copy of the cluster in memory follows a real API server, also past what it missed."""
+"""The informer follows a real API server, and catches up on missed changes."""
 
 from __future__ import annotations
 

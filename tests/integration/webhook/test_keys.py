@@ -1,4 +1,4 @@
-"""An adopted pod has the key of an InferenceDeployment with the same pod, whatever the API server made of it."""
+"""An adopted pod has the key of an InferenceDeployment with the same pod, despite the API server's defaults."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def pasted(name: str) -> tuple[InferenceDeploymentSpec, Object]:
 
 
 def created(kubectl: Kubectl, pod: Object) -> Object:
-    """The pod as the API server would keep it."""
+    """Returns the pod as the API server would store it."""
     found: dict[str, Any] = json.loads(
         kubectl("create", "--dry-run=server", "--output=json", "--filename=-", stdin=json.dumps(pod))
     )

@@ -1,4 +1,4 @@
-"""The pod template as its owner wrote it is found in a pod, whatever was added to it since."""
+"""The original pod template is recovered from a pod, without later additions of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an injected pod has, and what stays its owner's."""
+"""The fields that injection adds to a pod, and those that it keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API server is answered: every pod is allowed, and the patch makes of it what inject makes."""
+"""Answers to the API server: every pod is allowed, and the patch has the result of inject."""
 
 from __future__ import annotations
 

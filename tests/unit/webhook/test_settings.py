@@ -1,4 +1,4 @@
-"""Settings of adopted pods: who wins, what can't be read, and that the message names where it was written."""
+"""Settings of adopted pods: their precedence, and errors that name where a setting was written."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from support.objects import inference_deployment, pod_template, serving_pod
 from support.s3 import S3
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator.plan.ends import FORGET_AFTER
+from tunecast_operator.plan.workloads import Workload
+from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.webhook import LOOK_SECONDS, WebhookReconciler
 from tunecast_operator.resources.certificate import LIFE
 from tunecast_operator.runtime.cluster import CONFIG_MAP, DEPLOYMENT, INFERENCE_DEPLOYMENT, POD, STARTUP_CACHE, Kind
@@ -35,7 +37,6 @@ KOPF = {
     for resource in ("inferencedeployments", "startupcaches", "deployments", "jobs", "pods", "configmaps")
 }
 FINALIZERS = {("update", f"{plural}/finalizers") for plural in ("inferencedeployments", "startupcaches")}
-OWNERS = {("get", resource) for resource in ("replicasets", "statefulsets")}
 SWEEP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sweep"}, "data": {"requests.jsonl": ""}}
 
 
@@ -91,6 +92,7 @@ def test_every_right_is_used_and_no_other_is_needed(
     tune_from_a_sweep(driver)
     scale_the_old_revision_while_another_is_tuned(driver)
     quarantine(driver)
+    name_workloads(driver)
     change_the_strategy(driver)
     forget(driver)
     refuse_ranks(kubernetes, driver)
@@ -98,7 +100,7 @@ def test_every_right_is_used_and_no_other_is_needed(
     load_keys(driver.cluster, "tunecast-system", driver.installation.signing_secret)
     used = driver.cluster.used
     assert used - granted == set(), "the API server refused nothing"
-    assert granted - used == (KOPF - used) | FINALIZERS | OWNERS
+    assert granted - used == (KOPF - used) | FINALIZERS
 
 
 def apply(driver: Driver, **spec: Any) -> None:
@@ -150,6 +152,14 @@ def quarantine(driver: Limited) -> None:
         driver.plain.update_status(POD, {**pod, "status": {"phase": "Running", **reported["status"]}})
     driver.until(lambda: driver.caches("Quarantined"), "the bundle is quarantined")
     driver.until(lambda: ("delete", "pods") in driver.cluster.used, "what crashes is replaced")
+
+
+def name_workloads(driver: Driver) -> None:
+    owners = Owners(driver.cluster)
+    assert {owners.top(pod) for pod in serving(driver)} == {Workload("InferenceDeployment", "qwen3")}
+    reference = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "u", "controller": True}
+    pod = {"metadata": {"name": "web-0", "namespace": driver.namespace, "ownerReferences": [reference]}}
+    assert owners.top(pod) == Workload("StatefulSet", "web")
 
 
 def change_the_strategy(driver: Driver) -> None:

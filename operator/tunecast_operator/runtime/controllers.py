@@ -57,7 +57,7 @@ class Controllers:
         }
         tuning = {STARTUP_CACHE.name: caches.reconcile}
         self._all = [Controller(WorkQueue(), kinds, installation.workers, metrics) for kinds in (scaling, tuning)]
-        if installation.webhook_configuration:
+        if installation.manages_webhook:
             self._enqueue(MUTATING_WEBHOOK_CONFIGURATION)("", installation.webhook_configuration)
         metrics.watch_queue(lambda: sum(controller.queue.backlog for controller in self._all))
 

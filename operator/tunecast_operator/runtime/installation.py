@@ -45,6 +45,11 @@ class Installation:
     webhook_service: str = ""
 
     @property
+    def manages_webhook(self) -> bool:
+        """Whether the operator issues the webhook's certificate: the chart names its objects then."""
+        return all((self.webhook_secret, self.webhook_configuration, self.webhook_service))
+
+    @property
     def init(self) -> InitContainer:
         return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
 

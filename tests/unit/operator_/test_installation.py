@@ -44,3 +44,11 @@ def test_empty_values_are_none() -> None:
     """An upgrade that reuses an earlier release's values has empty values."""
     given = {"TUNECAST_CA_FILE": "", "TUNECAST_PROXY": "", "TUNECAST_ADDRESSING_STYLE": "", "TUNECAST_ENDPOINT": ""}
     assert from_environment({**REQUIRED, **given}).store == from_environment(REQUIRED).store
+
+
+def test_the_webhook_is_managed_where_all_its_objects_are_named() -> None:
+    named = {f"TUNECAST_WEBHOOK_{name}": "tunecast-webhook" for name in ("SECRET", "CONFIGURATION", "SERVICE")}
+    assert from_environment({**REQUIRED, **named}).manages_webhook
+    for name in named:
+        assert not from_environment({**REQUIRED, **named, name: ""}).manages_webhook
+    assert not from_environment(REQUIRED).manages_webhook

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunecast_operator import times
-from tunecast_operator.pods import Pod, conditions, containers, init_containers, message, name, reason
+from tunecast_operator.pods import Container, Pod, conditions, containers, init_containers, message, name, reason
 
 EVICTED = "Evicted"
 INIT_SECONDS = 180.0  # an injected init container that runs for longer is reported: it may never end
@@ -37,6 +37,11 @@ def refusal(events: Iterable[Mapping[str, Any]]) -> str:
 def exceeds_quota(message: str) -> bool:
     """Whether a pod exceeds a quota, so that it can be created once other pods are gone."""
     return "exceeded quota" in message
+
+
+def in_trouble(container: Container) -> bool:
+    """Whether the container waits for a reason that is no part of an ordinary start."""
+    return container.waiting is not None and container.waiting.reason in _TROUBLE
 
 
 def blocked(pods: Iterable[Pod], owner: Mapping[str, Any] | None, now: datetime) -> Blocked | None:
@@ -83,9 +88,9 @@ def _of_pod(pod: Pod) -> Iterator[Blocked]:
         if (found.type, found.status) == ("PodScheduled", "False"):
             yield Blocked(found.reason or "Unschedulable", f"{name(pod)}: {found.message}", capacity=True)
     for container in [*init_containers(pod), *containers(pod)]:
-        waiting = container.waiting
-        if waiting and waiting.reason in _TROUBLE:
-            yield Blocked(waiting.reason, f"{name(pod)}, container {container.name}: {waiting.message}")
+        if container.waiting and in_trouble(container):
+            text = f"{name(pod)}, container {container.name}: {container.waiting.message}"
+            yield Blocked(container.waiting.reason, text)
 
 
 def _of_owner(owner: Mapping[str, Any]) -> Iterator[Blocked]:

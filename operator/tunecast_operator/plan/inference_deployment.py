@@ -17,7 +17,10 @@ from tunecast_operator.resources.init_container import InitContainer
 
 
 def decide(seen: ObservedServing, init: InitContainer, key_version: int) -> ServingPlan:
-    """Returns the plan. Revisions that exist keep theirs in place of ``init`` and ``key_version``."""
+    """Returns the plan. New revisions get ``init`` and ``key_version``; revisions that exist keep their own.
+
+    A revision whose pods can't start gets ``init``, too.
+    """
     wants = wanted(seen, init, key_version)
     may_start = release(seen, wants)
     rolled = rollout(seen, wants, may_start)

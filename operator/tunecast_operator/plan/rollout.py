@@ -12,6 +12,7 @@ from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.pods import engine_name
 from tunecast_operator.resources.deployment import deployment
+from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.revision import RENDERER, Revision
 from tunecast_operator.resources.service import serving_service
 
@@ -57,12 +58,16 @@ def _environment(wanted: Wanted, live: Revision | None, *, held: bool) -> dict[s
 
 
 def _deployment(seen: ObservedServing, revision: Revision, live: Revision | None) -> dict[str, Any] | None:
-    """Returns the Deployment to apply; None if another version of the operator rendered the same spec, which stays."""
-    same = live is not None and live.spec == revision.spec and live.held == revision.held
+    """Returns the Deployment to apply; None if another version of the operator rendered the same, which stays."""
     replicas = 0 if revision.held else _replicas(seen, live)
-    if same and live is not None and live.renderer != RENDERER:
+    if live is not None and live.renderer != RENDERER and _inputs(live) == _inputs(revision):
         return None
     return deployment(dict(seen.owner), seen.spec, seen.engine, revision, replicas)
+
+
+def _inputs(revision: Revision) -> tuple[str, bool, InitContainer]:
+    """Returns what a user or an administrator decides about a template."""
+    return revision.spec, revision.held, revision.init
 
 
 def _replicas(seen: ObservedServing, live: Revision | None) -> int | None:

@@ -11,6 +11,7 @@ from tunecast_operator.api.status import CacheReference, State
 from tunecast_operator.conditions import OVERDUE, ConditionType
 from tunecast_operator.identity import key_of, template_digest
 from tunecast_operator.plan.hardware import ColdHardware, cold_hardware, targets
+from tunecast_operator.plan.init_settings import init_settings
 from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.revision import Revision
@@ -68,10 +69,14 @@ class Wanted:
 
 
 def wanted(seen: ObservedServing, init: InitContainer, key_version: int) -> Wanted:
-    """Returns what the spec asks for. A live revision of the same spec keeps its own ``init`` and ``key_version``."""
+    """Returns what the spec asks for.
+
+    A live revision of the same spec keeps its key version. It also keeps its settings of the init container, unless
+    they may keep all pods from starting.
+    """
     spec_digest, live, line = template_digest(seen.spec), seen.live, seen.engine.line
     if live and live.spec == spec_digest:
-        init, key_version = live.init, live.key_version
+        init, key_version = init_settings(seen, live.init, init), live.key_version
     key = key_of(seen.spec, seen.engine, key_version)
     revision = Revision(
         spec_digest, key, key_version, init.image, init.pull_policy,

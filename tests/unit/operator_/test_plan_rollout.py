@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.objects import (
-    inference_deployment,
-    pod_template,
-)
+from support.objects import ENGINE, inference_deployment, pod_template
 from support.serving import CHANGED, OWNER, PYCACHE, lived, plan, rendered, serving, startup_cache
+from tunecast_operator.identity import CONTAINER_ANNOTATION
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 from tunecast_operator.resources.revision import revision_of
 
@@ -36,6 +34,73 @@ def test_an_operator_upgrade_or_other_chart_values_change_no_template_and_no_key
     edited = inference_deployment(replicas=2, template=pod_template(metadata={"labels": {"team": "a"}}))
     revision = revision_of(plan(edited, cache, live=serving(), init=LATER).apply_deployment)
     assert revision is not None
+    assert revision.init == LATER
+
+
+REFUSED = {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "words"}]}
+UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
+STARTED = {"state": {"running": {"startedAt": "2026-01-01T10:00:00Z"}}}
+
+
+def waits(reason: str, name: str = "tunecast-init") -> dict[str, Any]:
+    """Status of a pod of which one container waits."""
+    return {"initContainerStatuses": [{"name": name, "state": {"waiting": {"reason": reason}}}]}
+
+
+def replica(**status: Any) -> dict[str, Any]:
+    metadata = {"name": "p", "uid": "u", "annotations": {CONTAINER_ANNOTATION: ENGINE}}
+    return {"metadata": metadata, "status": status}
+
+
+def engine_is(**status: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": ENGINE, **status}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "pods", "replicas", "corrected"),
+    [
+        (REFUSED, [], 2, True),
+        ({}, [replica(**waits("ImagePullBackOff"))], 2, True),
+        ({}, [replica(**waits("CrashLoopBackOff"), **engine_is(state={"waiting": {}}))], 2, True),
+        ({}, [replica(conditions=UNSCHEDULABLE)], 2, True),
+        (REFUSED, [replica(phase="Failed", reason="Evicted", **engine_is(**STARTED))], 2, True),
+        (REFUSED, [], 0, False),
+        (REFUSED | {"readyReplicas": 1}, [], 2, False),
+        (REFUSED, [replica(**engine_is(**STARTED))], 2, False),
+        ({}, [replica(**waits("ImagePullBackOff")), replica(**engine_is(**STARTED))], 2, False),
+        ({}, [replica(**waits("PodInitializing"))], 2, False),
+        ({}, [replica(**waits("ImagePullBackOff", "weights"))], 2, False),
+        ({}, [replica(phase="Pending")], 2, False),
+        ({}, [], 2, False),
+    ],
+    ids=[
+        "its pods are refused", "its image can't be pulled", "it fails again and again", "no node has room for it",
+        "evicted pods don't count", "zero replicas are wanted", "a replica is ready", "an engine starts meanwhile",
+        "another pod's engine starts", "it is being created", "another init container can't start",
+        "the pod is being scheduled", "no pod has been observed",
+    ],
+)  # fmt: skip
+def test_a_corrected_init_container_replaces_one_that_keeps_all_pods_from_starting(
+    status: dict[str, Any], pods: list[dict[str, Any]], replicas: int, corrected: bool
+) -> None:
+    cache = startup_cache(OWNER, "Ready", "Published")
+    live = serving()
+    live["spec"]["replicas"] = replicas
+    live["status"] = {"replicas": len(pods), **status}
+    after = plan(OWNER, cache, live=live, init=LATER, pods=pods)
+    revision, before = revision_of(after.apply_deployment), revision_of(live)
+    assert revision
+    assert before
+    assert revision.init == (LATER if corrected else before.init)
+    assert (revision.key, revision.key_version) == (before.key, before.key_version)
+
+
+def test_a_corrected_init_container_reaches_a_template_of_another_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, cache = serving(), startup_cache(OWNER, "Ready", "Published")
+    monkeypatch.setattr("tunecast_operator.plan.rollout.RENDERER", 99)
+    corrected = plan(OWNER, cache, live={**live, "status": REFUSED}, init=LATER)
+    revision = revision_of(corrected.apply_deployment)
+    assert revision
     assert revision.init == LATER
 
 

@@ -18,7 +18,7 @@ RELEASE, STATEFUL_SET = "release", "stateful"
 CHART = deploy.ROOT / "tests" / "data" / "charts" / "vllm"
 LABEL = {"tunecast.io/inject": "true"}
 TUNE_SECONDS = 900.0
-WARM_SECONDS = 300.0
+WARM_SECONDS = 900.0  # a first pod may be cold, beside other tunings
 INIT = "tunecast-init"
 
 

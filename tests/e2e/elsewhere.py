@@ -29,7 +29,7 @@ def install(world: World) -> None:
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     world.kubectl.apply(policies.random_uids(deploy.SYSTEM_NAMESPACE, **restricted))
     store = private_store.store(world.environment)
-    more: dict[str, Any] = {"resources": CPU_LIMIT, "initContainer": {"resources": CPU_LIMIT}}
+    more: dict[str, Any] = {"resources": CPU_LIMIT}
     deploy.install(world.kubectl, deploy.values(world.environment, s3=store, **more))
 
 

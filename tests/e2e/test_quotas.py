@@ -29,14 +29,14 @@ def test_an_embedding_engine_with_limits_is_tuned_and_starts_warm(elsewhere: Wor
 
 
 def test_every_container_has_the_limits_that_the_quota_requires(elsewhere: World) -> None:
-    """Tunecast's containers have the administrator's limits, and the engine has the user's."""
+    """Tunecast's containers have the engine's limits."""
     pods = [*rank_pods(elsewhere.kubectl, QUOTA), *serving_pods(elsewhere.kubectl, "embeddings", QUOTA)]
     limits = {
         container["name"]: container["resources"]["limits"]["cpu"]
         for pod in pods
         for container in (*pod["spec"]["containers"], *pod["spec"]["initContainers"])
     }
-    assert limits == {"vllm": "2", "tunecast-init": "1", "tunecast-tools": "1"}
+    assert limits == {"vllm": "2", "tunecast-init": "2", "tunecast-tools": "2"}
 
 
 def test_a_rank_that_exceeds_its_ephemeral_storage_ends_tuning_with_a_reason(elsewhere: World) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunecast_core.store.mesh import MESHES
+from tunecast_operator.api.pod_template import ORDINARY_RESOURCES
 
 OWN_UID = 65532  # the user of Tunecast's image
 VOLUME_PREFIX = "tunecast-"  # of every volume that Tunecast adds; users' volumes can't have it
@@ -48,21 +49,42 @@ class InitContainer:
     settings: ContainerSettings = field(default_factory=ContainerSettings)
 
 
-def init_container(name: str, init: InitContainer, pod_context: Mapping[str, Any] | None) -> dict[str, Any]:
+def init_container(
+    name: str, init: InitContainer, engine: Mapping[str, Any], pod_context: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Returns an init container without arguments, variables and mounts.
 
     Args:
         name: the container's name.
         init: the image and the administrator's settings.
+        engine: the engine's container.
         pod_context: the pod's security context, from which the container inherits what its own doesn't set.
     """
     return {
         "name": name,
         "image": init.image,
         "imagePullPolicy": init.pull_policy,
-        "resources": init.settings.resources,
+        "resources": _resources_like(engine, init.settings.resources),
         "securityContext": _not_root(init.settings.security_context, pod_context or {}),
     }
+
+
+def _resources_like(engine: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the engine's requests and limits where it has any, and otherwise the administrator's.
+
+    Init containers run before the others, so the requests of the whole pod don't grow. Its quality of service stays the
+    same, and it still fits its quotas and limit ranges.
+    """
+    engines = {kind: (engine.get("resources") or {}).get(kind) or {} for kind in ("requests", "limits")}
+    asked = {name for values in engines.values() for name in values if name in ORDINARY_RESOURCES}
+    merged = {
+        kind: {
+            **{name: value for name, value in (own.get(kind) or {}).items() if name not in asked},
+            **{name: value for name, value in values.items() if name in asked},
+        }
+        for kind, values in engines.items()
+    }
+    return {kind: values for kind, values in merged.items() if values}
 
 
 def _not_root(context: Mapping[str, Any], pod_context: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tunecast_core.records.codec import canonical, decode
 from tunecast_operator.identity import REVISION_ANNOTATION
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
-RENDERER = 1  # raise it when the same spec renders another template, so that existing revisions stay as they are
+RENDERER = 2  # raise it when the same spec renders another template, so that existing revisions stay as they are
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from tunecast_operator.resources.revision import Revision
 
 Object = Mapping[str, Any]
 OWN_PREFIX = "TUNECAST_"  # of variables of the init container
-_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def inject(pod: Object, namespace: str, around: Surroundings) -> dict[str, Any]:
                 INJECTED_ANNOTATION: "true",
             },
         },
-        "spec": {**spec, "initContainers": [_finished(c, engine, earlier) for c in spec["initContainers"]]},
+        "spec": {**spec, "initContainers": [_with_additions(c, earlier) for c in spec["initContainers"]]},
     }
 
 
@@ -92,12 +91,10 @@ def _revision(found: Adopted, engine: Engine, init: InitContainer, environment: 
     )  # fmt: skip
 
 
-def _finished(container: Object, engine: Engine, earlier: Object) -> Object:
-    return _with_additions(_like_engine(container, engine), earlier) if container["name"] == INIT else container
-
-
 def _with_additions(container: Object, earlier: Object) -> Object:
-    """Returns the init container with variables and mounts that others added to the ``earlier`` one."""
+    """Returns Tunecast's init container with variables and mounts that others added to the ``earlier`` one."""
+    if container["name"] != INIT:
+        return container
     known = {variable["name"] for variable in container["env"]}
     variables = [v for v in earlier.get("env") or () if v["name"] not in known and not v["name"].startswith(OWN_PREFIX)]
     mounts = [m for m in earlier.get("volumeMounts") or () if not m["name"].startswith(VOLUME_PREFIX)]
@@ -106,21 +103,3 @@ def _with_additions(container: Object, earlier: Object) -> Object:
         "env": [*container["env"], *variables],
         "volumeMounts": [*container["volumeMounts"], *mounts],
     }
-
-
-def _like_engine(container: Object, engine: Engine) -> Object:
-    """Returns the init container with the engine's requests and limits, where the engine has any.
-
-    Init containers run before the others, so the requests of the whole pod don't grow. Its quality of service stays the
-    same, and it still fits its quotas and limit ranges.
-    """
-    own, engines = container.get("resources") or {}, engine.container.get("resources") or {}
-    asked = {name for name in _RESOURCES for kind in engines.values() if isinstance(kind, Mapping) and name in kind}
-    merged = {
-        kind: {
-            **{name: value for name, value in (own.get(kind) or {}).items() if name not in asked},
-            **{name: value for name, value in (engines.get(kind) or {}).items() if name in asked},
-        }
-        for kind in ("requests", "limits")
-    }
-    return {**container, "resources": {kind: values for kind, values in merged.items() if values}}

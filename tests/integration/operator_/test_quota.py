@@ -1,4 +1,4 @@
-"""Namespaces with a ResourceQuota, on a real API server: refusals are reported, and settings fix them."""
+"""Namespaces that refuse pods, on a real API server: refusals are reported, and corrected settings end them."""
 
 from __future__ import annotations
 
@@ -18,61 +18,69 @@ from tunecast_operator.runtime.cluster import DEPLOYMENT, INFERENCE_DEPLOYMENT, 
 
 pytestmark = pytest.mark.integration
 NUMBERS = itertools.count()
-LIMITED = ContainerSettings(resources={"limits": {"cpu": "500m", "memory": "512Mi"}})
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 @pytest.fixture
 def driver(kubernetes: Kubectl, s3_credentials: S3) -> Driver:
-    """A namespace with a quota on CPU limits."""
-    namespace = f"quota-{next(NUMBERS)}"
+    """A namespace of its own."""
+    namespace = f"refusals-{next(NUMBERS)}"
     kubernetes("create", "namespace", namespace)
-    quota = ("quota", "cpu", "--namespace", namespace)
-    kubernetes("create", *quota, "--hard=limits.cpu=100")
-    wait_for(lambda: kubernetes.get(*quota).get("status", {}).get("hard"), "the quota holds", 30)
     return Driver(kubernetes.environment["KUBECONFIG"], s3_credentials.settings(), namespace)
 
 
 def ready(driver: Driver) -> tuple[str, str]:
-    """Returns reason and message of the StartupCache's Ready condition."""
-    [cache] = driver.caches()
+    """Returns reason and message of the newest StartupCache's Ready condition."""
+    *_, cache = sorted(driver.caches(), key=lambda cache: str(cache["metadata"]["creationTimestamp"]))
     found = find(cache.get("status") or {}, ConditionType.READY)
     return str(found.get("reason")), str(found.get("message"))
 
 
 def create(driver: Driver, **spec: Any) -> dict[str, Any]:
-    """Creates an InferenceDeployment whose engine has the limit that the quota requires."""
-    owner = inference_deployment(replicas=1, template=pod_template(resources={"limits": {"cpu": "2"}}), **spec)
+    owner = inference_deployment(replicas=1, **spec)
     owner["metadata"] = {"name": "qwen3", "namespace": driver.namespace}
     driver.plain.create(INFERENCE_DEPLOYMENT, owner)
     return owner
 
 
-def correct(driver: Driver) -> None:
-    """Restarts the operator with corrected chart values."""
-    driver.installation = replace(driver.installation, init_container=LIMITED)
-    driver.restart(Writes())
-
-
-def test_a_quota_refusal_is_quoted_and_met_by_settings(driver: Driver) -> None:
+def test_an_engine_without_limits_is_refused_with_the_quotas_message_and_one_with_limits_is_served(
+    driver: Driver, kubernetes: Kubectl
+) -> None:
+    """Tunecast's own containers have the engine's limits, so that no setting of the chart is needed."""
+    kubernetes("create", "quota", "cpu", "--hard=limits.cpu=100", "--namespace", driver.namespace)
+    quota = ("quota", "cpu", "--namespace", driver.namespace)
+    wait_for(lambda: kubernetes.get(*quota).get("status", {}).get("hard"), "the quota holds", 30)
     owner = create(driver)
     driver.step()
-    driver.until(lambda: "failed quota: cpu: must specify limits.cpu for: tunecast-tools" in ready(driver)[1], "why")
+    driver.until(lambda: "failed quota: cpu: must specify limits.cpu for: engine" in ready(driver)[1], "why")
     assert ready(driver)[0] == "PodsCannotStart"
 
-    correct(driver)
-    again = {**owner, "spec": {**owner["spec"], "tuning": {"generation": 2}}}
-    driver.plain.apply(INFERENCE_DEPLOYMENT, again)
+    limited = {**owner["spec"], "template": pod_template(resources={"limits": {"cpu": "2"}})}
+    driver.plain.apply(INFERENCE_DEPLOYMENT, {**owner, "spec": limited})
     driver.until(lambda: driver.deployment_status().get("cache") == "Hit", "tuning succeeds, and replicas start warm")
 
 
-def test_replicas_that_a_quota_refuses_get_corrected_settings_without_a_change_of_the_spec(driver: Driver) -> None:
-    create(driver, tuning={"policy": "Never"})
-    words = "failed quota: cpu: must specify limits.cpu for: tunecast-init"
+def test_replicas_that_are_refused_get_corrected_settings_without_a_change_of_the_spec(
+    driver: Driver, kubernetes: Kubectl
+) -> None:
+    kubernetes("label", "namespace", driver.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    privileged = ContainerSettings(security_context={**RESTRICTED, "allowPrivilegeEscalation": True})
+    driver.installation = replace(driver.installation, init_container=privileged)
+    driver.restart(Writes())
+    create(driver, tuning={"policy": "Never"}, template=pod_template(securityContext=RESTRICTED))
+    words = 'container "tunecast-init" must set securityContext.allowPrivilegeEscalation=false'
     driver.until(lambda: words in find(driver.deployment_status(), ConditionType.READY).get("message", ""), "why")
-    correct(driver)
+
+    driver.installation = replace(driver.installation, init_container=ContainerSettings())
+    driver.restart(Writes())
     pods = driver.until(lambda: driver.plain.list(POD, driver.namespace), "the replica is created")
     [init] = pods[0]["spec"]["initContainers"]
-    assert init["resources"]["limits"] == LIMITED.resources["limits"]
+    assert init["securityContext"]["allowPrivilegeEscalation"] is False
     generation = (driver.plain.get(DEPLOYMENT, driver.namespace, "qwen3") or {})["metadata"]["generation"]
     for _ in range(3):
         driver.step()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tunecast_core.errors import TunecastError
 from tunecast_core.key import KEY_VERSION
-from tunecast_operator.adoption.as_written import as_written, is_injected
+from tunecast_operator.adoption.as_written import as_written, without_injection
 from tunecast_operator.adoption.settings import SettingError, fields, settings_of, source_of
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
 from tunecast_operator.api.pod_template import OWN_MOUNTS
@@ -53,8 +53,7 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
         NotAdoptableError: the pod uses names or paths that are reserved for Tunecast.
         SpecError: the engine's command line can't be read or can't work.
     """
-    if not is_injected(pod):
-        _check(pod["spec"])
+    _check(without_injection(pod)["spec"])
     template = as_written(pod)
     settings = settings_of(template["metadata"]["annotations"], defaults, chart)
     spec = fields(settings)

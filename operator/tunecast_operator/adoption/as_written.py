@@ -43,8 +43,13 @@ _IDENTITY_VARIABLES = {
     },
 }  # fmt: skip
 _SERVICE_ACCOUNT_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")  # added by the admission of service accounts
-# Variables that controllers set to the index or address of a pod.
-_PER_POD_VARIABLES = frozenset({"JOB_COMPLETION_INDEX", "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"})
+# Variables that controllers set to the index or address of a pod, or to the name of its group.
+_PER_POD_VARIABLES = frozenset({
+    "JOB_COMPLETION_INDEX",  # Jobs
+    "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX",  # LeaderWorkerSet
+    "PODSET_NAME", "POD_GROUP_INDEX", "ROLESET_INDEX", "ROLESET_NAME", "ROLE_REPLICA_INDEX",  # AIBrix
+    "ROLE_TEMPLATE_HASH",  # AIBrix: of the whole pod template, with its labels
+})  # fmt: skip
 # Fields that the scheduler, admission or kubectl debug sets, or that only name the pod.
 _SET_BY_OTHERS = frozenset({
     "ephemeralContainers", "hostname", "nodeName", "preemptionPolicy", "priority", "schedulingGates", "serviceAccount",

@@ -58,6 +58,12 @@ ADDED: dict[str, Change] = {
     "a place in an indexed Job": lambda pod: engine(pod).setdefault("env", []).append(
         {"name": "JOB_COMPLETION_INDEX", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['index']"}}}
     ),
+    "a place in a StormService of AIBrix": lambda pod: engine(pod).setdefault("env", []).extend(
+        {"name": name, "value": "x"} for name in (
+            "ROLESET_NAME", "ROLESET_INDEX", "ROLE_REPLICA_INDEX", "ROLE_TEMPLATE_HASH",
+            "PODSET_NAME", "POD_GROUP_INDEX",
+        )
+    ),
     "a claim of a StatefulSet": own_claim,
 }  # fmt: skip
 
@@ -135,6 +141,23 @@ def test_a_pod_that_uses_what_is_tunecasts_own_is_refused(change: Change, words:
     change(pod)
     with pytest.raises(NotAdoptableError, match=words):
         adopted(pod, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda pod: pod["spec"]["containers"].append({"name": "tunecast-x", "image": "x"}), "container tunecast-x"),
+        (
+            lambda pod: engine(pod)["volumeMounts"].append({"name": "mine", "mountPath": "/var/cache/tunecast"}),
+            "mounts /var/cache/tunecast",
+        ),
+    ],
+)
+def test_a_forged_mark_of_injection_hides_no_use_of_what_is_tunecasts_own(change: Change, words: str) -> None:
+    pod = adopted_pod(annotations={"tunecast.io/injected": "true"})
+    change(pod)
+    with pytest.raises(NotAdoptableError, match=words):
+        inject(pod, NAMESPACE, around())
 
 
 def test_labels_play_no_part() -> None:

@@ -49,7 +49,18 @@ def plan(
     pods: Any = (),
 ) -> ServingPlan:
     """Returns the plan for ``owner``, whose Deployment is ``live``."""
-    return decide(ObservedServing(owner, spec_of(owner), engine_in(owner), live, caches, pods, reports, NOW), init, 1)
+    return decide(observed(owner, *caches, live=live, pods=pods, reports=reports), init, 1)
+
+
+def observed(
+    owner: dict[str, Any], *caches: StartupCache, live: Any = None, pods: Any = (), reports: Any = (), **more: Any
+) -> ObservedServing:
+    """Returns the observed state of ``owner``, whose Deployment is ``live``."""
+    spec, engine = spec_of(owner), engine_in(owner)
+    return ObservedServing(
+        owner=owner, spec=spec, engine=engine, deployment=live, caches=caches, pods=pods, reports=reports, now=NOW,
+        **more,
+    )  # fmt: skip
 
 
 def lived(applied: ServingPlan, replicas: int, **status: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tunecast_operator.adoption.adopted import Adopted
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.plan.crashes import Crash
 from tunecast_operator.plan.hardware import cold_hardware, targets
-from tunecast_operator.plan.quarantine import judge, outdated, restored
+from tunecast_operator.plan.quarantine import Protection, protect
 from tunecast_operator.pods import Pod
 from tunecast_operator.resources.quarantine import Quarantine
 from tunecast_operator.snapshot import cache_name, cache_spec, for_hardware
@@ -43,26 +43,18 @@ class AdoptionPlan:
 
     Attributes:
         create_caches: name and spec of the StartupCaches to create.
-        quarantine: as it is to be recorded.
-        outdated_caches: StartupCaches whose state differs from the quarantine.
-        replace: pods to delete, since they would crash from a quarantined bundle for ever.
+        protection: what protects the pods from a bundle that engines crash from.
     """
 
     create_caches: Sequence[tuple[str, dict[str, Any]]]
-    quarantine: Quarantine
-    outdated_caches: Sequence[str]
-    replace: Sequence[Crash]
+    protection: Protection
 
 
 def decide(seen: ObservedAdoption, key_version: int) -> AdoptionPlan:
     """Tunes for the key, and for each kind of hardware on which pods started cold, as for an InferenceDeployment."""
-    quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
-    replaceable = {pod["metadata"]["uid"] for pod in seen.pods if _has_controller(pod)}
     return AdoptionPlan(
         create_caches=_missing(seen, key_version) if seen.adopted.tunes else (),
-        quarantine=quarantine,
-        outdated_caches=outdated(quarantine, seen.caches),
-        replace=[c for c in seen.crashes if not c.cold and c.uid in replaceable and c.manifest in quarantine.digests],
+        protection=protect(seen.quarantine, seen.caches, seen.crashes, filter(_has_controller, seen.pods)),
     )
 
 

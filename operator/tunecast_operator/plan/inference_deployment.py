@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunecast_operator.api.status import MadeWith, State
 from tunecast_operator.plan.drift import Drift, drift
-from tunecast_operator.plan.quarantine import judge, outdated, restored
+from tunecast_operator.plan.quarantine import protect
 from tunecast_operator.plan.release import release
 from tunecast_operator.plan.rollout import rollout
 from tunecast_operator.plan.serving import ObservedServing, ServingPlan
@@ -25,19 +25,15 @@ def decide(seen: ObservedServing, init: InitContainer, key_version: int) -> Serv
     may_start = release(seen, wants)
     rolled = rollout(seen, wants, may_start)
     differs = _drift(seen, wants)
-    quarantine = judge(restored(seen.quarantine, seen.caches), seen.crashes)
-    ours = {pod["metadata"]["uid"] for pod in seen.pods}
-    crashing = (c for c in seen.crashes if not c.cold and c.uid in ours and c.manifest in quarantine.digests)
+    protection = protect(seen.quarantine, seen.caches, seen.crashes, seen.pods)
     return ServingPlan(
         create_caches=wants.create,
         apply_deployment=rolled.deployment,
         scale=rolled.scale,
         service=rolled.service,
         status=status(seen, wants, rolled.revision, differs),
-        conditions=conditions(seen, wants, may_start, rolled, differs, quarantine),
-        quarantine=quarantine,
-        outdated_caches=outdated(quarantine, seen.caches),
-        replace=tuple(crashing),
+        conditions=conditions(seen, wants, may_start, rolled, differs, protection.quarantine),
+        protection=protection,
         requeue_seconds=may_start.requeue_seconds,
     )
 

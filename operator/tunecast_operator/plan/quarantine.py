@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import State
 from tunecast_operator.plan.crashes import Crash
+from tunecast_operator.pods import Pod
 from tunecast_operator.resources.quarantine import Case, Quarantine
 
 LIMIT = 2  # crashes, of one replica or of several
 LIFTS = 3  # a bundle that was cleared this many times isn't quarantined again
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What protects replicas from a bundle that engines crash from.
+
+    Attributes:
+        quarantine: the quarantine to record in the namespace's trust ConfigMap.
+        outdated_caches: StartupCaches whose state contradicts it.
+        replace: pods to delete, because they would keep crashing with a quarantined bundle.
+    """
+
+    quarantine: Quarantine
+    outdated_caches: tuple[str, ...]
+    replace: tuple[Crash, ...]
+
+
+def protect(
+    known: Quarantine, caches: Sequence[StartupCache], crashes: Sequence[Crash], replaceable: Iterable[Pod]
+) -> Protection:
+    """Judges the bundles from which engines crashed.
+
+    Args:
+        known: the quarantine that the trust ConfigMap records.
+        caches: StartupCaches of the namespace.
+        crashes: crashes of all pods that share a key.
+        replaceable: pods that may be deleted, because a controller replaces them.
+    """
+    quarantine = judge(restored(known, caches), crashes)
+    uids = {pod["metadata"]["uid"] for pod in replaceable}
+    replace = (c for c in crashes if not c.cold and c.uid in uids and c.manifest in quarantine.digests)
+    return Protection(quarantine, outdated(quarantine, caches), tuple(replace))
 
 
 def judge(known: Quarantine, crashes: Sequence[Crash]) -> Quarantine:

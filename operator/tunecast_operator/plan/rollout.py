@@ -8,7 +8,7 @@ from typing import Any
 
 from tunecast_operator.api.status import State
 from tunecast_operator.plan.release import Release
-from tunecast_operator.plan.serving import ObservedServing
+from tunecast_operator.plan.serving import ObservedReplicas, ObservedServing
 from tunecast_operator.plan.wanted import Wanted
 from tunecast_operator.pods import engine_name
 from tunecast_operator.resources.deployment import deployment
@@ -40,7 +40,7 @@ def rollout(seen: ObservedServing, wanted: Wanted, release: Release) -> Rollout:
     """Keeps the old revision if replicas wait, else rolls out the wanted one."""
     live = seen.live
     if release.keeps_old and live:
-        return Rollout(live, None, _old_size(seen), _live_service(seen, live), applied=True)
+        return Rollout(live, None, _old_size(seen), live_service(seen, live), applied=True)
     environment = _environment(wanted, live, held=release.held)
     revision = replace(wanted.revision, held=release.held, environment=environment)
     found = _deployment(seen, revision, live)
@@ -101,7 +101,7 @@ def _service(seen: ObservedServing) -> dict[str, Any]:
     return serving_service(dict(seen.owner), seen.engine.container, line.port, tls=line.scheme == "https")
 
 
-def _live_service(seen: ObservedServing, live: Revision) -> dict[str, Any]:
+def live_service(seen: ObservedReplicas, live: Revision) -> dict[str, Any]:
     """Returns the Service of the old revision, which goes on serving."""
     template = (seen.deployment or {})["spec"]["template"]
     containers = [c for c in template["spec"]["containers"] if c["name"] == engine_name(template)]

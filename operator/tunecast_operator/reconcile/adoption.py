@@ -107,12 +107,12 @@ class AdoptionReconciler:
         )
         plan = decide(seen, KEY_VERSION)
         version = str(trust.get("metadata", {}).get("resourceVersion", ""))
-        self._namespace.write_trust(namespace, plan.quarantine, seen.quarantine, version)
+        self._namespace.write_trust(namespace, plan.protection.quarantine, seen.quarantine, version)
         for name, spec in plan.create_caches:
             self._namespace.create_cache(namespace, name, spec)
-        for crash in plan.replace:  # after the trust, so that new pods don't use the same bundle
+        for crash in plan.protection.replace:  # after the trust, so that new pods don't use the same bundle
             self._cluster.delete(POD, namespace, crash.pod, crash.uid)
-        for name in plan.outdated_caches:
+        for name in plan.protection.outdated_caches:
             self._enqueue_cache(namespace, name)
 
     def _enqueue_outdated(self, namespace: str, pods: list[AdoptedPod], caches: list[StartupCache]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from tunecast_core.errors import TunecastError
 from tunecast_core.key import KEY_VERSION
 from tunecast_core.trust.settings import CONFIG_MAP as TRUST
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
@@ -17,14 +19,15 @@ from tunecast_operator.api.status import InferenceDeploymentStatus, read_status
 from tunecast_operator.conditions import Condition, ConditionType, Reason, kept
 from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import DEPLOYMENT_LABEL, KEY_LABEL
+from tunecast_operator.plan import stalled
 from tunecast_operator.plan.crashes import Crash, crashes
 from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import ObservedServing, ServingPlan
+from tunecast_operator.plan.serving import ObservedReplicas, ObservedServing, ServingPlan
 from tunecast_operator.pods import init_report, init_runs, node
 from tunecast_operator.pods import key as pod_key
 from tunecast_operator.reconcile.hiccups import Hiccups
 from tunecast_operator.reconcile.nodes import Nodes
-from tunecast_operator.reconcile.ownership import NameTakenError, check_owner
+from tunecast_operator.reconcile.ownership import NameTakenError, check_owner, owned
 from tunecast_operator.reconcile.serving_namespace import ServingNamespace
 from tunecast_operator.reconcile.status import StatusWriter
 from tunecast_operator.resources.deployment import strategy_patch
@@ -77,25 +80,19 @@ class InferenceDeploymentReconciler:
             self._hiccups.over(namespace, name)
             self._namespace.settled.gone(namespace, name)
             return GONE
+        replicas = self._observe_replicas(owner)
         try:
-            spec = InferenceDeploymentSpec.model_validate(owner["spec"])
-        except ValidationError as error:
-            first = error.errors()[0]
-            text = f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-            self._write_stalled(owner, Reason.INVALID_SPEC, text)
-            return None
-        try:
-            engine = engine_of(spec.template, spec.engine)
-            check_probes(engine)
+            spec, engine = _read(owner)
         except SpecError as error:
-            self._write_stalled(owner, error.reason, str(error))
+            self._keep_serving(replicas, error)
             return None
-        seen = self._observe(owner, spec, engine)
+        seen = self._observe(replicas, spec, engine)
         plan = decide(seen, self._installation.init, KEY_VERSION)
         try:
             self._apply(seen, plan)
         except (NameTakenError, RejectedError) as error:
-            self._write_stalled(owner, error.reason, str(error))
+            with suppress(NameTakenError, RejectedError):  # status shows the first one
+                self._keep_serving(seen, error)
             return RETRY_SECONDS
         except ConflictError:
             raise
@@ -107,24 +104,44 @@ class InferenceDeploymentReconciler:
         self._write(owner, plan)
         return plan.requeue_seconds
 
-    def _observe(self, owner: dict[str, Any], spec: InferenceDeploymentSpec, engine: Engine) -> ObservedServing:
+    def _keep_serving(self, seen: ObservedReplicas, error: TunecastError) -> None:
+        """Scales and protects the live revision, and shows why the spec can't be rolled out."""
+        plan = stalled.decide(seen, error.reason, str(error))
+        try:
+            if seen.deployment and owned(seen.deployment, seen.owner):
+                self._apply(seen, plan)
+        finally:
+            self._write(dict(seen.owner), plan)
+
+    def _observe_replicas(self, owner: dict[str, Any]) -> ObservedReplicas:
         namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
         caches = [startup_cache(cache) for cache in self._cluster.list(STARTUP_CACHE, namespace)]
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         pods = self._cluster.list(POD, namespace, f"{DEPLOYMENT_LABEL}={name}")
         self._metrics.count_inits(namespace, name, init_runs(pods))
-        return ObservedServing(
+        return ObservedReplicas(
             owner=owner,
-            spec=spec,
-            engine=engine,
             deployment=self._cluster.get(DEPLOYMENT, namespace, name),
             caches=caches,
             pods=pods,
-            reports=[(pod_key(pod), report) for pod in pods if (report := init_report(pod))],
             crashes=self._crashes(namespace, pods),
             quarantine=quarantine_in(trust),
             trust_version=str(trust.get("metadata", {}).get("resourceVersion", "")),
-            nodes=self._nodes.labels(map(node, pods)),
+        )
+
+    def _observe(self, replicas: ObservedReplicas, spec: InferenceDeploymentSpec, engine: Engine) -> ObservedServing:
+        return ObservedServing(
+            owner=replicas.owner,
+            deployment=replicas.deployment,
+            caches=replicas.caches,
+            pods=replicas.pods,
+            crashes=replicas.crashes,
+            quarantine=replicas.quarantine,
+            trust_version=replicas.trust_version,
+            spec=spec,
+            engine=engine,
+            reports=[(pod_key(pod), report) for pod in replicas.pods if (report := init_report(pod))],
+            nodes=self._nodes.labels(map(node, replicas.pods)),
             now=self._now(),
         )
 
@@ -133,18 +150,19 @@ class InferenceDeploymentReconciler:
         keys = sorted({pod_key(pod) for pod in pods if crashes([pod])} - {""})
         return crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL} in ({','.join(keys)})")) if keys else []
 
-    def _apply(self, seen: ObservedServing, plan: ServingPlan) -> None:
+    def _apply(self, seen: ObservedReplicas, plan: ServingPlan) -> None:
         namespace = seen.owner["metadata"]["namespace"]
-        self._namespace.write_trust(namespace, plan.quarantine, seen.quarantine, seen.trust_version)
-        for cache, spec in plan.create_caches:
-            self._namespace.create_cache(namespace, cache, spec)
-        self._namespace.apply_where_it_differs(SERVICE, plan.service)
-        if plan.apply_deployment and self._namespace.differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
-            self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
+        self._namespace.write_trust(namespace, plan.protection.quarantine, seen.quarantine, seen.trust_version)
+        for crash in plan.protection.replace:  # after the trust, so that new pods don't use the same bundle
+            self._cluster.delete(POD, namespace, crash.pod, crash.uid)
         if plan.scale is not None:
             self._cluster.scale(DEPLOYMENT, namespace, seen.name, plan.scale)
-        for crash in plan.replace:  # after the trust, so that new pods don't use the same bundle
-            self._cluster.delete(POD, namespace, crash.pod, crash.uid)
+        for cache, spec in plan.create_caches:
+            self._namespace.create_cache(namespace, cache, spec)
+        if plan.service:
+            self._namespace.apply_where_it_differs(SERVICE, plan.service)
+        if plan.apply_deployment and self._namespace.differs(DEPLOYMENT, plan.apply_deployment, seen.deployment):
+            self._apply_deployment(plan.apply_deployment, dict(seen.deployment or {}))
 
     def _apply_deployment(self, desired: dict[str, Any], live: dict[str, Any]) -> None:
         check_owner(DEPLOYMENT, desired, live)
@@ -154,7 +172,7 @@ class InferenceDeploymentReconciler:
 
     def _write(self, owner: dict[str, Any], plan: ServingPlan) -> None:
         before, after = read_status(InferenceDeploymentStatus, owner).cache_names, plan.status.cache_names
-        for cache in plan.outdated_caches:
+        for cache in plan.protection.outdated_caches:
             self._enqueue_cache(owner["metadata"]["namespace"], cache)
         self._status.write(owner, plan.status, plan.conditions)
         for name in {*before} ^ {*after}:
@@ -168,13 +186,21 @@ class InferenceDeploymentReconciler:
         reconciling = Condition(ConditionType.RECONCILING, "True", error.reason, str(error), warning=True)
         self._status.write(owner, status, (*known, reconciling))
 
-    def _write_stalled(self, owner: dict[str, Any], reason: str, text: str) -> None:
-        conditions = (
-            Condition(ConditionType.READY, "False", reason, text, warning=True),
-            Condition(ConditionType.RECONCILING, "False", reason, text),
-            Condition(ConditionType.STALLED, "True", reason, text, warning=True),
-        )
-        self._status.write(owner, read_status(InferenceDeploymentStatus, owner), conditions)
+
+def _read(owner: dict[str, Any]) -> tuple[InferenceDeploymentSpec, Engine]:
+    """Returns the spec and its engine.
+
+    Raises:
+        SpecError: the spec can't be read, or can't work.
+    """
+    try:
+        spec = InferenceDeploymentSpec.model_validate(owner["spec"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecError(f"spec.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    engine = engine_of(spec.template, spec.engine)
+    check_probes(engine)
+    return spec, engine
 
 
 def has_event(condition: Condition) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from support.objects import NOW, engine_in, inference_deployment, key_in, manifest, snapshot_of, spec_of
+from support.objects import NOW, inference_deployment, key_in, manifest, snapshot_of, spec_of
+from support.serving import observed
 from tunecast_core.records.job import Progress
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec
@@ -15,7 +16,6 @@ from tunecast_operator.api.status import StartupCacheStatus, status_object
 from tunecast_operator.plan import inference_deployment as deployment_plan
 from tunecast_operator.plan import startup_cache as cache_plan
 from tunecast_operator.plan import tuning
-from tunecast_operator.plan.serving import ObservedServing
 from tunecast_operator.resources.init_container import InitContainer
 
 OWNER = inference_deployment(replicas=2, tuning={"sweep": {"name": "more"}})
@@ -99,7 +99,7 @@ def test_the_crd_has_every_field_of_an_inference_deployments_status() -> None:
         "status": {"state": "Ready", "cold": "60s", "warm": "20s"},
     }
     reports = [(KEY, InitReport("Cold", "StoreUnavailable", "no answer", KEY))]
-    seen = ObservedServing(OWNER, SPEC, engine_in(OWNER), None, [startup_cache(cache)], [], reports, NOW)
+    seen = observed(OWNER, startup_cache(cache), reports=reports)
     status = deployment_plan.decide(seen, InitContainer("init:1"), 1).status
     assert {"cold", "warm", "initReports", "rendered"} <= status_object(status).keys()
     assert undeclared(status) == []

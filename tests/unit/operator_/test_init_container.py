@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.objects import NOW, engine_in, inference_deployment, key_in, pod_template, spec_of
+from support.objects import inference_deployment, key_in, pod_template
 from support.pods import pods
-from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import ObservedServing
+from support.serving import plan
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
 EXTRA = ContainerSettings(
@@ -88,8 +87,7 @@ def test_the_tools_of_ranks_get_no_environment_and_no_volume() -> None:
 @pytest.mark.parametrize("settings", [ContainerSettings(), EXTRA])
 def test_settings_are_not_part_of_the_key(settings: ContainerSettings) -> None:
     owner = inference_deployment()
-    seen = ObservedServing(owner, spec_of(owner), engine_in(owner), None, [], [], [], NOW)
-    assert decide(seen, InitContainer("init:1", settings=settings), 1).status.key == key_in(owner)
+    assert plan(owner, init=InitContainer("init:1", settings=settings)).status.key == key_in(owner)
 
 
 @pytest.mark.parametrize(

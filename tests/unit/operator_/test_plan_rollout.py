@@ -144,8 +144,10 @@ def test_clients_reach_the_old_revision_until_the_new_port_rolls_out() -> None:
     moved = inference_deployment(replicas=2, template=pod_template("--port=9000", "--dtype=half", ports=ports))
     during = plan(moved, live=serving())
     assert during.apply_deployment is None
+    assert during.service
     assert during.service["spec"]["ports"][0]["port"] == 8000
     after = plan(moved, startup_cache(moved, "Ready", "Published"), live=serving())
+    assert after.service
     assert [(p["port"], p["targetPort"]) for p in after.service["spec"]["ports"]] == [(9000, "api")]
 
 

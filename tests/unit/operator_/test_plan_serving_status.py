@@ -5,19 +5,14 @@ from __future__ import annotations
 import pytest
 
 from support.objects import (
-    NOW,
-    engine_in,
     inference_deployment,
     key_in,
     pod_template,
     serving_pod,
-    spec_of,
 )
-from support.serving import INIT, OWNER, condition, lived, plan, serving, startup_cache
+from support.serving import OWNER, condition, lived, plan, serving, startup_cache
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.status import DriftProperty, DriftStatus, InitReports, ReasonCount
-from tunecast_operator.plan.inference_deployment import decide
-from tunecast_operator.plan.serving import ObservedServing
 
 
 def test_progress_has_documented_reasons() -> None:
@@ -84,11 +79,11 @@ def test_drift_is_counted_named_and_a_condition_only_while_it_lasts() -> None:
     pods = [serving_pod(name, "m" * 64, {"imageID": "vllm@sha256:new", "ready": True}) for name in ("a", "b")]
     for found in pods:
         found["metadata"]["labels"] = {"tunecast.io/key": key_in(OWNER)}
-    after = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], pods, [], NOW), INIT, 1)
+    after = plan(OWNER, cache, live=serving(), pods=pods)
     assert after.status.drift == [
         DriftStatus(what=DriftProperty.IMAGE, expected="sha256:old", found="sha256:new", replicas=2)
     ]
     assert (condition(after, "Drifted").reason, condition(after, "Drifted").warning) == ("ImageDiffers", True)
-    calm = decide(ObservedServing(OWNER, spec_of(OWNER), engine_in(OWNER), serving(), [cache], [], [], NOW), INIT, 1)
+    calm = plan(OWNER, cache, live=serving())
     assert calm.status.drift is None
     assert "Drifted" not in {found.type for found in calm.conditions}

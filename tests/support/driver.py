@@ -19,6 +19,7 @@ from tunecast_core.store.bucket import Store
 from tunecast_core.trust import signing
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator import times
+from tunecast_operator.plan.slots import SlotLimits
 from tunecast_operator.reconcile.adoption import AdoptionReconciler
 from tunecast_operator.reconcile.inference_deployment import InferenceDeploymentReconciler
 from tunecast_operator.reconcile.owners import Owners
@@ -36,6 +37,8 @@ from tunecast_operator.runtime.cluster import (
 from tunecast_operator.runtime.installation import Installation
 from tunecast_operator.runtime.metrics import Metrics
 from tunecast_operator.runtime.publisher import Publisher
+from tunecast_operator.runtime.startup_caches import StartupCaches
+from tunecast_operator.runtime.tuning_slots import TuningSlots
 
 DEADLINE_SECONDS = 60.0
 
@@ -107,6 +110,7 @@ class Driver:
         self.kubelet = Kubelet(self.plain, namespace)
         self.private = private or signing.generate()
         self.also_trusted: dict[str, str] = {}  # signer -> public key
+        self.limits = SlotLimits()  # of concurrent tunings; they count from the next restart on
         self.skew = timedelta()  # error of the operator's clock
         self.restart(Writes())
 
@@ -125,8 +129,10 @@ class Driver:
             self.cluster, self.installation, publisher, self.adopted, Owners(self.cluster), self._time,
             lambda _namespace, _name: None, self.metrics,
         )  # fmt: skip
+        self._known = StartupCaches(self.cluster, [self.namespace])
+        slots = TuningSlots(self._known, self.limits, self._time, lambda _namespace, _name: None)
         self._caches = StartupCacheReconciler(
-            self.cluster, publisher, self.installation, self._time, self.metrics, self._adoption.using_key
+            self.cluster, publisher, self.installation, self._time, self.metrics, slots, self._adoption.using_key
         )
         self._deployments = InferenceDeploymentReconciler(
             self.cluster, self.installation, publisher, self._time, lambda _namespace, _name: None, self.metrics
@@ -137,7 +143,7 @@ class Driver:
 
     def step(self) -> None:
         """Reconciles every object once, then advances the node and the clock by twenty seconds."""
-        self.adopted.refresh(self.namespace)
+        self._watch()
         for key in sorted(self.touched | {key for _, key in self.adopted.places()}):
             self.look_at(self._adoption.reconcile, key)
         for kind, reconcile in (
@@ -155,6 +161,11 @@ class Driver:
             reconcile(self.namespace, name)
         except ConflictError:
             return
+
+    def _watch(self) -> None:
+        """Lists what the operator watches by itself."""
+        self.adopted.refresh(self.namespace)
+        self._known.refresh()
 
     def _node(self) -> None:
         try:

@@ -38,6 +38,7 @@ from tunecast_init.fetch import Phases, fetch
 from tunecast_init.settings import Settings
 from tunecast_operator.identity import CACHE_LABEL, MANAGED_BY
 from tunecast_operator.plan.outcome import finished
+from tunecast_operator.plan.slots import SlotLimits
 from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -94,6 +95,8 @@ class Trouble(Driver):
         self.bugs: list[str] = []
         self.kills = 0
         super().__init__(kubeconfig, settings, namespace)
+        self.limits = SlotLimits(1)  # a and b tune in turn
+        self.restart(Writes())
 
     def edges(self, api: ApiClient, settings: StoreSettings) -> tuple[FaultyCluster, CountedStore]:
         cluster = FaultyCluster(api)
@@ -111,6 +114,12 @@ class Trouble(Driver):
             self.restart(Writes())
         except Exception as error:  # noqa: BLE001 - that is what is looked for
             self.bugs.append(f"{type(error).__name__}: {error}")
+
+    def _watch(self) -> None:
+        try:
+            super()._watch()
+        except TunecastError:
+            return
 
     def _node(self) -> None:
         try:

@@ -100,6 +100,10 @@ env:
 - {name: TUNECAST_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: TUNECAST_LOG_LEVEL, value: {{ .Values.logLevel }}}
 - {name: TUNECAST_READ_NODES, value: {{ .Values.readNodes | quote }}}
+{{- with .Values.tuning }}
+- {name: TUNECAST_TUNING_MAX_CONCURRENT, value: {{ .maxConcurrent | default 0 | quote }}}
+- {name: TUNECAST_TUNING_MAX_CONCURRENT_PER_NAMESPACE, value: {{ .maxConcurrentPerNamespace | default 0 | quote }}}
+{{- end }}
 - {name: TUNECAST_ADOPTION_DEFAULTS, value: {{ include "tunecast.adoptionDefaults" . | quote }}}
 - {name: TUNECAST_METRICS_PORT, value: {{ .Values.metrics.port | quote }}}
 {{- if include "tunecast.ownCertificate" . }}

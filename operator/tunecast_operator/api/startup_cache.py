@@ -102,6 +102,12 @@ class StartupCache:
     deleting: bool
     status: StartupCacheStatus
     asked_hardware: str = ""  # spec.hardware; empty where the scheduler chooses the hardware
+    namespace: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.namespace, self.name
 
     @property
     def hardware(self) -> str:
@@ -124,4 +130,5 @@ def startup_cache(item: Mapping[str, Any]) -> StartupCache:
         deleting=bool(metadata.get("deletionTimestamp")),
         status=read_status(StartupCacheStatus, item),
         asked_hardware=str(item["spec"].get("hardware") or ""),
+        namespace=str(metadata.get("namespace", "")),
     )

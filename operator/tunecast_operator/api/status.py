@@ -275,6 +275,11 @@ class StartupCacheStatus(CommonStatus):
     queued_since: str | None = time(
         "Time when tuning was queued. Before a rank has run, spec.queueTimeout is counted from it."
     )
+    queue_position: int | None = Field(
+        default=None,
+        description="Position in the queue of StartupCaches that wait until fewer than tuning.maxConcurrent tunings "
+        "run, counted from 1. It is absent while the StartupCache doesn't wait for others.",
+    )
     started_at: str | None = time("Time when a rank first ran.")
     finished_at: str | None = time("Time when tuning ended, with or without a bundle.")
     next_attempt_at: str | None = time("Time when the next attempt begins.")

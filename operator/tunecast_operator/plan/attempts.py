@@ -23,6 +23,7 @@ from tunecast_operator.plan.outcome import (
 )
 from tunecast_operator.plan.results import ineffective_because, proof_status
 from tunecast_operator.plan.rivals import Rival
+from tunecast_operator.plan.slots import Queued
 from tunecast_operator.plan.steps import (
     delete_job,
     end_of_attempt,
@@ -42,6 +43,7 @@ ENDED_BY_US: dict[str, OutcomeKind] = {
     JOIN_TIMED_OUT: OutcomeKind.CRASHED,
 }
 POLL_SECONDS = 10.0  # while a Job runs: its progress is in S3, where nothing can be watched
+QUEUE_SECONDS = 30.0  # while others tune, in case their end is missed
 REQUEUE_HEADSTART = 3  # so that the first pause is 40 seconds: others may want the capacity meanwhile
 RETRY_SECONDS = 15.0  # before a step that the store or the API server failed is retried
 
@@ -164,6 +166,8 @@ def next_attempt(seen: ObservedTuning) -> TuningPlan:
         return TuningPlan((), seen.status, _steady_reason(seen), wait)
     if seen.rival:
         return _behind(seen, seen.rival)
+    if seen.queued:
+        return _in_queue(seen, seen.queued)
     attempt = seen.attempt + 1
     status = seen.status | StartupCacheStatus(
         state=State.PENDING,
@@ -189,6 +193,17 @@ def _behind(seen: ObservedTuning, rival: Rival) -> TuningPlan:
     reason = Reason.QUEUE_TIMEOUT if not rival.runs and _never_ran_in_time(seen) else Reason.QUEUED
     text = f"StartupCache {rival.name} tunes the same key: this one waits for its bundle"
     return TuningPlan((), status, unready(seen, reason, text), POLL_SECONDS)
+
+
+def _in_queue(seen: ObservedTuning, queued: Queued) -> TuningPlan:
+    """Waits until fewer StartupCaches tune. ``queueTimeout`` counts, as while ranks wait for room in the cluster."""
+    status = seen.status | StartupCacheStatus(state=State.PENDING, queue_position=queued.position, next_attempt_at=None)
+    text = str(queued)
+    if late := _never_ran_in_time(seen):
+        text = f"nothing ran within {seen.spec.queue_timeout}: replicas start cold, and tuning goes on waiting. {text}"
+    conditions = unready(seen, Reason.QUEUE_TIMEOUT if late else Reason.QUEUED, text)
+    left = seen.spec.queue_timeout_seconds - times.seconds_since(status.queued_since, seen.now)
+    return TuningPlan((), status, conditions, min(QUEUE_SECONDS, left + 1) if left > 0 else QUEUE_SECONDS)
 
 
 def _requeue(seen: ObservedTuning, outcome: Outcome) -> TuningPlan:

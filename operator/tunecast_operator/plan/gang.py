@@ -25,7 +25,9 @@ def stuck(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
         seen: the observed state, with the Job of an attempt that is under way.
         why: what keeps a pod from starting.
     """
-    return _unjoined(seen) if all_started(seen) else _partial(seen, why)
+    if all_started(seen):
+        return _unjoined(seen)
+    return _partial(seen, why) or _without_room(seen, why)
 
 
 def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
@@ -42,8 +44,22 @@ def _partial(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
     if not since or times.seconds_since(since, seen.now) <= seconds:
         return None
     started = sum(pods.engine(pod).has_run for pod in seen.pods)
-    cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod shows what the others wait for"
     text = f"only {started} of {seen.spec.ranks} ranks ran within {limit} of the first one's binding to a node"
+    return _not_scheduled(text, why)
+
+
+def _without_room(seen: ObservedTuning, why: Blocked | None) -> Outcome | None:
+    """Finds a Job that found no room within ``queueTimeout`` while another StartupCache waits for its slot."""
+    created = (seen.job or {}).get("metadata", {}).get("creationTimestamp")
+    late = times.seconds_since(created, seen.now) > seen.spec.queue_timeout_seconds
+    if not seen.waited_for or not late or any(map(_bound_since, seen.pods)):
+        return None
+    text = f"no rank was bound to a node within {seen.spec.queue_timeout}, and other StartupCaches wait for their turn"
+    return _not_scheduled(text, why)
+
+
+def _not_scheduled(text: str, why: Blocked | None) -> Outcome:
+    cause = f"{why.reason}: {why.message}" if why else "kubectl describe pod shows what the others wait for"
     return Outcome(
         OutcomeKind.UNSCHEDULED, AttemptReason.RANKS_NOT_SCHEDULED, f"{text}, so their Job was deleted: {cause}"
     )

@@ -26,6 +26,8 @@ from tunecast_operator.resources.job import attempt_name
 
 def decide(seen: ObservedTuning) -> TuningPlan:
     """Considers a published bundle first, then an attempt that is under way, then a new attempt."""
+    if seen.status.queue_position:  # it is set again if the StartupCache still waits
+        seen = replace(seen, status=seen.status | StartupCacheStatus(queue_position=None))
     return with_usage(seen, _decide(seen))
 
 
@@ -74,6 +76,7 @@ def _wanted_status(seen: ObservedTuning) -> StartupCacheStatus:
         referred_by=sorted(seen.wanted_by),
         hardware=seen.spec.hardware or status.hardware,
         unwanted_since=None,
+        queue_position=None,
         queued_since=status.queued_since or times.text(seen.now),
     )
 

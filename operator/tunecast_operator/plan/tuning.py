@@ -15,6 +15,7 @@ from tunecast_operator.api.startup_cache import StartupCacheSpec
 from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition
 from tunecast_operator.plan.rivals import Rival
+from tunecast_operator.plan.slots import Queued
 from tunecast_operator.plan.workloads import UsingPod
 from tunecast_operator.resources.quarantine import Quarantine
 
@@ -81,6 +82,8 @@ class ObservedTuning:
     now: datetime
     adopted: Sequence[UsingPod] = ()  # adopted pods of this key
     rival: Rival | None = None  # another StartupCache that tunes this key now
+    queued: Queued | None = None  # its position in the queue, if as many StartupCaches tune as may
+    waited_for: bool = False  # whether another StartupCache could tune if this one didn't
     published: Published | None = None
     store_error: TunecastError | None = None
     publish_error: TunecastError | None = None  # what was staged can't be published
@@ -132,3 +135,8 @@ class TuningPlan:
     status: StartupCacheStatus  # its conditions are replaced by ``conditions``
     conditions: tuple[Condition, ...]  # none: status stays as it is
     requeue_seconds: float | None = None
+
+    @property
+    def begins_attempt(self) -> bool:
+        """Whether an attempt begins, for which a slot is needed."""
+        return any(isinstance(action, CreateAttempt) for action in self.actions)

@@ -47,6 +47,7 @@ from tunecast_operator.runtime.cluster import (
 from tunecast_operator.runtime.installation import Installation
 from tunecast_operator.runtime.metrics import Metrics
 from tunecast_operator.runtime.publisher import Publisher, renewal_seconds
+from tunecast_operator.runtime.tuning_slots import TuningSlots
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,11 @@ class StartupCacheReconciler:
         installation: Installation,
         now: Callable[[], datetime],
         metrics: Metrics,
+        slots: TuningSlots,
         adopted: Callable[[str, str], Sequence[UsingPod]] = lambda _namespace, _key: (),
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
-        self._metrics, self._adopted = metrics, adopted
+        self._metrics, self._slots, self._adopted = metrics, slots, adopted
         self._orphans = Orphans(cluster, publisher, now)
         self._status = StatusWriter(cluster, STARTUP_CACHE, has_event, metrics, now)
         self._hiccups = Hiccups()
@@ -79,15 +81,20 @@ class StartupCacheReconciler:
         if cache is None or cache["metadata"].get("deletionTimestamp"):
             self._status.gone(namespace, name)
             self._hiccups.over(namespace, name)
+            self._slots.release(namespace, name)
             return self._orphans.clean(namespace, name)
         self._orphans.exists(cache)
         plan = self._carry_out(self._observe(cache))
         self._write(cache, plan)
+        if plan.status.job is None:
+            self._slots.release(namespace, name)
         return plan.requeue_seconds
 
     def _carry_out(self, seen: tuning.ObservedTuning) -> tuning.TuningPlan:
         """Decides and acts. Returns the plan with the status to write."""
         plan = plans.decide(seen)
+        if plan.begins_attempt and (queued := self._slots.take(startup_cache(seen.cache))):
+            plan = plans.decide(replace(seen, queued=queued))
         namespace, name = seen.cache["metadata"]["namespace"], seen.cache["metadata"]["name"]
         try:
             done = self._perform_all(seen, plan)
@@ -139,7 +146,10 @@ class StartupCacheReconciler:
             pods = self._cluster.list(POD, namespace, f"{CACHE_LABEL}={name},{ATTEMPT_LABEL}={seen.attempt}")
             seen = replace(seen, pods=[pod for pod in pods if of_job(pod, attempt_name(cache, seen.attempt))])
         if newest and len(seen.pods) < spec.ranks and not attempt_ended(newest, seen.pods):
-            seen = replace(seen, refusal=refusal(self._cluster.events_about(namespace, newest["metadata"]["uid"])))
+            events = self._cluster.events_about(namespace, newest["metadata"]["uid"])
+            seen = replace(seen, refusal=refusal(events))
+        if newest and not seen.status.started_at:
+            seen = replace(seen, waited_for=self._slots.waited_for(known))
         return self._observe_store(seen)
 
     def _wanted_by(self, namespace: str, name: str) -> list[str]:

@@ -27,6 +27,8 @@ from tunecast_operator.runtime.installation import Installation
 from tunecast_operator.runtime.metrics import Metrics
 from tunecast_operator.runtime.publisher import Publisher
 from tunecast_operator.runtime.signing_key import load_keys
+from tunecast_operator.runtime.startup_caches import StartupCaches
+from tunecast_operator.runtime.tuning_slots import TuningSlots
 from tunecast_operator.runtime.workqueue import Item, WorkQueue
 
 
@@ -43,7 +45,11 @@ class Controllers:
             cluster, installation, publisher, self._adopted, Owners(cluster), times.utc_now,
             self._enqueue(STARTUP_CACHE), metrics,
         )  # fmt: skip
-        caches = StartupCacheReconciler(cluster, publisher, installation, times.utc_now, metrics, adoption.using_key)
+        self._caches = StartupCaches(cluster, installation.watch_namespaces)
+        slots = TuningSlots(self._caches, installation.tuning_limits, times.utc_now, self._enqueue(STARTUP_CACHE))
+        caches = StartupCacheReconciler(
+            cluster, publisher, installation, times.utc_now, metrics, slots, adoption.using_key
+        )
         deployments = InferenceDeploymentReconciler(
             cluster, installation, publisher, times.utc_now, self._enqueue(STARTUP_CACHE), metrics
         )
@@ -77,8 +83,9 @@ class Controllers:
         return lambda namespace, name: self.add(Item(kind.name, namespace, name))
 
     def start(self) -> None:
-        """Starts to watch adopted pods, and the workers."""
+        """Starts to watch adopted pods and StartupCaches, and the workers."""
         self._adopted.start()
+        self._caches.start()
         for controller in self._all:
             controller.start()
 

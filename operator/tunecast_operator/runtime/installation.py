@@ -13,6 +13,7 @@ from tunecast_core.errors import MalformedError, StoreError, TunecastError
 from tunecast_core.records.codec import decode
 from tunecast_core.store.transport import Transport, certificates
 from tunecast_core.trust.settings import AddressingStyle, StoreSettings
+from tunecast_operator.plan.slots import SlotLimits
 from tunecast_operator.resources.init_container import ContainerSettings, InitContainer
 
 _KEBAB = re.compile(r"([A-Z])")
@@ -38,6 +39,8 @@ class Installation:
     log_level: str = "INFO"
     metrics_port: int = 8081
     read_nodes: bool = True
+    tuning_max_concurrent: int = 0  # in all namespaces together; 0: no limit
+    tuning_max_concurrent_per_namespace: int = 0
     adoption_defaults: Mapping[str, str] = field(default_factory=dict)  # settings of adopted pods, by name
     # Names of the webhook's Secret, MutatingWebhookConfiguration and Service. Empty: the operator manages neither.
     webhook_secret: str = ""
@@ -52,6 +55,10 @@ class Installation:
     @property
     def init(self) -> InitContainer:
         return InitContainer(self.init_image, self.init_pull_policy, self.init_container)
+
+    @property
+    def tuning_limits(self) -> SlotLimits:
+        return SlotLimits(self.tuning_max_concurrent, self.tuning_max_concurrent_per_namespace)
 
 
 def from_environment(environment: Mapping[str, str]) -> Installation:
@@ -82,6 +89,8 @@ def from_environment(environment: Mapping[str, str]) -> Installation:
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
         read_nodes=environment.get("TUNECAST_READ_NODES") != "false",
+        tuning_max_concurrent=int(environment.get("TUNECAST_TUNING_MAX_CONCURRENT") or 0),
+        tuning_max_concurrent_per_namespace=int(environment.get("TUNECAST_TUNING_MAX_CONCURRENT_PER_NAMESPACE") or 0),
         adoption_defaults=adoption_defaults(environment, "TUNECAST_ADOPTION_DEFAULTS"),
         webhook_secret=environment.get("TUNECAST_WEBHOOK_SECRET", ""),
         webhook_configuration=environment.get("TUNECAST_WEBHOOK_CONFIGURATION", ""),

@@ -218,6 +218,11 @@ def _states(_kind: str, status: CommonStatus) -> Iterator[Sample]:
         yield (status.state if status.referred_by or status.used_by else Reason.UNWANTED,), 1.0
 
 
+def _queue_position(_kind: str, status: CommonStatus) -> Iterator[Sample]:
+    if isinstance(status, StartupCacheStatus) and status.queue_position:
+        yield (), float(status.queue_position)
+
+
 def _bytes(_kind: str, status: CommonStatus) -> Iterator[Sample]:
     if isinstance(status, StartupCacheStatus) and status.size_bytes is not None:
         yield (), float(status.size_bytes)
@@ -277,6 +282,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Samples]] = {
     ),
     "tunecast_startup_cache_state": (
         "1 for the state of a StartupCache, or for Unwanted if nothing refers to it.", ("state",), _states
+    ),
+    "tunecast_startup_cache_queue_position": (
+        "Position of a StartupCache that waits until fewer of them tune.", (), _queue_position
     ),
     "tunecast_startup_cache_bytes": ("Size of the bundle of a StartupCache.", (), _bytes),
     "tunecast_startup_cache_start_seconds": (

@@ -68,7 +68,7 @@ def test_the_readme_documents_every_value() -> None:
 
 def test_every_value_is_used() -> None:
     templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
-    groups = {"adoption", "image", "initImage", "initContainer"}  # passed as a whole
+    groups = {"adoption", "image", "initImage", "initContainer", "tuning"}  # passed as a whole
     unused = [n for n in leaves(VALUES) if f".Values.{n}" not in templates and n.split(".")[0] not in groups]
     assert unused == []
 

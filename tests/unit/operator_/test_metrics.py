@@ -159,11 +159,19 @@ def test_gauges_follow_statuses_and_forget_deleted_objects(metrics: Metrics) -> 
     assert not [name for name in shown(metrics) if "name=" in name]
 
 
+def test_a_position_in_the_queue_is_shown_while_there_is_one(metrics: Metrics) -> None:
+    position = 'tunecast_startup_cache_queue_position{name="kc",namespace="models"}'
+    metrics.observe(CACHE, cache(), cache(state="Pending", queuePosition=3))
+    assert shown(metrics)[position] == 3
+    metrics.observe(CACHE, cache(state="Pending", queuePosition=3), cache(state="Tuning"))
+    assert position not in shown(metrics)
+
+
 def test_an_empty_status_has_no_gauges(metrics: Metrics) -> None:
     metrics.observe(CACHE, cache(), cache())
     metrics.observe(OWNER, InferenceDeploymentStatus(), InferenceDeploymentStatus())
     assert all("qwen3" in name for name in shown(metrics) if "name=" in name)
-    assert len(FAMILIES) == 8
+    assert len(FAMILIES) == 9
 
 
 def test_no_text_of_a_tenant_becomes_a_permanent_label(metrics: Metrics) -> None:

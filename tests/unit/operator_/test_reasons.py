@@ -11,6 +11,7 @@ from kubernetes.client import ApiClient, Configuration
 from prometheus_client import generate_latest
 
 from support.docs import tables
+from support.listed import unlimited
 from support.objects import NOW, inference_deployment, snapshot_of
 from tunecast_core import errors
 from tunecast_core.records.report import InitReport
@@ -131,6 +132,9 @@ def test_an_error_of_the_store_is_a_condition_an_event_and_counted(error: type[e
     cluster, metrics = Recorded(cache), Metrics(NOW)
     installation = Installation(StoreSettings("bucket"), "tunecast-system", "init:1")
     publisher = cast("Publisher", Broken(error("words")))
-    of_caches.StartupCacheReconciler(cluster, publisher, installation, lambda: NOW, metrics).reconcile("models", "kc")
+    reconciler = of_caches.StartupCacheReconciler(
+        cluster, publisher, installation, lambda: NOW, metrics, unlimited(cluster)
+    )
+    reconciler.reconcile("models", "kc")
     assert (find(cluster.status, ConditionType.READY)["reason"], cluster.events) == (error.reason, [error.reason])
     assert counted(metrics, "tunecast_store_errors_total", reason=error.reason) == 1

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
+from support.listed import unlimited
 from support.objects import NOW, inference_deployment, snapshot_of
 from tunecast_core.trust.settings import StoreSettings
 from tunecast_operator.conditions import find
@@ -49,8 +50,9 @@ def test_jobs_of_an_earlier_cache_of_the_same_name_are_waited_for() -> None:
     metadata = {"name": "kc", "namespace": "models", "uid": "new"}
     cache = {"kind": "StartupCache", "metadata": metadata, "spec": snapshot_of(inference_deployment())}
     old = {"metadata": {"name": "kc-3", "labels": {"tunecast.io/attempt": "3"}, "ownerReferences": OLD}}
+    cluster = Answers([old])
     reconciler = StartupCacheReconciler(
-        Answers([old]), cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW)
+        cluster, cast("Publisher", None), INSTALLATION, lambda: NOW, Metrics(NOW), unlimited(cluster)
     )
     with pytest.raises(ConflictError, match="kc-3"):
         reconciler._observe(cache)
@@ -92,7 +94,7 @@ def test_a_write_that_the_api_server_fails_is_shown_from_the_second_time_on() ->
     named = {"apiVersion": "tunecast.io/v1alpha2", "kind": "StartupCache", "metadata": metadata}
     cluster = FullRange({**named, "spec": snapshot_of(inference_deployment())})
     publisher = cast("Publisher", EmptyStore())
-    reconciler = StartupCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW))
+    reconciler = StartupCacheReconciler(cluster, publisher, INSTALLATION, lambda: NOW, Metrics(NOW), unlimited(cluster))
     with pytest.raises(ClusterError):
         reconciler.reconcile("models", "kc")
     assert cluster.statuses == []

@@ -5,9 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
+import jsonpatch
+import yaml
+
+from fuzz.admission import around
 from fuzz.archives import ROOT, fresh
 from fuzz.targets import KEY, NAMESPACE, SIGNER, TRUST
+from support.adopted import adopted_pod
 from support.archives import forged
 from support.objects import manifest, proof
 from tunecast_core.bundle.archive import Entry, encode_index
@@ -20,11 +27,36 @@ from tunecast_core.trust.settings import StoreSettings, Trust
 from tunecast_operator.resources.quarantine import Case, Failure
 from tunecast_operator.resources.revision import Revision
 from tunecast_operator.resources.trust import trust_config_map
+from tunecast_operator.webhook.review import answer
 from tunecast_tuner.engine.interpreter import Interpreter
 from tunecast_tuner.flashinfer_ops.records import Report
 from tunecast_tuner.peers.heartbeat import Ending
 from tunecast_tuner.workloads.engine import Offer
 from tunecast_tuner.workloads.exchange import Installed
+
+PODS = Path(__file__).parents[1] / "data" / "pods"
+PAIRS = {
+    "container": "vllm", "credentials-secret": "hub", "entrypoint": "vllm serve 'a b'",
+    "exclude-layers": "Triton,Torch", "generation": "2", "hardware-limit": "3", "ranks": "2", "tuning-policy": "Never",
+}  # fmt: skip
+
+
+def admission_pods() -> list[dict[str, Any]]:
+    """Returns the pods of the compatibility table, and one that was injected before."""
+    templates = [next(yaml.safe_load_all(path.read_text())) for path in sorted(PODS.glob("*.yaml"))]
+    pod = adopted_pod()
+    injected = answer({"request": {"uid": "review", "object": pod}}, around())
+    changes = json.loads(base64.b64decode(injected.review["response"]["patch"]))
+    return [pod, jsonpatch.apply_patch(pod, changes), *templates]
+
+
+def adoption_settings() -> list[dict[str, dict[str, str]]]:
+    """Returns each setting as an annotation, a namespace's default and a default of the chart."""
+    return [
+        {"annotations": {f"tunecast.io/{n}": v for n, v in PAIRS.items()}, "defaults": {}, "chart": {}},
+        {"annotations": {"tunecast.io/entrypoint": '["vllm", "serve"]'}, "defaults": PAIRS, "chart": {}},
+        {"annotations": {}, "defaults": {}, "chart": PAIRS},
+    ]
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -50,7 +82,13 @@ def seeds() -> dict[str, list[bytes]]:
     rendered = Revision("spec", KEY, 1, "init:1", "Always", {"PYTHONPATH": "/m"}, held=False, port=8000)
     ended = {"engine": {"exitCode": 139, "message": "ValueError: no"}, "init": {"message": canonical(report).decode()}}
     command = ["sh", "-c", "export A=b; exec vllm serve $(MODEL) --port=8000 --max-model-len 8k -tp 2"]
+    pods = admission_pods()
     return {
+        "admission": [canonical(pod) for pod in pods],
+        "admission-review": [
+            canonical({"request": {"uid": "review", "namespace": "models", "object": pod}}) for pod in pods[:20]
+        ],
+        "admission-settings": [canonical(found) for found in adoption_settings()],
         "installed": [canonical(Installed({"Triton": "d" * 64}))],
         "ending": [canonical(Ending("PeerLost", "words", 1))],
         "interpreter": [canonical(Interpreter("3.12", "cpython-312", "00", ("/lib",), {"vllm": "0.26"}))],

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from fuzz import admission
 from fuzz.archives import archive, layout
 from support.objects import serving_pod
 from tunecast_core.bundle import flashinfer
@@ -210,6 +211,9 @@ def _texts(value: Any) -> dict[str, Any]:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "admission": admission.admission,
+    "admission-review": admission.review,
+    "admission-settings": admission.settings,
     "manifest": record(Manifest),
     "report": record(InitReport),
     "result": record(RankResult),

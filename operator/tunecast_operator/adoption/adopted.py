@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from tunecast_operator.api.pod_template import OWN_MOUNTS
 from tunecast_operator.engine import Engine, engine_of
 from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
+
+NAME_LENGTH = 63  # maximum characters of the name of a container or volume
 
 
 class NotAdoptableError(TunecastError):
@@ -72,17 +74,14 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
 
 
 def _check(spec: Mapping[str, Any]) -> None:
-    """Raises NotAdoptableError for reserved names and paths, which CEL rules reject in an InferenceDeployment."""
-    for volume in spec.get("volumes") or ():
-        if volume["name"].startswith(VOLUME_PREFIX):
-            raise NotAdoptableError(
-                f"volume {volume['name']}: names that begin with {VOLUME_PREFIX} are Tunecast's own"
-            )
-    for container in (*spec["containers"], *(spec.get("initContainers") or ())):
-        if container["name"].startswith(VOLUME_PREFIX):
-            raise NotAdoptableError(
-                f"container {container['name']}: names that begin with {VOLUME_PREFIX} are Tunecast's own"
-            )
+    """Raises NotAdoptableError for reserved names and paths, which CEL rules reject in an InferenceDeployment.
+
+    It also refuses names that the API server rejects, since the API server calls webhooks before it validates a pod.
+    """
+    containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
+    _check_names("volume", [volume["name"] for volume in spec.get("volumes") or ()])
+    _check_names("container", [container["name"] for container in containers])
+    for container in containers:
         for mount in container.get("volumeMounts") or ():
             path = f"{posixpath.normpath(mount['mountPath'])}/"
             if any(path.startswith(f"{own}/") for own in OWN_MOUNTS):
@@ -90,3 +89,13 @@ def _check(spec: Mapping[str, Any]) -> None:
                     f"container {container['name']} mounts {mount['mountPath']}, which is Tunecast's own:"
                     " mount the volume elsewhere"
                 )
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    for number, name in enumerate(names):
+        if not 0 < len(name) <= NAME_LENGTH:
+            raise NotAdoptableError(f"{what} {name!r}: a name has 1 to {NAME_LENGTH} characters")
+        if name in names[:number]:
+            raise NotAdoptableError(f"{what} {name}: two have this name: rename one")
+        if name.startswith(VOLUME_PREFIX):
+            raise NotAdoptableError(f"{what} {name}: names that begin with {VOLUME_PREFIX} are Tunecast's own")

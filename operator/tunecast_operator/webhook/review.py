@@ -32,6 +32,21 @@ class Admission:
     result: str
 
 
+def read_review(body: bytes) -> Object:
+    """Parses the body of a request.
+
+    Raises:
+        ReviewError: it isn't a JSON object.
+    """
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ReviewError(f"the body can't be parsed: {error}") from error
+    if not isinstance(found, dict):
+        raise ReviewError("the body is no JSON object")
+    return found
+
+
 def answer(review: Object, around: Surroundings) -> Admission:
     """Answers one AdmissionReview of ``admission.k8s.io/v1``.
 
@@ -55,29 +70,37 @@ class ReviewError(TunecastError):
 
 
 def _is_adopted(pod: Object) -> bool:
-    if not isinstance(pod.get("metadata"), Mapping) or not isinstance(pod.get("spec"), Mapping):
+    metadata = pod.get("metadata")
+    if not isinstance(metadata, Mapping) or not isinstance(pod.get("spec"), Mapping):
         return False
-    labels = pod["metadata"].get("labels") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if not isinstance(labels, Mapping) or not isinstance(annotations, Mapping):
+        return False
     return labels.get(INJECT_LABEL) == "true" and DEPLOYMENT_LABEL not in labels
 
 
 def _changed(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:
     """Returns the pod to create, the reason why it isn't injected, and the result."""
     try:
-        return inject(pod, namespace, around), "", INJECTED
-    except TunecastError as error:
-        return _refused(pod, f"{error.reason}: {error}"), str(error), REFUSED
+        return _injected(pod, namespace, around)
     except Exception as error:  # a bug must not keep pods from being created
         log.exception("a pod in %s could not be injected: a bug in Tunecast", namespace)
         why = f"InternalError: {type(error).__name__}: a bug in Tunecast. The webhook's log has more"
-        return _refused(pod, why), why, FAILED
+        return _annotated(pod, why), why, FAILED
 
 
-def _refused(pod: Object, why: str) -> Object:
-    """Returns the pod with the reason in an annotation, and without the changes of an earlier call."""
-    bare = without_injection(pod)
-    annotations = {**bare["metadata"]["annotations"], NOT_INJECTED_ANNOTATION: why[:REASON_LENGTH]}
-    return {**bare, "metadata": {**bare["metadata"], "annotations": annotations}}
+def _injected(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:
+    try:
+        return inject(pod, namespace, around), "", INJECTED
+    except TunecastError as error:  # then the pod also loses the changes of an earlier call
+        return _annotated(without_injection(pod), f"{error.reason}: {error}"), str(error), REFUSED
+
+
+def _annotated(pod: Object, why: str) -> Object:
+    """Returns the pod with the reason in an annotation."""
+    metadata = pod["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), NOT_INJECTED_ANNOTATION: why[:REASON_LENGTH]}
+    return {**pod, "metadata": {**metadata, "annotations": annotations}}
 
 
 def patch(before: Object, after: Object) -> Iterator[dict[str, Any]]:

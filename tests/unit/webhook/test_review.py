@@ -12,7 +12,7 @@ import pytest
 
 from support.adopted import NAMESPACE, adopted_pod, around
 from tunecast_operator.webhook.inject import inject
-from tunecast_operator.webhook.review import Admission, ReviewError, answer
+from tunecast_operator.webhook.review import Admission, ReviewError, answer, read_review
 
 
 def review(pod: Any, **request: Any) -> dict[str, Any]:
@@ -88,6 +88,51 @@ def test_a_bug_of_ours_lets_the_pod_through() -> None:
     found = answer(review(pod), around())
     assert found.result == "Failed"
     assert "a bug in Tunecast" in patched(pod, found)["metadata"]["annotations"]["tunecast.io/not-injected"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("labels", []), ("labels", "no"), ("annotations", ["no"]), ("annotations", "no"),
+    ],
+)  # fmt: skip
+def test_metadata_of_a_wrong_type_is_left_alone(field: str, value: Any) -> None:
+    pod = adopted_pod()
+    pod["metadata"][field] = value
+    assert answer(review(pod), around()).review["response"] == {"uid": "review-uid", "allowed": True}
+
+
+@pytest.mark.parametrize("annotations", [{}, {"tunecast.io/injected": "true"}])
+@pytest.mark.parametrize("volumes", ["no list", [None], [{}], 7])
+def test_a_bug_of_ours_never_raises(annotations: dict[str, str], volumes: Any) -> None:
+    pod = adopted_pod(annotations=annotations)
+    pod["spec"]["volumes"] = volumes
+    assert answer(review(pod), around()).result == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"containers": None}, "it is unclear which container runs vLLM"),
+        ({"containers": [{"name": "", "resources": {}}]}, "a name has 1 to 63 characters"),
+        ({"containers": [{"name": "v" * 64, "command": ["vllm", "serve", "m"]}]}, "a name has 1 to 63 characters"),
+        ({"initContainers": [{"name": "engine"}]}, "two have this name"),
+        ({"volumes": [{"name": "a"}, {"name": "a"}]}, "two have this name"),
+    ],
+)
+def test_a_pod_that_the_api_server_is_about_to_refuse_is_no_bug_of_ours(changes: dict[str, Any], words: str) -> None:
+    pod = adopted_pod()
+    pod["spec"] |= changes
+    first = answer(review(pod), around())
+    assert first.result == "Refused"
+    assert words in first.review["response"]["warnings"][0]
+    assert "patch" not in answer(review(patched(pod, first)), around()).review["response"]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b"[" * 10**5])
+def test_a_body_that_is_no_json_object_is_an_error(body: bytes) -> None:
+    with pytest.raises(ReviewError):
+        read_review(body)
 
 
 @pytest.mark.parametrize("body", [{}, {"request": None}, {"request": {"uid": 7}}])

@@ -18,6 +18,7 @@ from tunecast_operator.api.groups import GROUP, VERSION
 
 FIELD_MANAGER = "tunecast"
 _NOT_TYPED = "failed to create typed patch object"  # server-side apply answers 500 for an unknown or duplicate field
+QUIET_SECONDS = 90.0  # time without data after which a watch is broken: API servers send a bookmark each minute
 Object = dict[str, Any]
 
 
@@ -78,8 +79,10 @@ MUTATING_WEBHOOK_CONFIGURATION = Kind(
 class Cluster:
     """Reads return None if the object doesn't exist. Writes are idempotent."""
 
-    def __init__(self, api: client.ApiClient, timeout_seconds: float = 10.0) -> None:
-        self._api, self._timeout = api, timeout_seconds
+    def __init__(
+        self, api: client.ApiClient, timeout_seconds: float = 10.0, quiet_seconds: float = QUIET_SECONDS
+    ) -> None:
+        self._api, self._timeout, self._quiet = api, timeout_seconds, quiet_seconds
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         return self._call("GET", kind, namespace, name)
@@ -95,8 +98,13 @@ class Cluster:
         """The objects that both selectors pick, and the resourceVersion from which ``watch`` goes on.
 
         A right to list and watch objects of one name covers lists whose ``fields`` name it.
+
+        Raises:
+            ClusterError: the API server refuses, doesn't answer, or doesn't serve the kind, such as while it starts.
         """
-        found = self._call("GET", kind, namespace, query=_selecting(labels, fields)) or {}
+        found = self._call("GET", kind, namespace, query=_selecting(labels, fields))
+        if found is None:
+            raise ClusterError(f"LIST {kind.name} {namespace}/*: the API server doesn't serve {kind.plural}")
         items = [self._typed(kind, item) for item in found.get("items", [])]
         return items, str(found.get("metadata", {}).get("resourceVersion", ""))
 
@@ -106,7 +114,7 @@ class Cluster:
         """Yields (type, object) for every change after ``version``, for ``seconds``.
 
         Raises:
-            ClusterError: the API server refuses, or the connection broke.
+            ClusterError: the API server refuses, the connection broke, or nothing came for a while.
             WatchExpiredError: it no longer knows ``version``.
         """
         path = "/" + "/".join([kind.api, *(["namespaces", quote(namespace)] if namespace else []), kind.plural])
@@ -121,7 +129,7 @@ class Cluster:
         try:
             response = self._api.call_api(
                 path, "GET", query_params=list(query.items()), header_params={"Accept": "application/json"},
-                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=(self._timeout, seconds + 15.0),
+                auth_settings=["BearerToken"], _preload_content=False, _request_timeout=(self._timeout, self._quiet),
             )  # fmt: skip
             try:
                 for line in lines_of(response.stream()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from tunecast_operator.runtime.cluster import Cluster, ClusterError, Kind, Watch
 log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
 WATCH_SECONDS = 300  # after each watch, the objects are listed again, in case an event was missed
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 2.0  # minimum time between two lists
 
 
 class Informer:
@@ -27,6 +28,7 @@ class Informer:
         labels: str = "",
         fields: str = "",
         changed: Callable[[Object | None, Object | None], None] = lambda _old, _new: None,
+        transform: Callable[[Object], Object] = lambda item: item,
     ) -> None:
         """Calls ``changed`` with each object before and after a change; None if it doesn't exist then.
 
@@ -37,9 +39,10 @@ class Informer:
             labels: label selector.
             fields: field selector.
             changed: must not block for long, and must not raise.
+            transform: returns the parts of an object to keep, which include its names and resourceVersion.
         """
         self._cluster, self._kind, self._labels, self._fields = cluster, kind, labels, fields
-        self._changed = changed
+        self._changed, self._transform = changed, transform
         self._namespaces = tuple(namespaces) or ("",)
         self._objects: dict[tuple[str, str], Object] = {}
         self._lock = threading.Lock()
@@ -73,16 +76,17 @@ class Informer:
 
     def _run(self, namespace: str) -> None:
         while not self._stopped.is_set():
+            begun = time.monotonic()
             try:
                 self.list_and_watch(namespace)
             except WatchExpiredError as error:
                 log.info("%s; listing again", error)
             except ClusterError as error:
-                log.warning("%s; trying again in %.0f s", error, RETRY_SECONDS)
-                self._stopped.wait(RETRY_SECONDS)
+                log.warning("%s; trying again", error)
             except Exception:
                 log.exception("watching %s: a bug in Tunecast", self._kind.plural)
-                self._stopped.wait(RETRY_SECONDS)
+            # An API server that ends each watch at once must not be asked without a pause.
+            self._stopped.wait(max(0.0, begun + RETRY_SECONDS - time.monotonic()))
 
     def list_and_watch(self, namespace: str, seconds: int = WATCH_SECONDS) -> None:
         """Lists the objects, then watches them for ``seconds``.
@@ -120,7 +124,8 @@ class Informer:
         for item in items:
             self._put(item)
 
-    def _put(self, item: Object) -> None:
+    def _put(self, whole: Object) -> None:
+        item = self._transform(whole)
         with self._lock:
             old = self._objects.get(_key(item))
             self._objects[_key(item)] = item

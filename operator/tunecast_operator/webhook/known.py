@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +22,10 @@ class Known:
 
     def __init__(self, cluster: Cluster, settings: WebhookSettings) -> None:
         self._lock = threading.Lock()
-        self._environments: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(dict)
+        self._environments: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
         watched = settings.watch_namespaces
         self._defaults = Informer(cluster, CONFIG_MAP, watched, fields=f"metadata.name={DEFAULTS}")
-        self._caches = Informer(cluster, STARTUP_CACHE, watched, changed=self._cache_changed)
+        self._caches = Informer(cluster, STARTUP_CACHE, watched, changed=self._cache_changed, transform=_parts)
         self.surroundings = Surroundings(settings.init, settings.defaults, self.defaults, self.environment)
 
     @property
@@ -51,15 +50,20 @@ class Known:
             return dict(next(iter(found.values()))) if found else {}
 
     def _cache_changed(self, old: Object | None, new: Object | None) -> None:
-        for item, there in ((old, False), (new, True)):
-            if item is None:
-                continue
-            cache = startup_cache(item)
-            place = (str(item["metadata"]["namespace"]), cache.key)
-            with self._lock:
-                if there and cache.state == State.READY and not cache.asked_hardware:
-                    self._environments[place][cache.name] = cache.status.environment
-                else:
-                    self._environments[place].pop(cache.name, None)
-                    if not self._environments[place]:
-                        del self._environments[place]
+        with self._lock:
+            for item, there in ((old, False), (new, True)):
+                if item is None:
+                    continue
+                place, name = (item["metadata"]["namespace"], item["key"]), item["metadata"]["name"]
+                if there and item["environment"] is not None:
+                    self._environments.setdefault(place, {})[name] = item["environment"]
+                elif self._environments.get(place, {}).pop(name, None) is not None and not self._environments[place]:
+                    del self._environments[place]
+
+
+def _parts(item: Object) -> Object:
+    """Returns the parts of a StartupCache that pods need. The environment is None if no pod may use the bundle."""
+    metadata = {name: item["metadata"][name] for name in ("namespace", "name", "resourceVersion")}
+    cache = startup_cache(item)
+    usable = cache.state == State.READY and not cache.asked_hardware
+    return {"metadata": metadata, "key": cache.key, "environment": cache.status.environment if usable else None}

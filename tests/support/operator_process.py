@@ -44,8 +44,8 @@ def environment(
         "TUNECAST_PREFIX": settings.prefix,
         "TUNECAST_ENDPOINT": settings.endpoint or "",
         "TUNECAST_INIT_IMAGE": "init:1",
-        "TUNECAST_METRICS_PORT": str(_free_port()),
-        "LIVENESS_PORT": str(_free_port()),
+        "TUNECAST_METRICS_PORT": str(free_port()),
+        "LIVENESS_PORT": str(free_port()),
     }
 
 
@@ -75,7 +75,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Returns a port that no process listens on."""
     with socket.socket(socket.AF_INET6) as listener:  # IPv4 and IPv6
         listener.bind(("::", 0))
         return int(listener.getsockname()[1])

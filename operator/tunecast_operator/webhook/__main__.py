@@ -17,8 +17,6 @@ from tunecast_operator.webhook.metrics import WebhookMetrics
 from tunecast_operator.webhook.server import serving
 from tunecast_operator.webhook.settings import WebhookSettings, from_environment
 
-WEBHOOK_PORT = 9443
-HEALTH_PORT = 8080
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 3.0  # the API server may still call a pod that is terminating
 
@@ -33,13 +31,13 @@ async def run(settings: WebhookSettings, known: Known, certificate: ServingCerti
     certificate.start()
     try:
         async with (
-            health(HEALTH_PORT) as state,
-            serving(known.surroundings, metrics, WEBHOOK_PORT, certificate.context),
+            health(settings.health_port) as state,
+            serving(known.surroundings, metrics, settings.port, certificate.context) as admissions,
         ):
             looking = asyncio.create_task(_until_ready(state, known, certificate))
             await stopped.wait()
             looking.cancel()
-            state.ready = False
+            state.ready, admissions.draining = False, True
             await asyncio.sleep(DRAIN_SECONDS)
     finally:
         stop_metrics()

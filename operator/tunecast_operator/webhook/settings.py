@@ -19,6 +19,8 @@ class WebhookSettings:
         secret: name of the Secret with the webhook's certificate.
         defaults: the chart's default settings of adopted pods, by the names of the annotations.
         watch_namespaces: namespaces in which pods are adopted; empty for all.
+        port: port at which API servers call.
+        health_port: port of the kubelet's probes.
     """
 
     namespace: str
@@ -28,6 +30,8 @@ class WebhookSettings:
     watch_namespaces: tuple[str, ...] = ()
     log_level: str = "INFO"
     metrics_port: int = 8081
+    port: int = 9443
+    health_port: int = 8080
 
 
 def from_environment(environment: Mapping[str, str]) -> WebhookSettings:
@@ -48,4 +52,6 @@ def from_environment(environment: Mapping[str, str]) -> WebhookSettings:
         watch_namespaces=names(environment.get("TUNECAST_WATCH_NAMESPACES", "")),
         log_level=environment.get("TUNECAST_LOG_LEVEL") or "INFO",
         metrics_port=int(environment.get("TUNECAST_METRICS_PORT") or 8081),
+        port=int(environment.get("TUNECAST_WEBHOOK_PORT") or 9443),
+        health_port=int(environment.get("TUNECAST_HEALTH_PORT") or 8080),
     )

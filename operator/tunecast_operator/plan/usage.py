@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tunecast_core.records.report import NO_MANIFEST
+from tunecast_core.records.report import NO_MANIFEST, NO_TRUST
 from tunecast_operator import times
 from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.tuning import ObservedTuning, TuningPlan
 from tunecast_operator.plan.workloads import UsingPod, usage
 
+# The first pods of a namespace may start before the operator has written its trust ConfigMap.
+_BEFORE = {NO_MANIFEST, NO_TRUST}
 _REPLACE = "New pods start warm: replace these when it suits, such as by kubectl rollout restart"
 
 
@@ -38,7 +40,7 @@ def missed_condition(pods: Iterable[UsingPod], *, ready: bool) -> Condition | No
     if away:
         text = f"pods were created without the init container and start cold: {_counted(away)}. {_REPLACE}"
         return Condition(ConditionType.PODS_MISSED, "True", Reason.NOT_INJECTED, text, warning=True)
-    early = [one for one in found if one.report and one.report.reason == NO_MANIFEST]
+    early = [one for one in found if one.report and one.report.reason in _BEFORE]
     if ready and early:
         text = f"pods started before the bundle was published: {_counted(early)}. {_REPLACE}"
         return Condition(ConditionType.PODS_MISSED, "True", Reason.STARTED_BEFORE, text)

@@ -149,6 +149,14 @@ def is_cpu(name: str) -> bool:
     return name.startswith("cpu-")
 
 
+def may_be_on(name: str, machine: str = "") -> bool:
+    """Whether hardware of this name has a machine's CPU architecture: this machine's by default.
+
+    A name that was shortened to NAME_LIMIT doesn't show its architecture.
+    """
+    return name.endswith(f"-{_named(machine or platform.machine())}")
+
+
 def nvidia_products(proc: Path = PROC) -> list[str]:
     """Returns the distinct products of the node's NVIDIA GPUs, or an empty list if none can be read."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunecast_core.bundle.pack import install
 from tunecast_core.errors import AccessDeniedError, StoreError, StoreUnavailableError
-from tunecast_core.hardware import Hardware
+from tunecast_core.hardware import Hardware, may_be_on
 from tunecast_core.records import report
 from tunecast_core.records.manifest import Archive
 from tunecast_core.records.report import InitReport
@@ -76,7 +76,7 @@ def _fetch(settings: Settings, trust: Trust, store: Store, phases: Phases, until
             store.download(settings.namespace, files, until)
         with phases.of("unpack"):
             install([(path, archive) for archive, path in files], settings.mount_path)
-    return _report(found, wanted, phases)
+    return _report(settings.hardware, found, wanted, phases)
 
 
 def _check_room(settings: Settings, wanted: Sequence[Archive]) -> None:
@@ -114,7 +114,10 @@ def _find_past_a_mesh(settings: Settings, trust: Trust, store: Store, until: flo
 
 
 def find(settings: Settings, trust: Trust, store: Store, until: float) -> VerifiedManifest:
-    """Finds the manifest for this node's hardware. A node that hides its GPU uses the key's only manifest, if any.
+    """Finds the manifest for this node's hardware.
+
+    A node that hides its GPU uses the key's only manifest for its CPU architecture, if there is exactly one. The GPU
+    may be another one, but code for another CPU architecture would crash the engine.
 
     Raises:
         RefusedError: there is no manifest, or the manifest is quarantined.
@@ -124,7 +127,8 @@ def find(settings: Settings, trust: Trust, store: Store, until: float) -> Verifi
     if found := _of_hardware(settings, trust, store, here.name, until):
         return found
     others = _published(settings, store, until)
-    if here.hidden and len(others) == 1 and (found := _of_hardware(settings, trust, store, others[0], until)):
+    fitting = [name for name in others if may_be_on(name)] if here.hidden else []
+    if len(fitting) == 1 and (found := _of_hardware(settings, trust, store, fitting[0], until)):
         return found
     if not others:
         raise RefusedError(report.NO_MANIFEST, f"nothing is published for {what} yet")
@@ -162,15 +166,18 @@ def _of_hardware(
     return found
 
 
-def _report(found: VerifiedManifest, archives: list[Archive], phases: Phases) -> InitReport:
+def _report(here: Hardware, found: VerifiedManifest, archives: list[Archive], phases: Phases) -> InitReport:
+    made_on = found.manifest.hardware
+    unchecked = f"; they were made on {made_on}, and {here.problem}" if made_on != here.name else ""
     return InitReport(
         result="Hit" if archives else "Cold",
         reason=report.INSTALLED if archives else report.NOTHING_WANTED,
-        message=f"{sum(a.files for a in archives)} files of {len(archives)} layers are installed",
+        message=f"{sum(a.files for a in archives)} files of {len(archives)} layers are installed{unchecked}",
         key=found.manifest.key,
         manifest=found.digest,
         bytes=sum(archive.size for archive in archives),
         seconds=phases.total(),
         layers=tuple(archive.layer for archive in archives),
-        hardware=found.manifest.hardware,
+        hardware=here.name,
+        bundle_hardware=made_on,
     )

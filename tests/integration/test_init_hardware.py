@@ -40,6 +40,8 @@ def test_each_node_installs_the_bundle_of_its_own_gpu(pod: Pod, product: str, ha
     files = {name: publish(pod, name) for name in (H100, L4)}
     ended = pod.run(on(pod.folder, product))
     assert (ended.report.result, ended.report.hardware) == ("Hit", hardware), ended.out
+    assert ended.report.bundle_hardware == hardware
+    assert "made on" not in ended.report.message
     assert ended.files == files[hardware]
 
 
@@ -61,11 +63,22 @@ def test_a_node_with_two_products_goes_by_what_the_pod_selects(pod: Pod) -> None
 
 def test_a_node_that_hides_its_gpu_installs_the_only_bundle(pod: Pod) -> None:
     files, hidden = publish(pod, H100), on(pod.folder)
-    assert pod.run(hidden).files == files
+    installed = pod.run(hidden)
+    assert installed.files == files
+    assert (installed.report.hardware, installed.report.bundle_hardware) == ("unknown", H100)
+    assert f"they were made on {H100}, and {pod.folder}/proc/driver/nvidia names no GPU" in installed.report.message
     publish(pod, L4)
     ended = pod.run(hidden)
     cold(ended, "NoBundleForThisGPU")
     assert "names no GPU on this node" in ended.report.message
+
+
+def test_a_node_that_hides_its_gpu_installs_no_bundle_of_another_cpu_architecture(pod: Pod) -> None:
+    publish(pod, "nvidia-gh200-480gb-aarch64")
+    hidden = on(pod.folder)
+    cold(pod.run(hidden), "NoBundleForThisGPU")
+    files = publish(pod, H100)
+    assert pod.run(hidden).files == files
 
 
 def test_a_bundle_that_was_copied_to_other_hardwares_name_is_refused(pod: Pod) -> None:

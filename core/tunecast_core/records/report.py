@@ -34,3 +34,4 @@ class InitReport:
     seconds: dict[str, float] = field(default_factory=dict)  # by phase: start, clear, manifest, fetch, unpack, total
     layers: tuple[str, ...] = ()  # layers that were installed
     hardware: str = ""  # hardware of the node: a name of hardware.py
+    bundle_hardware: str = ""  # hardware on which the installed bundle was made

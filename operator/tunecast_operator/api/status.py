@@ -125,6 +125,11 @@ class InitReports(StatusModel):
     last_message: str | None = Field(
         default=None, description="Message of one of the init containers whose replica started cold."
     )
+    unknown_hardware: int | None = Field(
+        default=None,
+        description="Number of serving pods whose init container could not identify the hardware of its node. Their "
+        "bundle may have been made on another GPU. It is absent if there is no such pod.",
+    )
 
 
 class DriftStatus(StatusModel):

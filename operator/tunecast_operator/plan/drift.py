@@ -54,8 +54,8 @@ def drift(made_with: Mapping[str, MadeWith], pods: Iterable[Pod], nodes: Mapping
 
 def _bundle_of(pod: Pod, made_with: Mapping[str, MadeWith]) -> MadeWith:
     report = init_report(pod)
-    first = next(iter(made_with.values()), MadeWith())
-    return made_with.get(report.hardware, MadeWith()) if report and report.hardware else first
+    made_on = (report.bundle_hardware or report.hardware) if report else ""
+    return made_with.get(made_on, MadeWith()) if made_on else next(iter(made_with.values()), MadeWith())
 
 
 def _rank(item: tuple[tuple[DriftProperty, str, str], int]) -> tuple[int, str]:

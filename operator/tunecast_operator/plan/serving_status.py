@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from tunecast_core.hardware import UNKNOWN
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.status import (
     DriftStatus,
@@ -70,4 +71,5 @@ def _init_reports(reports: Sequence[InitReport]) -> InitReports | None:
     return InitReports(
         counts=[ReasonCount(reason=reason, count=count) for reason, count in sorted(counts.items())],
         last_message=min(cold, default=None),
+        unknown_hardware=sum(report.hardware == UNKNOWN for report in reports) or None,
     )

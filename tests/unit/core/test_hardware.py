@@ -83,3 +83,17 @@ def test_a_cpus_name_shows_its_architecture_and_level(text: str, machine: str, s
 def test_a_closed_drivers_version_is_read_too(tmp_path: Path) -> None:
     closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n"
     assert hardware.nvidia_driver(node(tmp_path, "Tesla T4", version=closed)) == "535.183.01"
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "may_be"),
+    [
+        ("nvidia-h100-80gb-hbm3-x86-64", "x86_64", True),
+        ("nvidia-h100-80gb-hbm3-x86-64", "aarch64", False),
+        ("nvidia-gh200-480gb-aarch64", "x86_64", False),
+        (hardware.gpu_name("NVIDIA " + "X" * 80, "x86_64"), "x86_64", False),
+        ("unknown", "x86_64", False),
+    ],
+)
+def test_a_gpus_name_shows_the_cpu_architecture(name: str, machine: str, may_be: bool) -> None:
+    assert hardware.may_be_on(name, machine) is may_be

@@ -62,9 +62,10 @@ def test_the_most_important_comes_first_and_each_names_both_sides() -> None:
     assert str(Drift(DriftProperty.GPU, "NVIDIA-H100", "NVIDIA-H200", 3)) == words
 
 
-def on(hardware: str, image: str = SHA) -> dict[str, Any]:
-    """Returns a pod whose init container reported its hardware."""
-    message = canonical(InitReport("Hit", "Installed", "", "key", hardware=hardware)).decode()
+def on(hardware: str, image: str = SHA, bundle: str = "") -> dict[str, Any]:
+    """Returns a pod whose init container reported its hardware, and that of its bundle."""
+    report = InitReport("Hit", "Installed", "", "key", hardware=hardware, bundle_hardware=bundle)
+    message = canonical(report).decode()
     ended = {"terminated": {"message": message, "finishedAt": "2026-01-01T10:00:00Z"}}
     found = pod(image)
     found["status"]["initContainerStatuses"] = [{"name": "tunecast-init", "state": ended}]
@@ -77,3 +78,12 @@ def test_each_replica_is_compared_with_the_bundle_of_its_own_hardware() -> None:
     assert drift(made, [on("l4", OTHER)], labels) == []
     assert [one.what for one in drift(made, [on("h100", OTHER)], labels)] == ["Image", "GPU"]
     assert drift(made, [on("a100", "")], labels) == [], "it has no bundle"
+
+
+def test_a_replica_whose_hardware_is_unknown_is_compared_with_the_bundle_that_it_installed() -> None:
+    made = {"h100": MADE, "l4": MadeWith.model_validate({"imageID": SHA, "gpu": "NVIDIA L4"})}
+    labels = {"n": {"nvidia.com/gpu.product": "NVIDIA-L4"}}
+    found = drift(made, [on("unknown", bundle="h100")], labels)
+    assert [(one.what, one.expected, one.found) for one in found] == [("GPU", "NVIDIA-H100-80GB-HBM3", "NVIDIA-L4")]
+    assert drift(made, [on("unknown", bundle="l4")], labels) == []
+    assert drift(made, [on("unknown")], labels) == [], "it started cold"

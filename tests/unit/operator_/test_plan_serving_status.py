@@ -43,6 +43,16 @@ def test_init_reports_are_counted() -> None:
     assert plan(OWNER, cache, live=serving(), reports=[(key, cold)]).status.cache == "Cold"
 
 
+def test_replicas_on_unknown_hardware_are_counted() -> None:
+    key = key_in(OWNER)
+    hidden = InitReport("Hit", "Installed", "", key, hardware="unknown", bundle_hardware="nvidia-h100-x86-64")
+    known = InitReport("Hit", "Installed", "", key, hardware="nvidia-l4-x86-64", bundle_hardware="nvidia-l4-x86-64")
+    cache = startup_cache(OWNER, "Ready", "Published")
+    found = plan(OWNER, cache, live=serving(), reports=[(key, hidden), (key, known)]).status.init_reports
+    assert found
+    assert found.unknown_hardware == 1
+
+
 def test_ready_reports_the_number_of_ready_replicas() -> None:
     cache = startup_cache(OWNER, "Ready", "Published")
     assert condition(plan(OWNER, cache, live=serving()), "Ready").status == "True"

@@ -27,8 +27,11 @@ from tunecast_operator.api.status import (
     State,
 )
 from tunecast_operator.conditions import Condition, Transition
+from tunecast_operator.plan.adopted_states import AdoptedState
 from tunecast_operator.plan.results import proof_status
+from tunecast_operator.runtime.adopted_gauge import AdoptedGauge
 from tunecast_operator.runtime.metrics import Metrics
+from tunecast_operator.webhook.metrics import WebhookMetrics
 
 PLAYED = ROOT / "tests" / "data" / "alerts.yaml"
 SINCE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -50,7 +53,7 @@ def rules(chart: dict[tuple[str, str], Object], tmp_path: Path) -> Path:
 def test_prometheus_accepts_the_rules(rules: Path) -> None:
     code, output = promtool("check", "rules", "--lint=all", "--lint-fatal", rules.name, folder=rules.parent)
     assert code == 0, output
-    assert "SUCCESS: 14 rules found" in output
+    assert "SUCCESS: 16 rules found" in output
 
 
 def test_each_alert_fires_when_it_should_and_only_then(rules: Path) -> None:
@@ -100,7 +103,12 @@ def in_good_order() -> list[tuple[str, str]]:
     metrics.observe(("InferenceDeployment", "models", "qwen3"), InferenceDeploymentStatus(), served)
     report = InitReport("Hit", "Installed", "", "key", bytes=5, seconds={"total": 1.5}, layers=("Triton",))
     metrics.count_inits("models", "qwen3", {"pod": ("2026-01-01T00:00:01Z", report)})
-    lines = generate_latest(metrics.registry).decode().splitlines()
+    adopted = {AdoptedState.HIT: 2, AdoptedState.COLD: 1, AdoptedState.PENDING: 1, AdoptedState.TUNING_DISABLED: 1}
+    metrics.registry.register(AdoptedGauge(lambda: {"models": adopted}))
+    webhook = WebhookMetrics()
+    for answer in ("Injected", "Refused", "Ignored"):
+        webhook.answered(answer, 0.001)
+    lines = (generate_latest(metrics.registry) + generate_latest(webhook.registry)).decode().splitlines()
     samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return [(series, value) for series, _, value in samples]
 

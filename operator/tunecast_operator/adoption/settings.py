@@ -56,6 +56,12 @@ def settings_of(
     return found
 
 
+def tunes(settings: Mapping[str, Setting]) -> bool:
+    """Whether a key without a StartupCache gets one. A policy that can't be read doesn't turn tuning off."""
+    found = settings.get("tuning-policy")
+    return found is None or found.value.strip() != TuningPolicy.NEVER
+
+
 def fields(settings: Mapping[str, Setting]) -> dict[str, Any]:
     """Returns the settings as fields of an InferenceDeploymentSpec.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,10 @@ from tunecast_core.errors import TunecastError
 from tunecast_operator.adoption.adopted import Adopted, adopted
 from tunecast_operator.adoption.as_written import is_injected
 from tunecast_operator.adoption.names import DEFAULTS, INJECT, NOT_INJECTED_ANNOTATION
+from tunecast_operator.adoption.settings import settings_of, tunes
 from tunecast_operator.identity import DEPLOYMENT_LABEL
-from tunecast_operator.pods import Pod, over
+from tunecast_operator.plan.adopted_states import AdoptedState, adopted_state
+from tunecast_operator.pods import Pod, init_report, over
 from tunecast_operator.pods import key as pod_key
 from tunecast_operator.runtime.cluster import CONFIG_MAP, POD, Cluster
 from tunecast_operator.runtime.informer import Informer
@@ -52,6 +54,7 @@ class AdoptedPods:
         self._chart, self._enqueue = chart, enqueue
         self._lock = threading.Lock()
         self._pods: dict[tuple[str, str], dict[str, AdoptedPod]] = defaultdict(dict)
+        self._counted: set[str] = set()  # namespaces that have had adopted pods since the operator started
         self._defaults = Informer(
             cluster, CONFIG_MAP, namespaces, fields=f"metadata.name={DEFAULTS}", changed=self._defaults_changed
         )
@@ -85,14 +88,41 @@ class AdoptedPods:
         with self._lock:
             return list(self._pods)
 
+    def counts(self, has_cache: Callable[[str, str], bool]) -> dict[str, Counter[AdoptedState]]:
+        """Counts pods by namespace and state, also in namespaces that have none any more.
+
+        Args:
+            has_cache: whether a StartupCache has this namespace and key.
+        """
+        with self._lock:
+            counts: dict[str, Counter[AdoptedState]] = {namespace: Counter() for namespace in self._counted}
+            places = {place: list(pods.values()) for place, pods in self._pods.items()}
+        for (namespace, key), pods in places.items():
+            cached = has_cache(namespace, key)
+            counts[namespace].update(self._state(one, tuned_for=cached or self._tunes(one.pod)) for one in pods)
+        return counts
+
+    def _state(self, one: AdoptedPod, *, tuned_for: bool) -> AdoptedState:
+        report = init_report(one.pod) if one.injected else None
+        return adopted_state(described=one.key != NO_KEY, injected=one.injected, tuned_for=tuned_for, report=report)
+
+    def _tunes(self, pod: Pod) -> bool:
+        try:
+            return tunes(settings_of(pod["metadata"].get("annotations") or {}, self._defaults_of(pod), self._chart))
+        except TunecastError:
+            return True  # its Events report the setting
+
+    def _defaults_of(self, pod: Pod) -> dict[str, str]:
+        found = self._defaults.get(str(pod["metadata"]["namespace"]), DEFAULTS) or {}
+        return dict(found.get("data") or {})
+
     def describe(self, pod: Pod) -> Adopted:
         """Describes a pod with its namespace's settings.
 
         Raises:
             TunecastError: it can't be described.
         """
-        found = self._defaults.get(str(pod["metadata"]["namespace"]), DEFAULTS) or {}
-        return adopted(pod, dict(found.get("data") or {}), self._chart)
+        return adopted(pod, self._defaults_of(pod), self._chart)
 
     def _view(self, pod: Pod) -> AdoptedPod:
         if is_injected(pod):
@@ -119,6 +149,7 @@ class AdoptedPods:
                     del self._pods[place]
             if view is not None:
                 self._pods[namespace, view.key][uid] = view
+                self._counted.add(namespace)
                 touched.add((namespace, view.key))
         for _, key in sorted(touched):
             self._enqueue(namespace, key)

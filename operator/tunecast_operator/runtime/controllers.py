@@ -13,6 +13,7 @@ from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.startup_cache import StartupCacheReconciler
 from tunecast_operator.reconcile.trust import TrustReconciler
 from tunecast_operator.reconcile.webhook import WebhookReconciler
+from tunecast_operator.runtime.adopted_gauge import AdoptedGauge
 from tunecast_operator.runtime.adopted_pods import ADOPTED_PODS, AdoptedPods
 from tunecast_operator.runtime.cluster import (
     CONFIG_MAP,
@@ -65,6 +66,7 @@ class Controllers:
         self._all = [Controller(WorkQueue(), kinds, installation.workers, metrics) for kinds in (scaling, tuning)]
         if installation.manages_webhook:
             self._enqueue(MUTATING_WEBHOOK_CONFIGURATION)("", installation.webhook_configuration)
+        metrics.registry.register(AdoptedGauge(lambda: self._adopted.counts(self._caches.has_key)))
         metrics.watch_queue(lambda: sum(controller.queue.backlog for controller in self._all))
 
     def add(self, item: Item) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import Any
 
 import yaml
 
 from harness.deploy import ROOT
+from tunecast_operator.runtime import adopted_gauge
 from tunecast_operator.runtime.metrics import FAMILIES, Metrics
+from tunecast_operator.webhook.metrics import WebhookMetrics
 
 FILES = ROOT / "charts" / "tunecast" / "files"
 DOC = (ROOT / "docs" / "metrics.md").read_text()
@@ -21,22 +25,31 @@ SUFFIXES = {"gauge": ("",), "counter": ("_total",), "histogram": ("_bucket", "_s
 SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 
+def families() -> dict[str, set[str]]:
+    """Returns the labels of every metric that is computed when it is scraped."""
+    found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
+    return found | {adopted_gauge.NAME: {*adopted_gauge.LABELS}}
+
+
+def registered() -> Iterator[Any]:
+    """Yields all other metrics of the operator and of the webhook."""
+    for owner in (Metrics(datetime.now(timezone.utc)), WebhookMetrics()):
+        for name, value in vars(owner).items():
+            if name.startswith("_") and hasattr(value, "_labelnames"):
+                yield value
+
+
 def known() -> dict[str, set[str]]:
     """Returns the labels of every metric, by its name without a suffix."""
-    found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
-    for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
-        if name.startswith("_") and hasattr(value, "_labelnames"):
-            found[value._name] = set(value._labelnames)
-    return found
+    return families() | {metric._name: {*metric._labelnames} for metric in registered()}
 
 
 def exposed() -> dict[str, set[str]]:
     """Returns the labels of every sample, by its whole name."""
-    found = {name: {"namespace", "name", *labels} for name, (_, labels, _) in FAMILIES.items()}
-    for name, value in vars(Metrics(datetime.now(timezone.utc))).items():
-        if name.startswith("_") and hasattr(value, "_labelnames"):
-            for suffix in SUFFIXES[value._type]:
-                found[value._name + suffix] = {*value._labelnames, *(["le"] if suffix == "_bucket" else [])}
+    found = families()
+    for metric in registered():
+        for suffix in SUFFIXES[metric._type]:
+            found[metric._name + suffix] = {*metric._labelnames, *(["le"] if suffix == "_bucket" else [])}
     return found
 
 

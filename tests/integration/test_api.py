@@ -274,6 +274,11 @@ def test_columns_and_names(kubernetes: Kubectl) -> None:
     assert header == ["NAME", "MODEL", "READY", "DESIRED", "CACHE", "COLD", "WARM", "AGE"]
     header = kubernetes("get", "stc", "columns-0123456789").splitlines()[0].split()
     assert header == ["NAME", "MODEL", "GPU", "STATE", "SIZE", "COLD", "WARM", "SPEEDUP", "AGE"]
+    status = {"status": {"users": "InferenceDeployment columns and 2 others"}}
+    where = ("stc", "columns-0123456789", "--subresource=status", "--type=merge")
+    kubernetes("patch", *where, "--patch", json.dumps(status))
+    titles, row = kubernetes("get", "stc", "columns-0123456789", "--output=wide").splitlines()
+    assert row[titles.index("USED BY") :].startswith("InferenceDeployment columns and 2 others ")
 
 
 def test_every_field_is_explained(kubernetes: Kubectl) -> None:

@@ -178,6 +178,7 @@ def startup_caches() -> Schema:
         column("Size", ".status.size", "Size of the published bundle."),
         *_SECONDS,
         column("Speedup", ".status.speedup", "Factor by which a start is faster with the bundle."),
+        column("Used by", ".status.users", "InferenceDeployments and workloads that use it, in short.", priority=1),
         column("Verdict", ".status.verdict", "Verdict of the proof: Hit, Partial or Miss.", priority=1),
         AGE,
     ]

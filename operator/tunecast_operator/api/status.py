@@ -304,6 +304,11 @@ class StartupCacheStatus(CommonStatus):
         description="Workloads of other owners whose pods have the label tunecast.io/inject and this key. They keep "
         "the StartupCache as InferenceDeployments do.",
     )
+    users: str | None = Field(
+        default=None,
+        description="InferenceDeployments and workloads that use the StartupCache, in short, such as Deployment vllm "
+        "and 2 others.",
+    )
     unused_since: str | None = time(
         "Time since when no such pod is there any more. Tuning goes on for ten minutes, since a rollout may bring "
         "them back."

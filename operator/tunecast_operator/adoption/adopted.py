@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from tunecast_core.errors import TunecastError
 from tunecast_core.key import KEY_VERSION
 from tunecast_operator.adoption.as_written import as_written, without_injection
-from tunecast_operator.adoption.settings import SettingError, fields, settings_of, source_of
+from tunecast_operator.adoption.settings import SettingError, by_annotation, fields, settings_of, source_of
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
 from tunecast_operator.api.pod_template import OWN_MOUNTS
-from tunecast_operator.engine import Engine, engine_of
+from tunecast_operator.engine import Engine, SpecError, engine_of
 from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
@@ -69,7 +69,10 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingError(f"{source_of(first['loc'], settings)}: {first['msg']}") from error
-    engine = engine_of(template, model.engine)
+    try:
+        engine = engine_of(template, model.engine)
+    except SpecError as error:
+        raise SpecError(by_annotation(str(error))) from error
     return Adopted(model, engine, key_of(model, engine, KEY_VERSION))
 
 

@@ -91,6 +91,13 @@ def source_of(location: tuple[int | str, ...], settings: Mapping[str, Setting]) 
     return f"spec.{'.'.join(map(str, location))}"
 
 
+def by_annotation(message: str) -> str:
+    """Returns a message about an InferenceDeployment with the annotations that stand for its fields."""
+    for name, (path, _) in _FIELDS.items():
+        message = message.replace(f"spec.{'.'.join(path)}", f"annotation {PREFIX}{name}")
+    return message
+
+
 def _number(value: str) -> int:
     if not value.isascii() or not value.isdecimal():
         raise ValueError("write a whole number")

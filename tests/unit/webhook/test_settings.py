@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from support.adopted import adopted_pod
@@ -95,3 +98,21 @@ def test_a_setting_that_cannot_be_read_names_where_it_was_written(
 def test_a_container_that_is_not_there_is_an_error() -> None:
     with pytest.raises(SpecError, match="which container"):
         adopted(adopted_pod(annotations={"tunecast.io/container": "other"}), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda pod: pod["spec"]["containers"].append({"name": "x", "image": "x"}), "container"),
+        (
+            lambda pod: pod["spec"]["containers"][0].update(command=None, image="own/server:1", args=["--model=m"]),
+            "entrypoint",
+        ),
+    ],
+)
+def test_an_error_about_the_pod_names_the_annotation_to_set(change: Callable[[dict[str, Any]], Any], name: str) -> None:
+    pod = adopted_pod(resources={})
+    change(pod)
+    with pytest.raises(SpecError, match=f"set annotation tunecast.io/{name} to") as caught:
+        adopted(pod, {}, {})
+    assert "spec." not in str(caught.value)

@@ -14,6 +14,7 @@ PROGRAMS = HERE / "programs"
 # The linker would drop the debug information anyway.
 COMPILER = ("go", "build", "-trimpath", "-gcflags=all=-dwarf=false")
 COMPILER_ENVIRONMENT = {"CGO_ENABLED": "0", "GOGC": "400"}  # fewer collections: more memory, less time
+LWS = "sigs.k8s.io/lws"
 SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NODE_PACKAGES = (
@@ -30,7 +31,10 @@ NODE_PACKAGES = (
 
 
 def programs(cache: Cache) -> Path:
-    """Return the folder with every Go program: the `tool` lines of programs/go.mod, and our own CoreDNS."""
+    """Return the folder with every Go program: the `tool` lines of programs/go.mod, and our own CoreDNS.
+
+    Its folder ``lws`` has what installs LeaderWorkerSet: the files of an image, and the chart from its Go module.
+    """
     inputs = [path.read_bytes() for path in sorted(PROGRAMS.rglob("*")) if path.is_file()]
     return cache.ensure("programs", digest(*inputs, *COMPILER), _compile)
 
@@ -40,6 +44,10 @@ def _compile(target: Path) -> None:
     packages = [tool["Path"] for tool in module["Tool"]]
     command = [*COMPILER, f"-ldflags={_linker_flags(module)}", "-o", f"{target}/"]
     run([*command, *packages, "./..."], cwd=PROGRAMS, env=COMPILER_ENVIRONMENT)
+    lws, source = target / "lws", run(["go", "list", "-m", "-f", "{{.Dir}}", LWS], cwd=PROGRAMS).strip()
+    shutil.copytree(PROGRAMS / "lws", lws)
+    shutil.copytree(f"{source}/charts/lws", lws / "chart")
+    (target / "cmd").rename(lws / "manager")  # Go names a program after the folder of its package
 
 
 def _linker_flags(module: dict[str, list[dict[str, str]]]) -> str:

@@ -48,6 +48,7 @@ def environment(cluster: Cluster, cache: Cache) -> dict[str, str]:
         "TUNECAST_LOGS": str(cluster.logs),
         "TUNECAST_ENGINE_DIR": str(engine.folder(cache)),
         "TUNECAST_HOST_ADDRESS": cluster.network.gateway,
+        "TUNECAST_LWS_DIR": str(Path(cluster.programs) / "lws"),
         "PATH": os.pathsep.join([cluster.programs, os.environ.get("PATH", os.defpath)]),
     }
 

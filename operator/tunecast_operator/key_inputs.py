@@ -48,9 +48,10 @@ COSMETIC_VARIABLES = (
     "VLLM_SERVER_DEV_MODE", "VLLM_USAGE_STATS_SERVER", "VLLM_VIDEO_FETCH_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY",
     "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
-# Addresses and ports of one pod.
+# Addresses and ports of one pod, and its place in a LeaderWorkerSet.
 PER_POD_VARIABLES = (
-    "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT", "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
+    "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX", "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT",
+    "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
 )  # fmt: skip
 # Volumes without files that compilation depends on: scratch space, facts of the pod, secrets.
 _IGNORED_VOLUMES = ("emptyDir", "secret", "downwardAPI", "ephemeral")

@@ -43,25 +43,27 @@ _IDENTITY_VARIABLES = {
     },
 }  # fmt: skip
 _SERVICE_ACCOUNT_TOKEN = re.compile(r"kube-api-access-[a-z0-9]{5}")  # added by the admission of service accounts
-# Variables that controllers set to the index or address of a pod, or to the name of its group.
+# Variables that controllers set to the index of a pod, or to the name of its group.
 _PER_POD_VARIABLES = frozenset({
     "JOB_COMPLETION_INDEX",  # Jobs
-    "LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX",  # LeaderWorkerSet
     "PODSET_NAME", "POD_GROUP_INDEX", "ROLESET_INDEX", "ROLESET_NAME", "ROLE_REPLICA_INDEX",  # AIBrix
     "ROLE_TEMPLATE_HASH",  # AIBrix: of the whole pod template, with its labels
 })  # fmt: skip
+# A command line may refer to the variables of a LeaderWorkerSet. This one differs between pods.
+_LEADER_ADDRESS = "LWS_LEADER_ADDRESS"
 # Fields that the scheduler, admission or kubectl debug sets, or that only name the pod.
 _SET_BY_OTHERS = frozenset({
     "ephemeralContainers", "hostname", "nodeName", "preemptionPolicy", "priority", "schedulingGates", "serviceAccount",
     "subdomain",
 })  # fmt: skip
 _DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-# Annotations by which networks and injectors report on a pod. With a report, an injector would skip a rank.
+# Annotations by which networks and injectors report on a pod, and by which a pod joins its group. With a report, an
+# injector would skip a rank.
 _REPORTS = re.compile(
     r"cni\.projectcalico\.org/.*|k8s\.v1\.cni\.cncf\.io/network-status.*|k8s\.ovn\.org/.*|sidecar\.istio\.io/status"
     r"|linkerd\.io/(created-by|proxy-version|trust-root-sha256)|vault\.hashicorp\.com/agent-inject-status"
     r"|consul\.hashicorp\.com/connect-inject-status|kuma\.io/sidecar-injected|kubernetes\.io/(limit-ranger|psp)"
-    r"|kubectl\.kubernetes\.io/.*|leaderworkerset\.sh/.*"
+    r"|kubectl\.kubernetes\.io/.*|leaderworkerset\.sigs\.k8s\.io/.*|scheduling\.k8s\.io/group-name"
 )
 _CONTAINERS = ("containers", "initContainers")
 
@@ -122,7 +124,9 @@ def _spec(spec: Object, pod_name: str) -> dict[str, Any]:
     kept["tolerations"] = [t for t in spec.get("tolerations") or () if not _is_default_toleration(t)]
     for field in _CONTAINERS:
         kept[field] = [
-            _container(c, lambda mount: mount["name"] in removed, lambda variable: variable["name"] in variables)
+            _led_by_itself(
+                _container(c, lambda mount: mount["name"] in removed, lambda variable: variable["name"] in variables)
+            )
             for c in spec.get(field) or ()
             if c["name"] not in INJECTED_CONTAINERS
         ]
@@ -140,6 +144,14 @@ def _container(container: Object, mount: Any, variable: Any) -> dict[str, Any]:
         if field in container:
             kept[field] = [item for item in container[field] or () if not leaves_out(item)]
     return kept
+
+
+def _led_by_itself(container: dict[str, Any]) -> dict[str, Any]:
+    """Sets the address of the group's leader to that of the pod itself, since a rank belongs to no group."""
+    if not container.get("env"):
+        return container
+    env = [{**v, "value": "localhost"} if v["name"] == _LEADER_ADDRESS else v for v in container["env"]]
+    return {**container, "env": env}
 
 
 def _volume(volume: Object, pod_name: str) -> Object:

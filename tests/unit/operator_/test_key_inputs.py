@@ -61,6 +61,7 @@ PER_POD = {
     "where others find one pod": [
         "VLLM_DP_MASTER_IP", "VLLM_DP_MASTER_PORT", "VLLM_HOST_IP", "VLLM_NIXL_SIDE_CHANNEL_HOST", "VLLM_PORT",
     ],
+    "which group a pod is in": ["LWS_GROUP_SIZE", "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"],
 }  # fmt: skip
 VOLUMES = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
 MOUNTS = [{"name": "models", "mountPath": "/models"}]

@@ -42,6 +42,25 @@ def own_claim(pod: dict[str, Any]) -> None:
     engine(pod)["volumeMounts"].append({"name": "data", "mountPath": "/data"})
 
 
+def in_a_leader_worker_set(pod: dict[str, Any], group: int = 3) -> None:
+    """Changes the pod as the controller and the webhook of LeaderWorkerSet do, with exclusive placement."""
+    exclusive = "leaderworkerset.sigs.k8s.io/exclusive-topology"
+    pod["metadata"]["annotations"] |= {"leaderworkerset.sigs.k8s.io/size": "1", exclusive: "rack"}
+    pod["metadata"]["annotations"]["scheduling.k8s.io/group-name"] = f"vllm-{group}-7d9f"
+    pod["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/group-index"] = str(group)
+    pod["spec"] |= {"hostname": f"vllm-{group}", "subdomain": "vllm"}
+    group_key = {"key": "leaderworkerset.sigs.k8s.io/group-key", "operator": "In", "values": [f"hash-{group}"]}
+    term = {"labelSelector": {"matchExpressions": [group_key]}, "topologyKey": "rack"}
+    pod["spec"]["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    variables = {
+        "LWS_LEADER_ADDRESS": f"vllm-{group}.vllm.models",
+        "LWS_GROUP_SIZE": "1",
+        "LWS_WORKER_INDEX": "0",
+    }
+    own = engine(pod).get("env") or []
+    engine(pod)["env"] = [*({"name": name, "value": value} for name, value in variables.items()), *own]
+
+
 ADDED: dict[str, Change] = {
     "nothing": lambda _pod: None,
     "the scheduler's choice": lambda pod: pod["spec"].update(nodeName="node-7"),
@@ -52,9 +71,7 @@ ADDED: dict[str, Change] = {
     "credentials of Azure": identity("azure-identity-token", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"),
     "a proxy of Istio": sidecar("istio-proxy"),
     "a proxy of Linkerd": sidecar("linkerd-proxy"),
-    "a place in a LeaderWorkerSet": lambda pod: engine(pod).setdefault("env", []).extend([
-        {"name": "LWS_LEADER_ADDRESS", "value": "vllm-3.vllm.models"}, {"name": "LWS_GROUP_SIZE", "value": "1"},
-    ]),
+    "a place in a LeaderWorkerSet": in_a_leader_worker_set,
     "a place in an indexed Job": lambda pod: engine(pod).setdefault("env", []).append(
         {"name": "JOB_COMPLETION_INDEX", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['index']"}}}
     ),
@@ -94,6 +111,31 @@ def test_the_template_has_nothing_that_only_this_pod_has() -> None:
     assert not {"hostname", "subdomain", "nodeName", "priority", "enableServiceLinks"} & found["spec"].keys()
     assert found["spec"]["volumes"] == [{"name": "data", "emptyDir": {}}]
     assert found["spec"]["tolerations"] == []
+
+
+def test_a_pod_of_a_leader_worker_set_describes_no_group() -> None:
+    pods = [adopted_pod(annotations={"example.com/team": "a"}) for _ in range(2)]
+    for group, pod in enumerate(pods):
+        in_a_leader_worker_set(pod, group)
+    first, second = map(as_written, pods)
+    assert first["metadata"] == second["metadata"] == {"annotations": {"example.com/team": "a"}}
+    assert first["spec"]["containers"] == second["spec"]["containers"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--pipeline-parallel-size=$(LWS_GROUP_SIZE)"],
+        ["--data-parallel-address=$(LWS_LEADER_ADDRESS)", "--data-parallel-size-local=$(LWS_GROUP_SIZE)"],
+    ],
+)
+def test_arguments_may_refer_to_the_variables_of_a_leader_worker_set(arguments: list[str]) -> None:
+    pods = [adopted_pod(*arguments) for _ in range(2)]
+    for group, pod in enumerate(pods):
+        in_a_leader_worker_set(pod, group)
+    first, second = (adopted(pod, {}, {}) for pod in pods)
+    assert first.key == second.key
+    assert not any("LWS_" in value for values in first.engine.line.options.values() for value in values)
 
 
 def test_a_pod_of_a_daemon_set_is_bound_to_no_node() -> None:

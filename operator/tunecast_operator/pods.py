@@ -96,6 +96,11 @@ def over(pod: Pod) -> bool:
     return _status(pod).get("phase") in {"Succeeded", "Failed"}
 
 
+def deleting(pod: Pod) -> bool:
+    """Whether somebody has deleted the pod, which ends within its grace period."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
 def reason(pod: Pod) -> str:
     """Returns why the pod is in its phase, such as Evicted; empty for most pods."""
     return str(_status(pod).get("reason") or "")

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from tunecast_core.records import report
 from tunecast_operator import pods, times
@@ -48,17 +49,30 @@ def _crash(pod: Pod) -> Crash | None:
     engine = pods.engine(pod)
     if not found.manifest or not (found.result == "Hit" or cold) or not _never_ready(pod, engine, installed):
         return None
-    ended = _terminations(engine, installed)
+    deleted = _deleted(pod)
+    ended = [found for found in _terminations(engine, installed) if deleted is None or _finished_before(found, deleted)]
     if not ended or not _crashed(ended[0]):
         return None
-    count = _count(pod, engine, ended)
+    count = sum(map(_crashed, ended)) if deleted else _count(pod, engine, ended)
     return Crash(pods.name(pod), str(pod["metadata"]["uid"]), found.manifest, count, _failure(ended[0]), cold)
 
 
 def _ends(pod: Pod) -> bool:
     """Whether the pod was or is being ended from outside, so that its exit is no evidence against the bundle."""
-    disrupted = pods.condition(pod, "DisruptionTarget") is not None
-    return disrupted or pods.over(pod) or bool(pods.reason(pod) or pod["metadata"].get("deletionTimestamp"))
+    return pods.condition(pod, "DisruptionTarget") is not None or pods.over(pod) or bool(pods.reason(pod))
+
+
+def _deleted(pod: Pod) -> datetime | None:
+    """Returns when somebody deleted the pod; None if nobody did. Exits since then are no evidence."""
+    if not pods.deleting(pod):
+        return None
+    metadata = pod["metadata"]
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return times.parse(metadata["deletionTimestamp"]) - grace
+
+
+def _finished_before(ended: Termination, moment: datetime) -> bool:
+    return bool(ended.finished_at) and times.parse(ended.finished_at) < moment
 
 
 def _never_ready(pod: Pod, engine: Container, installed: str) -> bool:

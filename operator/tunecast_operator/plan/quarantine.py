@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import State
 from tunecast_operator.plan.crashes import Crash
-from tunecast_operator.pods import Pod
+from tunecast_operator.pods import Pod, deleting
 from tunecast_operator.resources.quarantine import Case, Quarantine
 
 LIMIT = 2  # crashes, of one replica or of several
@@ -42,7 +42,7 @@ def protect(
         replaceable: pods that may be deleted, because a controller replaces them.
     """
     quarantine = judge(restored(known, caches), crashes)
-    uids = {pod["metadata"]["uid"] for pod in replaceable}
+    uids = {pod["metadata"]["uid"] for pod in replaceable if not deleting(pod)}
     replace = (c for c in crashes if not c.cold and c.uid in uids and c.manifest in quarantine.digests)
     return Protection(quarantine, outdated(quarantine, caches), tuple(replace))
 

@@ -17,6 +17,7 @@ from tunecast_operator.plan.adoption import ObservedAdoption, decide
 from tunecast_operator.plan.crashes import crashes
 from tunecast_operator.plan.workloads import UsingPod, usage
 from tunecast_operator.pods import init_runs, node
+from tunecast_operator.reconcile.crash_memory import CrashMemory
 from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.serving_namespace import ServingNamespace
@@ -51,6 +52,7 @@ class AdoptionReconciler:
         self._enqueue_cache, self._metrics = enqueue_cache, metrics
         self._nodes = Nodes(cluster, installation.read_nodes)
         self._namespace = ServingNamespace(cluster, installation, publisher)
+        self._crashes = CrashMemory(now)
         self._reported: set[tuple[str, str]] = set()  # uid and reason of the Events that were created
 
     def reconcile(self, namespace: str, key: str) -> float | None:
@@ -102,6 +104,7 @@ class AdoptionReconciler:
         crashed = crashes(serving)
         if crashed:  # pods of InferenceDeployments with this key are evidence too
             crashed = crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL}={found.key}"))
+        crashed = self._crashes.with_gone(namespace, found.key, serving, crashed)
         seen = ObservedAdoption(
             found, serving, caches, crashed, quarantine_in(trust), self._nodes.labels(map(node, serving))
         )

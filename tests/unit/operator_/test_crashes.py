@@ -108,6 +108,22 @@ def test_replicas_that_somebody_ends_blame_nothing(ending: dict[str, Any]) -> No
     assert crashes([pod]) == []
 
 
+@pytest.mark.parametrize(
+    ("engine", "times"),
+    [
+        ({"state": {"running": {}}, "lastState": ended(), "restartCount": 1}, 1),
+        ({"state": ended(143, "2026-01-01T10:02:20Z"), "lastState": ended(), "restartCount": 1}, 1),
+        ({"state": ended(1, "2026-01-01T10:02:00Z"), "restartCount": 0}, 0),  # perhaps because of the deletion
+        ({"state": {"terminated": {"exitCode": 139}}}, 0),  # the time is unknown
+    ],
+)
+def test_a_replica_that_was_deleted_after_its_crash_is_evidence(engine: dict[str, Any], times: int) -> None:
+    """A LeaderWorkerSet deletes a pod when one of its containers has restarted."""
+    pod = serving_pod("a", MANIFEST, engine)
+    pod["metadata"] |= {"deletionTimestamp": "2026-01-01T10:02:30Z", "deletionGracePeriodSeconds": 30}
+    assert sum(crash.times for crash in crashes([pod])) == times
+
+
 def test_only_replicas_with_a_bundle_or_kept_from_one_count() -> None:
     crashed = {"state": ended(), "restartCount": 1}
     assert crashes([serving_pod("a", "", crashed)]) == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from e2e import adopted
+from e2e.standin import script, standin
+from e2e.steps import engine_of
 from e2e.world import World
 from harness import deploy
 from harness.kubectl import CommandError, Object, wait_for
 
 NAMESPACE = "leader-worker-set"
-NAME = "served"
-PODS = f"leaderworkerset.sigs.k8s.io/name={NAME}"
+SERVED, CRASHING = "served", "crashing"
 SYSTEM_NAMESPACE = "lws-system"
 REPOSITORY, TAG = "localhost/lws", "test"
 IMAGE = f"{REPOSITORY}:{TAG}"
@@ -36,13 +37,15 @@ def install(world: World) -> None:
 
 
 def begin(world: World) -> None:
-    """Applies a LeaderWorkerSet of one group of one pod, as soon as the webhooks of its controller answer."""
+    """Applies both LeaderWorkerSets, as soon as the webhooks of their controller answer."""
     world.namespace(NAMESPACE)
-    world.kubectl.apply(adopted.defaults(NAMESPACE, **{"credentials-secret": deploy.S3_SECRET}))
+    settings = adopted.defaults(NAMESPACE, **{"credentials-secret": deploy.S3_SECRET, "ranks": "1"})
+    world.kubectl.apply(settings, script(NAMESPACE))
 
     def applied() -> bool:
         try:
-            return bool(world.kubectl.apply(leader_worker_set()))
+            served = leader_worker_set(SERVED, adopted.engine_pod())
+            return bool(world.kubectl.apply(served, leader_worker_set(CRASHING, crashing_pod())))
         except CommandError as error:
             if "failed calling webhook" not in str(error):
                 raise
@@ -51,12 +54,25 @@ def begin(world: World) -> None:
     wait_for(applied, "the webhooks of LeaderWorkerSet answer", WEBHOOK_SECONDS)
 
 
-def leader_worker_set() -> Object:
+def leader_worker_set(name: str, pod: Object) -> Object:
     """Returns one group of one pod, whose template has nothing of Tunecast but a label."""
-    template = {"metadata": {"labels": adopted.LABEL}, "spec": adopted.engine_pod()}
+    template = {"metadata": {"labels": adopted.LABEL}, "spec": pod}
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
-        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"replicas": 1, "leaderWorkerTemplate": {"size": 1, "workerTemplate": template}},
     }
+
+
+def crashing_pod() -> Object:
+    """Returns the stand-in whose warm starts succeed in ranks and crash in replicas."""
+    found = standin("x", NAMESPACE)
+    engine_of(found)["args"].append("--crash-as-replica")
+    pod: Object = found["spec"]["template"]["spec"]
+    return pod
+
+
+def pods_of(name: str) -> str:
+    """Returns a selector of the pods of a LeaderWorkerSet."""
+    return f"leaderworkerset.sigs.k8s.io/name={name}"

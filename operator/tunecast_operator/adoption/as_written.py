@@ -14,6 +14,7 @@ from tunecast_core.bundle.layers import PLUGIN_VARIABLE, RESERVED_VARIABLES
 from tunecast_core.key import MOUNT_PATH
 from tunecast_operator.adoption.names import INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION
 from tunecast_operator.identity import KEY_LABEL
+from tunecast_operator.resources.annotations import without_replica_annotations
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 from tunecast_operator.resources.replica import INIT
 
@@ -79,8 +80,10 @@ def without_injection(pod: Object) -> dict[str, Any]:
     labels = {n: v for n, v in (metadata.get("labels") or {}).items() if n != KEY_LABEL}
     marks = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION}
     annotations = {n: v for n, v in (metadata.get("annotations") or {}).items() if n not in marks}
-    bare = {**pod, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
-    return {**bare, "spec": _without_ours(pod["spec"])} if is_injected(pod) else bare
+    spec = pod["spec"]
+    if is_injected(pod):
+        annotations, spec = without_replica_annotations(annotations), _without_ours(spec)
+    return {**pod, "metadata": {**metadata, "labels": labels, "annotations": annotations}, "spec": spec}
 
 
 def as_written(pod: Object) -> dict[str, Any]:

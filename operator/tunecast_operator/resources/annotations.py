@@ -38,5 +38,15 @@ def rank_annotations(shared: Mapping[str, str], own: Mapping[str, str]) -> dict[
 def replica_annotations(own: Mapping[str, str], volumes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Adds an annotation to a replica's ``own``: the autoscaler may evict the pod despite Tunecast's emptyDirs."""
     ours = [volume["name"] for volume in volumes if volume["name"].startswith("tunecast-") and "emptyDir" in volume]
-    listed = [name.strip() for name in own.get(LOCAL_VOLUMES, "").split(",") if name.strip()]
-    return {**own, LOCAL_VOLUMES: ",".join(dict.fromkeys([*listed, *ours]))}
+    return {**own, LOCAL_VOLUMES: ",".join(dict.fromkeys([*_listed(own), *ours]))}
+
+
+def without_replica_annotations(found: Mapping[str, str]) -> dict[str, str]:
+    """Returns ``found`` without what ``replica_annotations`` added."""
+    kept = {name: value for name, value in found.items() if name != LOCAL_VOLUMES}
+    listed = [name for name in _listed(found) if not name.startswith("tunecast-")]
+    return {**kept, LOCAL_VOLUMES: ",".join(listed)} if listed else kept
+
+
+def _listed(annotations: Mapping[str, str]) -> list[str]:
+    return [name.strip() for name in annotations.get(LOCAL_VOLUMES, "").split(",") if name.strip()]

@@ -156,12 +156,14 @@ def test_an_injected_pod_has_the_key_of_the_pod_before() -> None:
     assert {v["name"]: v.get("value") for v in engine(injected)["env"]}["PYTHONPATH"] == "/plugins"
 
 
-def test_what_the_webhook_added_is_taken_out_again() -> None:
-    pod = adopted_pod()
+@pytest.mark.parametrize("annotations", [{}, {"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": "a,b"}])
+def test_what_the_webhook_added_is_taken_out_again(annotations: dict[str, str]) -> None:
+    pod = adopted_pod(annotations=annotations)
     bare = without_injection(inject(pod, NAMESPACE, around()))
     assert [v["name"] for v in bare["spec"]["volumes"]] == [v["name"] for v in pod["spec"]["volumes"]]
     assert bare["spec"]["initContainers"] == []
     assert bare["metadata"]["labels"] == pod["metadata"]["labels"]
+    assert bare["metadata"]["annotations"] == {**pod["metadata"]["annotations"], "tunecast.io/container": "engine"}
     assert engine(bare)["env"] == []
 
 

@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {  # a value for every setting of the chart
     "imagePullSecrets": [{"name": "pull"}],
     "watchNamespaces": ["one", "two"],
     "initDeadlineSeconds": 30.5,
+    "tuning": {"maxConcurrent": 6, "maxConcurrentPerNamespace": 2},
     "readNodes": False,
     "logLevel": "DEBUG",
     "crds": {"enabled": True, "keep": False},

@@ -118,6 +118,7 @@ def test_the_required_values_suffice(kubernetes: Kubectl) -> None:
     assert pod["containers"][0]["image"] == "tunecast/operator:0.2.0"
     assert environment(pod)["TUNECAST_INIT_IMAGE"] == "tunecast/init:0.2.0"
     assert environment(pod)["TUNECAST_BUCKET"] == "bundles"
+    assert environment(pod)["TUNECAST_TUNING_MAX_CONCURRENT"] == "4"
     assert "envFrom" not in pod["containers"][0]
     assert not {"runAsUser", "runAsGroup"} & {*pod["securityContext"], *pod["containers"][0]["securityContext"]}
     assert init_settings(pod) == ContainerSettings()

@@ -10,7 +10,13 @@ from tunecast_operator.api.status import StartupCacheStatus, State
 from tunecast_operator.conditions import Condition, ConditionType, Reason
 from tunecast_operator.plan.results import bundle_status
 from tunecast_operator.plan.steps import accounted, delete_job, still_there, to_rest, unready, with_attempt
-from tunecast_operator.plan.tuning import DeleteStartupCache, ObservedTuning, Published, TuningPlan
+from tunecast_operator.plan.tuning import (
+    NODES_GONE_SECONDS,
+    DeleteStartupCache,
+    ObservedTuning,
+    Published,
+    TuningPlan,
+)
 from tunecast_operator.resources.job import attempt_name
 
 FORGET_AFTER = timedelta(days=1)
@@ -90,6 +96,18 @@ def unwanted(seen: ObservedTuning) -> TuningPlan:
     status |= StartupCacheStatus(state=State.PENDING, queued_since=None, started_at=None)
     actions = to_rest(seen) if seen.unresolved or seen.status.unwanted_since is None else ()
     return _forgetting(seen, TuningPlan(actions, status, unready(seen, Reason.UNWANTED, message)))
+
+
+def unreachable(seen: ObservedTuning) -> bool:
+    """Whether no rank can ever run, because the nodes that the StartupCache names are gone."""
+    age = times.seconds_since(seen.cache["metadata"].get("creationTimestamp"), seen.now)
+    pending = seen.status.state in {None, State.PENDING}
+    return seen.nodes_gone and pending and age > NODES_GONE_SECONDS
+
+
+def forget(seen: ObservedTuning) -> TuningPlan:
+    """Deletes the StartupCache at once. One for the same hardware on other nodes has the same name."""
+    return TuningPlan((*to_rest(seen), DeleteStartupCache()), seen.status, ())
 
 
 def _forgetting(seen: ObservedTuning, plan: TuningPlan) -> TuningPlan:

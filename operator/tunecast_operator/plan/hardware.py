@@ -112,6 +112,24 @@ def _terms(one: ColdHardware, labels: Mapping[str, Mapping[str, str]]) -> tuple[
     )
 
 
+def named_nodes(template: Mapping[str, Any]) -> set[str]:
+    """Returns the nodes to which a pod template is tied by their names.
+
+    Returns none if it also selects other nodes, or names more nodes than the operator would.
+    """
+    affinity = (template["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    by_term = [_named(term) for term in required.get("nodeSelectorTerms") or ()]
+    found = set().union(*by_term)
+    return found if all(by_term) and len(found) <= NODES_LIMIT else set()
+
+
+def _named(term: Mapping[str, Any]) -> set[str]:
+    """Returns the nodes that a term names."""
+    found = [field for field in term.get("matchFields") or () if field.get("operator") == "In"]
+    return {str(value) for field in found for value in field.get("values") or ()}
+
+
 def missing_condition(cold: Sequence[ColdHardware], caches: Sequence[CacheReference]) -> Condition | None:
     """Returns the condition BundleMissing; None if no replica runs on hardware without a bundle.
 

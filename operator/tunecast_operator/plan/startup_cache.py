@@ -38,6 +38,8 @@ def _decide(seen: ObservedTuning) -> TuningPlan:
         return ends.ready(seen, seen.published)
     if seen.store_error and seen.status.state == State.READY:
         return ends.still_ready(seen)
+    if ends.unreachable(seen):
+        return ends.forget(seen)
     if not seen.wanted:
         return ends.unwanted(seen)
     wanted = replace(seen, status=_wanted_status(seen))

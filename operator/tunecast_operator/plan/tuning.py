@@ -19,6 +19,7 @@ from tunecast_operator.plan.slots import Queued
 from tunecast_operator.plan.workloads import UsingPod
 from tunecast_operator.resources.quarantine import Quarantine
 
+NODES_GONE_SECONDS = 600.0  # in which a node may come back, or the pods of a node that is gone are deleted
 UNUSED_SECONDS = 600.0  # a rollout may leave a key without pods for a while
 
 
@@ -84,6 +85,7 @@ class ObservedTuning:
     rival: Rival | None = None  # another StartupCache that tunes this key now
     queued: Queued | None = None  # its position in the queue, if as many StartupCaches tune as may
     waited_for: bool = False  # whether another StartupCache could tune if this one didn't
+    nodes_gone: bool = False  # spec.hardware's nodes are selected by their names, and none of them exists
     published: Published | None = None
     store_error: TunecastError | None = None
     publish_error: TunecastError | None = None  # what was staged can't be published

@@ -22,10 +22,12 @@ from tunecast_operator.plan import startup_cache as plans
 from tunecast_operator.plan import tuning
 from tunecast_operator.plan.blocked import refusal
 from tunecast_operator.plan.ends import GIVEN_UP
+from tunecast_operator.plan.hardware import named_nodes
 from tunecast_operator.plan.outcome import attempt_ended, of_job
 from tunecast_operator.plan.rivals import rival
 from tunecast_operator.plan.workloads import UsingPod
 from tunecast_operator.reconcile.hiccups import Hiccups
+from tunecast_operator.reconcile.nodes import Nodes
 from tunecast_operator.reconcile.orphans import Orphans
 from tunecast_operator.reconcile.ownership import check_owner, outlives, owned, taken
 from tunecast_operator.reconcile.status import StatusWriter
@@ -71,6 +73,7 @@ class StartupCacheReconciler:
     ) -> None:
         self._cluster, self._publisher, self._installation, self._now = cluster, publisher, installation, now
         self._metrics, self._slots, self._adopted = metrics, slots, adopted
+        self._nodes = Nodes(cluster, installation.read_nodes)
         self._orphans = Orphans(cluster, publisher, now)
         self._status = StatusWriter(cluster, STARTUP_CACHE, has_event, metrics, now)
         self._hiccups = Hiccups()
@@ -139,6 +142,7 @@ class StartupCacheReconciler:
             now=self._now(),
             adopted=self._adopted(namespace, spec.key),
             rival=rival(known, same_key),
+            nodes_gone=bool(spec.hardware) and self._nodes.all_gone(named_nodes(spec.template)),
             job=newest,
             quarantine=quarantine_in(self._cluster.get(CONFIG_MAP, namespace, TRUST)),
         )

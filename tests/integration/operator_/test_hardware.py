@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from harness.kubectl import Kubectl
 from support.archives import entry, packed, plain
-from support.driver import Driver
+from support.driver import Driver, Writes
 from support.kubelet import bind
 from support.objects import inference_deployment, pod_template
 from support.proc import node
@@ -81,10 +82,11 @@ class Fleet:
         )
         kubelet.hardware = NAMES[product]
 
-    def start(self, product: str) -> Start:
+    def start(self, product: str, *, labelled: bool = True) -> Start:
         """Schedules the next pending replica to a node with ``product``, and runs its init container."""
         pod = self.driver.until(self._unscheduled, "a replica is to be scheduled")
-        bind(self.driver.plain, pod, f"node-{NAMES[product]}", **{LABEL: product.replace(" ", "-")})
+        labels = {LABEL: product.replace(" ", "-")} if labelled else {}
+        bind(self.driver.plain, pod, f"{'node' if labelled else 'plain'}-{NAMES[product]}", **labels)
         start = self._init(pod, product)
         init = {"terminated": {"exitCode": 0, "message": start.message, "finishedAt": "2026-01-01T10:00:00Z"}}
         status = {"restartCount": 0, "ready": True, "image": "x", "imageID": ""}
@@ -219,3 +221,22 @@ def test_the_first_cache_keeps_its_own_bundle_beside_others_of_its_key(fleet: Fl
         fleet.driver.step()
     found = {cache["status"]["hardware"]: cache["status"]["manifest"] for cache in fleet.driver.caches()}
     assert found == manifests
+
+
+def test_hardware_whose_nodes_are_gone_takes_no_place(fleet: Fleet, kubernetes: Kubectl) -> None:
+    fleet.tunes_on(H100)
+    fleet.create(replicas=1, hardwareLimit=2)
+    fleet.until_ready(H100)
+    fleet.driver.kubelet.ranks = ()
+    fleet.start(L4, labelled=False)
+    fleet.driver.until(lambda: fleet.caches.get(NAMES[L4]) == "Pending", "tuning for the L4 is queued")
+
+    kubernetes("delete", "node", f"plain-{NAMES[L4]}")
+    kubernetes("delete", "pods", "--all", "--namespace", fleet.driver.namespace, "--force", "--grace-period=0")
+    fleet.driver.now += timedelta(minutes=15)
+    fleet.driver.restart(Writes())
+    fleet.driver.until(lambda: set(fleet.caches) == {NAMES[H100]}, "the StartupCache for the L4 goes")
+    fleet.tunes_on(A100)
+    fleet.driver.kubelet.ranks = None
+    fleet.start(A100)
+    fleet.until_ready(H100, A100)

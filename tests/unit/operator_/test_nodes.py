@@ -45,6 +45,18 @@ def test_what_may_not_be_read_is_not_known() -> None:
     assert forbidden.asked == []
 
 
+def test_nodes_are_gone_if_none_of_them_exists() -> None:
+    nodes = Nodes(cast("Cluster", Answers()), allowed=True)
+    assert nodes.all_gone(["gone", "gone-too"])
+    assert not nodes.all_gone(["gone", "there"])
+    assert not nodes.all_gone([])
+
+
+def test_nodes_that_may_not_be_read_are_not_taken_for_gone() -> None:
+    assert not Nodes(cast("Cluster", Answers(refuse=True)), allowed=True).all_gone(["gone"])
+    assert not Nodes(cast("Cluster", Answers()), allowed=False).all_gone(["gone"])
+
+
 def test_workers_that_ask_at_once_are_all_answered() -> None:
     nodes = Nodes(cast("Cluster", Answers()), allowed=True, clock=itertools.count(0, KEPT_SECONDS / 3).__next__)
     names = ["there", *(f"gone-{number}" for number in range(50))]

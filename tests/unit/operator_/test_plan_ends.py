@@ -63,6 +63,21 @@ def test_an_unwanted_cache_is_deleted_after_a_day() -> None:
     assert DeleteStartupCache() in decide(seen({"unwantedSince": since, "state": "Failed"}, wanted_by=[])).actions
 
 
+@pytest.mark.parametrize(
+    ("state", "minutes", "deleted"),
+    [(None, 11, True), ("Pending", 11, True), ("Pending", 9, False), ("Tuning", 11, False), ("Failed", 11, False)],
+)
+def test_a_cache_for_nodes_that_are_gone_is_deleted_before_it_tunes(
+    state: str | None, minutes: int, deleted: bool
+) -> None:
+    found = seen({"state": state} if state else None, nodes_gone=True)
+    found.cache["metadata"]["creationTimestamp"] = times.text(NOW - timedelta(minutes=minutes))
+    assert (DeleteStartupCache() in decide(found).actions) is deleted
+    assert DeleteStartupCache() not in decide(replace(found, nodes_gone=False)).actions
+    published = replace(found, published=Published(manifest(KEY), "d" * 64, "s"))
+    assert DeleteStartupCache() not in decide(published).actions
+
+
 def test_a_cache_wanted_again_forgets_that_it_was_not() -> None:
     plan = decide(seen({"unwantedSince": times.text(NOW), "state": "Failed"}))
     assert plan.status.unwanted_since is None

@@ -10,7 +10,7 @@ from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import CacheReference, StartupCacheStatus, State
-from tunecast_operator.plan.hardware import ColdHardware, Target, cold_hardware, missing_condition, targets
+from tunecast_operator.plan.hardware import ColdHardware, Target, cold_hardware, missing_condition, named_nodes, targets
 
 H100, L4, A100, CPU = "nvidia-h100-x86-64", "nvidia-l4-x86-64", "nvidia-a100-x86-64", "cpu-x86-64-v4-0123456789"
 PRODUCT, TYPE = "nvidia.com/gpu.product", "node.kubernetes.io/instance-type"
@@ -143,3 +143,25 @@ def test_the_condition_reports_what_is_done_for_missing_bundles(
 
 def test_no_condition_where_every_replica_has_its_bundle() -> None:
     assert missing_condition([], []) is None
+
+
+def on(*terms: dict[str, Any]) -> dict[str, Any]:
+    required = {"nodeSelectorTerms": list(terms)}
+    return {"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}}
+
+
+@pytest.mark.parametrize(
+    ("template", "nodes"),
+    [
+        (on(*named("n1", "n2")), {"n1", "n2"}),
+        (on({**named("n1")[0], **by(TYPE, "g2")}), {"n1"}),
+        (on(*named("n1"), by(TYPE, "g2")), set()),
+        (on(by(PRODUCT, "NVIDIA-L4")), set()),
+        (on(*named(*(f"n{number}" for number in range(17)))), set()),
+        (on(), set()),
+        ({"spec": {}}, set()),
+    ],
+    ids=["by name", "by name and label", "by name or label", "by label", "too many to read", "no terms", "no affinity"],
+)
+def test_nodes_to_which_ranks_are_tied_by_name(template: dict[str, Any], nodes: set[str]) -> None:
+    assert named_nodes(template) == nodes

@@ -163,7 +163,9 @@ class Tuning(Model):
         le=16,
         description="Number of kinds of hardware, such as GPU products, to tune for. The first kind is the one that "
         "the scheduler chooses for ranks. Another kind gets a StartupCache of its own when a replica starts cold on "
-        "it. Nothing rolls out because of that. Set 1 to tune for the first kind only.",
+        "it. Nothing rolls out because of that. Set 1 to tune for the first kind only. "
+        "InferenceDeployments of one key share their StartupCaches, so the largest of their limits counts. Lowering it "
+        "ends no tuning that has begun.",
     )
     template: RankTemplate = Field(
         default_factory=RankTemplate,

@@ -63,6 +63,15 @@ def test_never_tunes_for_no_hardware() -> None:
     assert "BundleMissing" not in {found.type for found in seen.conditions}
 
 
+def test_a_smaller_hardware_limit_creates_no_cache_and_keeps_those_that_exist() -> None:
+    owner = inference_deployment(replicas=2, tuning={"hardwareLimit": 1})
+    first = startup_cache(owner, "Ready", "Published", hardware="h100")
+    other = replace(startup_cache(owner, "Tuning", "Tuning"), name="qwen3-8b-0123456789", asked_hardware="l4")
+    seen = plan(owner, first, other, pods=[started_cold_on("l4", owner), started_cold_on("a100", owner)])
+    assert seen.create_caches == ()
+    assert seen.status.cache_names == [first.name, other.name]
+
+
 def test_never_makes_no_cache() -> None:
     owner = inference_deployment(replicas=1, tuning={"policy": "Never"})
     seen = plan(owner)

@@ -9,15 +9,21 @@ import pytest
 
 from harness.kubectl import Kubectl
 from support.driver import Driver
-from support.objects import inference_deployment
+from support.objects import inference_deployment, serving_pod
 from tunecast_core.records.codec import canonical
 from tunecast_core.records.report import InitReport
 from tunecast_operator.conditions import find
 from tunecast_operator.resources.init_container import InitContainer
+from tunecast_operator.resources.quarantine import quarantine_in
 from tunecast_operator.runtime.cluster import CONFIG_MAP, EVENT, INFERENCE_DEPLOYMENT, POD, Object
 from tunecast_operator.webhook.inject import Surroundings, inject
 
 pytestmark = pytest.mark.integration
+CRASHED = {
+    "state": {
+        "terminated": {"exitCode": 139, "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:01:00Z"}
+    }
+}
 AROUND = Surroundings(InitContainer("init:1"), {}, lambda _namespace: {}, lambda _namespace, _key: {})
 
 
@@ -51,6 +57,13 @@ def reports(driver: Driver, kubernetes: Kubectl, name: str, report: InitReport) 
     patch = {"status": {"phase": "Running", "initContainerStatuses": [state]}}
     where = ("--namespace", driver.namespace, "--subresource=status", "--type=merge")
     kubernetes("patch", "pod", name, *where, "--patch", json.dumps(patch))
+
+
+def crashes(driver: Driver, name: str, manifest: str) -> None:
+    """Lets the pod's engine crash once from the bundle ``manifest``."""
+    live = driver.plain.get(POD, driver.namespace, name) or {}
+    reported = serving_pod(name, manifest, CRASHED)["status"]
+    driver.plain.update_status(POD, {**live, "status": {"phase": "Running", **reported}})
 
 
 def events(driver: Driver, reason: str) -> list[dict[str, Any]]:
@@ -120,6 +133,22 @@ def test_a_key_whose_pods_are_gone_stays_for_a_rollout_and_then_rests(driver: Dr
     assert cache["status"]["unusedSince"]
     assert "unwantedSince" not in cache["status"]
     driver.until(lambda: "unwantedSince" in driver.caches()[0]["status"], "the StartupCache to rest")
+
+
+def test_pods_that_are_replaced_after_one_crash_quarantine_their_bundle(driver: Driver, kubernetes: Kubectl) -> None:
+    """A LeaderWorkerSet deletes a pod as soon as one of its containers restarts, so that no pod crashes twice."""
+    pod(driver, "group-0")
+    [cache] = driver.until(lambda: driver.caches("Ready"), "the StartupCache to be ready")
+    for _ in range(2):
+        assert driver.caches("Quarantined") == []
+        crashes(driver, "group-0", cache["status"]["manifest"])
+        driver.step()
+        kubernetes("delete", "pod", "group-0", "--namespace", driver.namespace, "--force", "--grace-period=0")
+        driver.step()
+        pod(driver, "group-0")
+    driver.until(lambda: driver.caches("Quarantined"), "the bundle to be quarantined")
+    trust = driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust")
+    assert quarantine_in(trust).digests == (cache["status"]["manifest"],)
 
 
 def test_an_inference_deployment_without_replicas_tunes_ahead(driver: Driver) -> None:

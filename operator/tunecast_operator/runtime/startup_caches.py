@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tunecast_operator.api.startup_cache import StartupCache, startup_cache
 from tunecast_operator.runtime.cluster import STARTUP_CACHE, Cluster
@@ -13,8 +14,13 @@ from tunecast_operator.runtime.informer import Informer, Object
 Listener = Callable[[StartupCache | None, StartupCache | None], None]
 
 
+_METADATA = ("namespace", "name", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+_SPEC = ("key", "hardware")
+_STATUS = ("state", "conditions", "job", "queuePosition", "requeues")
+
+
 class StartupCaches:
-    """Thread-safe."""
+    """Keeps what the others have to know of each StartupCache, and not its pod template and its proof. Thread-safe."""
 
     def __init__(self, cluster: Cluster, namespaces: Sequence[str] = ()) -> None:
         self._namespaces = tuple(namespaces) or ("",)
@@ -22,7 +28,7 @@ class StartupCaches:
         self._known: dict[tuple[str, str], StartupCache] = {}
         self._keys: Counter[tuple[str, str]] = Counter()
         self._listeners: list[Listener] = []
-        self._informer = Informer(cluster, STARTUP_CACHE, namespaces, changed=self._changed)
+        self._informer = Informer(cluster, STARTUP_CACHE, namespaces, transform=_trimmed, changed=self._changed)
 
     def subscribe(self, listener: Listener) -> None:
         """Calls ``listener`` with each StartupCache before and after a change; None if it doesn't exist then."""
@@ -43,7 +49,7 @@ class StartupCaches:
             self._informer.relist(namespace)
 
     def list(self) -> list[StartupCache]:
-        """Returns all StartupCaches."""
+        """Returns all StartupCaches, with the parts of their status by which slots are given."""
         with self._lock:
             return [*self._known.values()]
 
@@ -65,3 +71,16 @@ class StartupCaches:
             self._keys = +self._keys
         for listener in self._listeners:
             listener(before, after)
+
+
+def _trimmed(item: Object) -> Object:
+    return {
+        "kind": STARTUP_CACHE.name,
+        "metadata": _only(item["metadata"], _METADATA),
+        "spec": _only(item["spec"], _SPEC),
+        "status": _only(item.get("status") or {}, _STATUS),
+    }
+
+
+def _only(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found}

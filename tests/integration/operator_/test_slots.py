@@ -107,4 +107,5 @@ def test_an_operator_that_is_restarted_at_any_time_keeps_the_limit(limited: Driv
             except Killed:
                 driver.restart(Writes())
             assert at_work(driver) <= 1
+    driver.restart(Writes())
     driver.until(lambda: len(driver.caches("Ready")) == len(NAMES), "all of them to tune")

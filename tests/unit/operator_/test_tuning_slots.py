@@ -131,6 +131,12 @@ def test_those_behind_move_up_when_the_next_one_begins(world: World) -> None:
     assert world.enqueued == ["kc-2"], "a new position is no turn of anybody else"
 
 
+def test_pod_templates_and_proofs_are_not_kept_in_memory(world: World) -> None:
+    world.put("kc-1", "Tuning", job="kc-1-1", proof={"mode": "Peer"}, referredBy=["qwen3"])
+    (found,) = world.caches.list()
+    assert found.status.model_fields_set == {"conditions", "job"}
+
+
 def test_a_key_is_known_while_a_startup_cache_has_it(world: World) -> None:
     world.put("kc-1")
     world.put("kc-1", "Tuning")

@@ -15,7 +15,7 @@ from tunecast_operator.adoption.as_written import as_written, without_injection
 from tunecast_operator.adoption.settings import SettingError, by_annotation, fields, settings_of, source_of
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
 from tunecast_operator.api.pod_template import OWN_MOUNTS
-from tunecast_operator.engine import Engine, SpecError, engine_of
+from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
@@ -71,6 +71,7 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
         raise SettingError(f"{source_of(first['loc'], settings)}: {first['msg']}") from error
     try:
         engine = engine_of(template, model.engine)
+        check_probes(engine)
     except SpecError as error:
         raise SpecError(by_annotation(str(error))) from error
     return Adopted(model, engine, key_of(model, engine, KEY_VERSION))
@@ -81,11 +82,18 @@ def _check(spec: Mapping[str, Any]) -> None:
 
     It also refuses names that the API server rejects, since the API server calls webhooks before it validates a pod.
     """
+    if (spec.get("os") or {}).get("name") == "windows":
+        raise NotAdoptableError("spec.os is windows: vLLM and Tunecast's init container need Linux")
     containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
     _check_names("volume", [volume["name"] for volume in spec.get("volumes") or ()])
     _check_names("container", [container["name"] for container in containers])
     for container in containers:
         for mount in container.get("volumeMounts") or ():
+            if mount["name"].startswith(VOLUME_PREFIX):
+                raise NotAdoptableError(
+                    f"container {container['name']} mounts volume {mount['name']}: names that begin with"
+                    f" {VOLUME_PREFIX} are Tunecast's own"
+                )
             path = f"{posixpath.normpath(mount['mountPath'])}/"
             if any(path.startswith(f"{own}/") for own in OWN_MOUNTS):
                 raise NotAdoptableError(

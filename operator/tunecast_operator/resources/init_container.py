@@ -49,34 +49,33 @@ class InitContainer:
     settings: ContainerSettings = field(default_factory=ContainerSettings)
 
 
-def init_container(
-    name: str, init: InitContainer, engine: Mapping[str, Any], pod_context: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def init_container(name: str, init: InitContainer, engine: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an init container without arguments, variables and mounts.
 
     Args:
         name: the container's name.
         init: the image and the administrator's settings.
         engine: the engine's container.
-        pod_context: the pod's security context, from which the container inherits what its own doesn't set.
+        pod: the pod's spec, with a security context that the container inherits, and requests and limits of the pod.
     """
     return {
         "name": name,
         "image": init.image,
         "imagePullPolicy": init.pull_policy,
-        "resources": _resources_like(engine, init.settings.resources),
-        "securityContext": _not_root(init.settings.security_context, pod_context or {}),
+        "resources": _resources_like(engine, pod, init.settings.resources),
+        "securityContext": _not_root(init.settings.security_context, pod.get("securityContext") or {}),
     }
 
 
-def _resources_like(engine: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the engine's requests and limits where it has any, and otherwise the administrator's.
+def _resources_like(engine: Mapping[str, Any], pod: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the engine's requests and limits where it or the pod has any, and otherwise the administrator's.
 
     Init containers run before the others, so the requests of the whole pod don't grow. Its quality of service stays the
-    same, and it still fits its quotas and limit ranges.
+    same, and it still fits its quotas and limit ranges. The API server refuses a container that exceeds its pod.
     """
     engines = {kind: (engine.get("resources") or {}).get(kind) or {} for kind in ("requests", "limits")}
-    asked = {name for values in engines.values() for name in values if name in ORDINARY_RESOURCES}
+    pods = (pod.get("resources") or {}).values()
+    asked = {name for values in (*engines.values(), *pods) for name in values or () if name in ORDINARY_RESOURCES}
     merged = {
         kind: {
             **{name: value for name, value in (own.get(kind) or {}).items() if name not in asked},

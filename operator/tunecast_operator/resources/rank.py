@@ -107,7 +107,7 @@ def rank_pod(
         ],
     }
     tools = {
-        **init_container("tunecast-tools", init, engine.container, pod.get("securityContext")),
+        **init_container("tunecast-tools", init, engine.container, pod),
         "args": ["tools", TOOLS_DIRECTORY],
         "volumeMounts": [{"name": TOOLS_VOLUME, "mountPath": TOOLS_DIRECTORY}],
     }

@@ -87,7 +87,7 @@ def _init_container(
     env_from = [*settings.extra_env_from, *credentials]
     variables = ({"name": name, "value": value} for name, value in sorted(environment.items()) if value)
     return {
-        **init_container(INIT, revision.init, engine.container, spec.get("securityContext")),
+        **init_container(INIT, revision.init, engine.container, spec),
         "args": ["fetch"],
         **({"envFrom": env_from} if env_from else {}),
         "env": [*settings.extra_env, namespace, *variables, *downward_variables(engine.name if limited else None)],

@@ -19,6 +19,7 @@ from tunecast_operator.webhook.inject import Surroundings, inject
 
 log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
+ANNOTATION_BYTES = 2**18  # maximum size of all annotations of an object
 REASON_LENGTH = 1024  # maximum characters of the reason in the annotation
 INJECTED, REFUSED, IGNORED, FAILED = "Injected", "Refused", "Ignored", "Failed"
 RESULTS = (INJECTED, REFUSED, IGNORED, FAILED)
@@ -82,11 +83,19 @@ def _is_adopted(pod: Object) -> bool:
 def _changed(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:
     """Returns the pod to create, the reason why it isn't injected, and the result."""
     try:
-        return _injected(pod, namespace, around)
+        found = _injected(pod, namespace, around)
     except Exception as error:  # a bug must not keep pods from being created
         log.exception("a pod in %s could not be injected: a bug in Tunecast", namespace)
         why = f"InternalError: {type(error).__name__}: a bug in Tunecast. The webhook's log has more"
-        return _annotated(pod, why), why, FAILED
+        found = _annotated(pod, why), why, FAILED
+    return found if _fits(found[0]) else (pod, "its annotations would be larger than 256 KiB: shorten them", REFUSED)
+
+
+def _fits(pod: Object) -> bool:
+    """Whether the API server accepts the annotations by their size."""
+    annotations = pod["metadata"].get("annotations") or {}
+    size = sum(len(f"{name}{value}".encode(errors="replace")) for name, value in annotations.items())
+    return size <= ANNOTATION_BYTES
 
 
 def _injected(pod: Object, namespace: str, around: Surroundings) -> tuple[Object, str, str]:

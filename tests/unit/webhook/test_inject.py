@@ -69,6 +69,22 @@ def test_the_init_container_asks_for_what_the_engine_asks_for(engine: dict[str, 
     assert init_container(inject(adopted_pod(resources=engine), NAMESPACE, around()))["resources"] == init
 
 
+@pytest.mark.parametrize(
+    ("pod", "init"),
+    [
+        ({"limits": {"cpu": "10m", "memory": "64Mi"}}, {}),
+        ({"requests": {"memory": "64Mi"}}, {"requests": {"cpu": "100m"}}),
+        ({"limits": {"cpu": "1"}}, {"requests": {"memory": "128Mi"}, "limits": {"memory": "512Mi"}}),
+    ],
+)
+def test_the_init_container_asks_for_nothing_that_the_pod_asks_for_as_a_whole(
+    pod: dict[str, Any], init: dict[str, Any]
+) -> None:
+    adopted = adopted_pod()
+    adopted["spec"]["resources"] = pod
+    assert init_container(inject(adopted, NAMESPACE, around()))["resources"] == init
+
+
 def test_what_others_added_to_the_init_container_stays() -> None:
     pod = inject(adopted_pod(), NAMESPACE, around())
     init_container(pod)["env"].append({"name": "AWS_ROLE_ARN", "value": "arn"})

@@ -23,6 +23,11 @@ def review(pod: Any, **request: Any) -> dict[str, Any]:
     }
 
 
+def mounting(volume: str) -> dict[str, Any]:
+    mount = {"name": volume, "mountPath": "/elsewhere"}
+    return {"name": "engine", "command": ["vllm", "serve", "m"], "volumeMounts": [mount]}
+
+
 def patched(pod: dict[str, Any], found: Admission) -> dict[str, Any]:
     response = found.review["response"]
     assert response["allowed"] is True
@@ -118,15 +123,28 @@ def test_a_bug_of_ours_never_raises(annotations: dict[str, str], volumes: Any) -
         ({"containers": [{"name": "v" * 64, "command": ["vllm", "serve", "m"]}]}, "a name has 1 to 63 characters"),
         ({"initContainers": [{"name": "engine"}]}, "two have this name"),
         ({"volumes": [{"name": "a"}, {"name": "a"}]}, "two have this name"),
+        ({"os": {"name": "windows"}}, "need Linux"),
+        ({"containers": [mounting("tunecast-cache")]}, "names that begin with tunecast- are Tunecast's own"),
+        ({"containers": [{**mounting("a"), "command": ["vllm", "serve", "m", "--host=127.0.0.1"]}]}, "startupProbe"),
     ],
 )
-def test_a_pod_that_the_api_server_is_about_to_refuse_is_no_bug_of_ours(changes: dict[str, Any], words: str) -> None:
+def test_a_pod_that_the_changes_would_make_invalid_is_not_injected(changes: dict[str, Any], words: str) -> None:
     pod = adopted_pod()
     pod["spec"] |= changes
     first = answer(review(pod), around())
     assert first.result == "Refused"
     assert words in first.review["response"]["warnings"][0]
     assert "patch" not in answer(review(patched(pod, first)), around()).review["response"]
+
+
+@pytest.mark.parametrize("ranks", ["2", "many"], ids=["injected", "refused"])
+def test_annotations_never_grow_beyond_what_the_api_server_accepts(ranks: str) -> None:
+    pod = adopted_pod(annotations={"tunecast.io/ranks": ranks, "large": ""})
+    free = 2**18 - sum(len(name + value) for name, value in pod["metadata"]["annotations"].items())
+    pod["metadata"]["annotations"]["large"] = "x" * free
+    found = answer(review(pod), around())
+    assert (found.result, patched(pod, found)) == ("Refused", pod)
+    assert "shorten them" in found.review["response"]["warnings"][0]
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b"[" * 10**5])

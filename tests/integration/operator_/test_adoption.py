@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.kubectl import Kubectl
+from harness.kubectl import Kubectl, wait_for
 from support.driver import Driver
 from support.objects import inference_deployment, serving_pod
 from tunecast_core.records.codec import canonical
@@ -15,7 +15,7 @@ from tunecast_core.records.report import InitReport
 from tunecast_operator.conditions import find
 from tunecast_operator.resources.init_container import InitContainer
 from tunecast_operator.resources.quarantine import quarantine_in
-from tunecast_operator.runtime.cluster import CONFIG_MAP, EVENT, INFERENCE_DEPLOYMENT, POD, Object
+from tunecast_operator.runtime.cluster import CONFIG_MAP, EVENT, INFERENCE_DEPLOYMENT, POD, ConflictError, Object
 from tunecast_operator.webhook.inject import Surroundings, inject
 
 pytestmark = pytest.mark.integration
@@ -61,9 +61,17 @@ def reports(driver: Driver, kubernetes: Kubectl, name: str, report: InitReport) 
 
 def crashes(driver: Driver, name: str, manifest: str) -> None:
     """Lets the pod's engine crash once from the bundle ``manifest``."""
-    live = driver.plain.get(POD, driver.namespace, name) or {}
     reported = serving_pod(name, manifest, CRASHED)["status"]
-    driver.plain.update_status(POD, {**live, "status": {"phase": "Running", **reported}})
+
+    def written() -> bool:
+        live = driver.plain.get(POD, driver.namespace, name) or {}
+        try:
+            driver.plain.update_status(POD, {**live, "status": {"phase": "Running", **reported}})
+        except ConflictError:  # the scheduler reported meanwhile that there is no node
+            return False
+        return True
+
+    wait_for(written, "the pod's status is written", 20)
 
 
 def events(driver: Driver, reason: str) -> list[dict[str, Any]]:

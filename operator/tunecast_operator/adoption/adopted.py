@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
-NAME_LENGTH = 63  # maximum characters of the name of a container or volume
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # names of containers and volumes
 
 
 class NotAdoptableError(TunecastError):
@@ -104,8 +105,8 @@ def _check(spec: Mapping[str, Any]) -> None:
 
 def _check_names(what: str, names: Sequence[str]) -> None:
     for number, name in enumerate(names):
-        if not 0 < len(name) <= NAME_LENGTH:
-            raise NotAdoptableError(f"{what} {name!r}: a name has 1 to {NAME_LENGTH} characters")
+        if not DNS_LABEL.fullmatch(name):
+            raise NotAdoptableError(f"{what} {name!r}: a name has 1 to 63 lower-case letters, digits and hyphens")
         if name in names[:number]:
             raise NotAdoptableError(f"{what} {name}: two have this name: rename one")
         if name.startswith(VOLUME_PREFIX):

@@ -119,8 +119,9 @@ def test_a_bug_of_ours_never_raises(annotations: dict[str, str], volumes: Any) -
     ("changes", "words"),
     [
         ({"containers": None}, "it is unclear which container runs vLLM"),
-        ({"containers": [{"name": "", "resources": {}}]}, "a name has 1 to 63 characters"),
-        ({"containers": [{"name": "v" * 64, "command": ["vllm", "serve", "m"]}]}, "a name has 1 to 63 characters"),
+        ({"containers": [{"name": "", "resources": {}}]}, "a name has 1 to 63"),
+        ({"containers": [{"name": "v" * 64, "command": ["vllm", "serve", "m"]}]}, "a name has 1 to 63"),
+        ({"containers": [{"name": " vllm", "command": ["vllm", "serve", "m"]}]}, "a name has 1 to 63"),
         ({"initContainers": [{"name": "engine"}]}, "two have this name"),
         ({"volumes": [{"name": "a"}, {"name": "a"}]}, "two have this name"),
         ({"os": {"name": "windows"}}, "need Linux"),

@@ -159,7 +159,8 @@ def scale(world: World, kind: str, name: str, replicas: int, namespace: str = NA
 def switch(world: World, name: str, replicas: int) -> None:
     """Scales a Deployment of Tunecast's own, and waits until it has exactly that many pods, which are ready."""
     scale(world, "deployment", name, replicas, deploy.SYSTEM_NAMESPACE)
-    until_ready_pods(world, f"app.kubernetes.io/name={name}", replicas, deploy.SYSTEM_NAMESPACE)
+    if replicas:
+        until_ready_pods(world, f"app.kubernetes.io/name={name}", replicas, deploy.SYSTEM_NAMESPACE)
 
     def gone() -> bool:
         return (

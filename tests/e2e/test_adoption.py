@@ -79,7 +79,8 @@ def test_upgrades_restarts_and_other_managers_meet_no_conflict_and_no_drift(begu
     begun.kubectl(*apply, stdin=json.dumps(labelled))
     after = deployment(begun)
     managers = {entry["manager"] for entry in after["metadata"]["managedFields"]}
-    assert managers == {"helm", "kubectl-rollout", "another", "kube-controller-manager", "kubectl"}
+    assert managers >= {"helm", "kubectl-rollout", "another"}
+    assert not [manager for manager in managers if "tunecast" in manager]
     assert "tunecast" not in json.dumps({**after, "metadata": {}}).replace("tunecast.io/inject", "")
     found = adopted.until_ready_pods(begun, OF_RELEASE, 2)
     assert [init_report(pod)["result"] for pod in found] == ["Hit", "Hit"]

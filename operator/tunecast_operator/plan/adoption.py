@@ -21,7 +21,8 @@ class ObservedAdoption:
     """What is known of the adopted pods of one namespace and key.
 
     Attributes:
-        adopted: what one of them asks for. All of them would tune the same.
+        adopted: what one of them asks for. All of them would tune the same. None where no pod has this key any more by
+            what it asks for now.
         pods: those with the key.
         caches: StartupCaches of the namespace.
         crashes: of all pods with the key.
@@ -29,7 +30,7 @@ class ObservedAdoption:
         nodes: labels, by node.
     """
 
-    adopted: Adopted
+    adopted: Adopted | None
     pods: Sequence[Pod]
     caches: Sequence[StartupCache]
     crashes: Sequence[Crash] = ()
@@ -53,15 +54,15 @@ class AdoptionPlan:
 def decide(seen: ObservedAdoption, key_version: int) -> AdoptionPlan:
     """Tunes for the key, and for each kind of hardware on which pods started cold, as for an InferenceDeployment."""
     return AdoptionPlan(
-        create_caches=_missing(seen, key_version) if seen.adopted.tunes else (),
-        protection=protect(seen.quarantine, seen.caches, seen.crashes, filter(_has_controller, seen.pods)),
+        create_caches=_missing(seen, seen.adopted, key_version) if seen.adopted and seen.adopted.tunes else (),
+        protection=protect(seen.quarantine, seen.caches, seen.crashes, filter(_is_replaced, seen.pods)),
     )
 
 
-def _missing(seen: ObservedAdoption, key_version: int) -> list[tuple[str, dict[str, Any]]]:
-    spec, key = seen.adopted.spec, seen.adopted.key
+def _missing(seen: ObservedAdoption, found: Adopted, key_version: int) -> list[tuple[str, dict[str, Any]]]:
+    spec, key = found.spec, found.key
     same_key = [cache for cache in seen.caches if cache.key == key]
-    snapshot = cache_spec(spec, seen.adopted.engine, key, key_version)
+    snapshot = cache_spec(spec, found.engine, key, key_version)
     first = [] if any(not cache.asked_hardware for cache in same_key) else [(cache_name(snapshot), snapshot)]
     cold = cold_hardware(seen.pods, key, same_key)
     return [
@@ -70,5 +71,7 @@ def _missing(seen: ObservedAdoption, key_version: int) -> list[tuple[str, dict[s
     ]
 
 
-def _has_controller(pod: Pod) -> bool:
-    return any(reference.get("controller") for reference in pod["metadata"].get("ownerReferences") or ())
+def _is_replaced(pod: Pod) -> bool:
+    """Whether a controller creates a pod in its place. A Job counts a deleted pod as a failure, and may end by it."""
+    references = pod["metadata"].get("ownerReferences") or ()
+    return any(reference.get("controller") and reference.get("kind") != "Job" for reference in references)

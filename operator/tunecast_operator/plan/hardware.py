@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunecast_core.hardware import UNKNOWN, is_cpu, is_name
-from tunecast_core.records.report import NO_BUNDLE_FOR_HARDWARE, NO_MANIFEST
+from tunecast_core.records.report import NO_BUNDLE_FOR_HARDWARE, NO_MANIFEST, NO_TRUST
 from tunecast_operator.api.startup_cache import StartupCache
 from tunecast_operator.api.status import CacheReference, State
 from tunecast_operator.conditions import Condition, ConditionType, Reason
@@ -64,7 +64,7 @@ def cold_hardware(pods: Iterable[Pod], key: str, caches: Sequence[StartupCache])
         caches: StartupCaches of this key.
     """
     ready = {cache.hardware for cache in caches if cache.state == State.READY}
-    reasons = {NO_BUNDLE_FOR_HARDWARE, *([NO_MANIFEST] if ready else [])}
+    reasons = {NO_BUNDLE_FOR_HARDWARE, *([NO_MANIFEST, NO_TRUST] if ready else [])}
     found: dict[str, list[str]] = defaultdict(list)
     for pod in pods:
         report = init_report(pod)

@@ -23,7 +23,7 @@ from tunecast_operator.reconcile.owners import Owners
 from tunecast_operator.reconcile.serving_namespace import ServingNamespace
 from tunecast_operator.resources.quarantine import quarantine_in
 from tunecast_operator.runtime.adopted_pods import ADOPTED_PODS, NO_KEY, AdoptedPod, AdoptedPods
-from tunecast_operator.runtime.cluster import CONFIG_MAP, EVENT, POD, STARTUP_CACHE, Cluster
+from tunecast_operator.runtime.cluster import CONFIG_MAP, EVENT, POD, STARTUP_CACHE, Cluster, ConflictError
 from tunecast_operator.runtime.controller import GONE
 from tunecast_operator.runtime.events import event
 from tunecast_operator.runtime.installation import Installation
@@ -56,7 +56,12 @@ class AdoptionReconciler:
         self._reported: set[tuple[str, str]] = set()  # uid and reason of the Events that were created
 
     def reconcile(self, namespace: str, key: str) -> float | None:
-        """Returns after how many seconds to requeue without an event."""
+        """Returns after how many seconds to requeue without an event.
+
+        Raises:
+            ConflictError: pods and settings have not all been listed yet.
+        """
+        self._until_synced()
         pods = self._pods.of_key(namespace, key)
         self._count(namespace, key, pods)
         if key == NO_KEY:
@@ -66,16 +71,20 @@ class AdoptionReconciler:
         caches = [startup_cache(found) for found in self._cluster.list(STARTUP_CACHE, namespace)]
         same_key = [cache for cache in caches if cache.key == key]
         self._enqueue_outdated(namespace, pods, same_key)
+        if not pods:
+            return GONE
         found = self._described(pods, key)
-        if found is None:
-            return None if pods else GONE
-        self._carry_out(namespace, found, pods, caches)
+        self._carry_out(namespace, key, found, pods, caches)
         for one in pods:
             if not one.injected:
                 self._report(one, Reason.NOT_INJECTED, _WAS_AWAY)
-            elif not found.tunes and not same_key:
+            elif found and not found.tunes and not same_key:
                 self._report(one, Reason.DISABLED, _TUNING_OFF)
         return None
+
+    def _until_synced(self) -> None:
+        if not self._pods.synced:
+            raise ConflictError("adopted pods and their settings have not all been listed yet")
 
     def _count(self, namespace: str, key: str, pods: list[AdoptedPod]) -> None:
         """Counts reports of init containers. A slash keeps the name apart from those of objects."""
@@ -98,13 +107,21 @@ class AdoptionReconciler:
             self._report(one, Reason.KEY_DIFFERS, _DIFFERS)
         return None
 
-    def _carry_out(self, namespace: str, found: Adopted, pods: list[AdoptedPod], caches: list[StartupCache]) -> None:
+    def _carry_out(
+        self,
+        namespace: str,
+        key: str,
+        found: Adopted | None,
+        pods: list[AdoptedPod],
+        caches: list[StartupCache],
+    ) -> None:
+        """Protects the pods of the key. Pods whose settings have changed since can't be tuned for any more."""
         trust = self._cluster.get(CONFIG_MAP, namespace, TRUST) or {}
         serving = [one.pod for one in pods if one.injected]
         crashed = crashes(serving)
         if crashed:  # pods of InferenceDeployments with this key are evidence too
-            crashed = crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL}={found.key}"))
-        crashed = self._crashes.with_gone(namespace, found.key, serving, crashed)
+            crashed = crashes(self._cluster.list(POD, namespace, f"{KEY_LABEL}={key}"))
+        crashed = self._crashes.with_gone(namespace, key, serving, crashed)
         seen = ObservedAdoption(
             found, serving, caches, crashed, quarantine_in(trust), self._nodes.labels(map(node, serving))
         )
@@ -125,7 +142,12 @@ class AdoptionReconciler:
                 self._enqueue_cache(namespace, cache.name)
 
     def using_key(self, namespace: str, key: str) -> list[UsingPod]:
-        """The adopted pods of a key, with their topmost owners."""
+        """The adopted pods of a key, with their topmost owners.
+
+        Raises:
+            ConflictError: they have not all been listed yet.
+        """
+        self._until_synced()
         return [self.using(one) for one in self._pods.of_key(namespace, key)]
 
     def using(self, one: AdoptedPod) -> UsingPod:
@@ -154,6 +176,7 @@ _TUNING_OFF = (
     " ServeWhileTuning, or tune ahead with an InferenceDeployment of the same pod and replicas: 0"
 )
 _DIFFERS = (
-    "the pod starts cold: another webhook or controller changed it after Tunecast's webhook, so that its key is another"
-    " one now. Let that change nothing of what the engine reads, or let it run before"
+    "nothing is tuned for this pod, since its key is another one now than when Tunecast's webhook saw it. Either its"
+    " settings in ConfigMap tunecast-defaults or in the chart have changed since: then pods in its place have the new"
+    " key. Or another webhook or controller changed the pod afterwards: let it change nothing of what the engine reads"
 )

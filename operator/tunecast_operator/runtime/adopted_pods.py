@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,12 @@ class AdoptedPods:
         namespaces: Sequence[str],
         chart: Mapping[str, str],
         enqueue: Callable[[str, str], None],
+        excluded: Iterable[str] = (),
     ) -> None:
+        """``excluded`` are namespaces whose pods the webhook never sees."""
         self._chart, self._enqueue = chart, enqueue
+        self._excluded = frozenset(excluded)
+        self._changes = threading.RLock()  # the two informers change views one after the other
         self._lock = threading.Lock()
         self._pods: dict[tuple[str, str], dict[str, AdoptedPod]] = defaultdict(dict)
         self._counted: set[str] = set()  # namespaces that have had adopted pods since the operator started
@@ -137,10 +141,13 @@ class AdoptedPods:
             )
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        with self._changes:
+            self._put(old, new)
+
+    def _put(self, old: Pod | None, new: Pod | None) -> None:
         uid = str((new or old or {})["metadata"].get("uid"))
         namespace = str((new or old or {})["metadata"]["namespace"])
-        there = new is not None and not over(new) and DEPLOYMENT_LABEL not in (new["metadata"].get("labels") or {})
-        view = self._view(new) if new is not None and there else None
+        view = self._view(new) if new is not None and self._is_adopted(namespace, new) else None
         with self._lock:
             touched = {place for place, pods in self._pods.items() if place[0] == namespace and uid in pods}
             for place in touched:
@@ -154,12 +161,20 @@ class AdoptedPods:
         for _, key in sorted(touched):
             self._enqueue(namespace, key)
 
+    def _is_adopted(self, namespace: str, pod: Pod) -> bool:
+        labels = pod["metadata"].get("labels") or {}
+        return namespace not in self._excluded and not over(pod) and DEPLOYMENT_LABEL not in labels
+
     def _defaults_changed(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
-        """Pods that weren't injected may have another key by other settings."""
+        """Describes the namespace's pods again: those that weren't injected may have another key by other settings."""
         namespace = str((new or old or {})["metadata"]["namespace"])
-        for pod in self._informer.list():
-            if pod["metadata"]["namespace"] == namespace and not is_injected(pod):
-                self._pod_changed(pod, pod)
+        for known in self._informer.list():
+            if known["metadata"]["namespace"] != namespace:
+                continue
+            with self._changes:  # a pod that is deleted meanwhile must not come back
+                pod = self._informer.get(namespace, str(known["metadata"]["name"]))
+                if pod is not None:
+                    self._put(pod, pod)
 
 
 def _age(one: AdoptedPod) -> tuple[str, str]:

@@ -32,6 +32,8 @@ from tunecast_operator.runtime.startup_caches import StartupCaches
 from tunecast_operator.runtime.tuning_slots import TuningSlots
 from tunecast_operator.runtime.workqueue import Item, WorkQueue
 
+KUBE_SYSTEM = "kube-system"  # as in the chart's MutatingWebhookConfiguration
+
 
 class Controllers:
     """Each controller has its own queue and workers, so that a slow store never delays scaling."""
@@ -40,7 +42,11 @@ class Controllers:
         keys = load_keys(cluster, installation.namespace, installation.signing_secret)
         publisher = Publisher(store, keys.signer, keys.trusted, keys.former)
         self._adopted = AdoptedPods(
-            cluster, installation.watch_namespaces, installation.adoption_defaults, self._enqueue_adopted
+            cluster,
+            installation.watch_namespaces,
+            installation.adoption_defaults,
+            self._enqueue_adopted,
+            excluded=(KUBE_SYSTEM, installation.namespace),
         )
         adoption = AdoptionReconciler(
             cluster, installation, publisher, self._adopted, Owners(cluster), times.utc_now,

@@ -169,3 +169,17 @@ def test_an_inference_deployment_without_replicas_tunes_ahead(driver: Driver) ->
     (cache,) = driver.caches()
     assert made["metadata"]["labels"]["tunecast.io/key"] == cache["spec"]["key"]
     assert [user["name"] for user in cache["status"]["usedBy"]] == ["vllm-later"]
+
+
+def test_settings_that_change_take_no_protection_from_pods_that_run(driver: Driver, kubernetes: Kubectl) -> None:
+    """Pods with the former key keep the trust ConfigMap, and get an Event; the new key is tuned for with new pods."""
+    pod(driver, "vllm-before")
+    driver.until(lambda: driver.caches("Ready"), "the StartupCache to be ready")
+    metadata = {"name": "tunecast-defaults", "namespace": driver.namespace}
+    changed = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"generation": "2"}}
+    driver.plain.create(CONFIG_MAP, changed)
+    kubernetes("delete", "configmap", "tunecast-trust", "--namespace", driver.namespace)
+    driver.step()
+    assert driver.plain.get(CONFIG_MAP, driver.namespace, "tunecast-trust")
+    assert len(driver.caches()) == 1
+    assert len(events(driver, "KeyDiffers")) == 1

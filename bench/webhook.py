@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import ssl
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import aiohttp
 
 from harness.kubectl import Kubectl, wait_for
 from support.kubernetes import control_plane
-from support.pod_storm import INJECTED, MISSED, Load, load, pod, storm
+from support.pod_storm import INJECTED, MISSED, Load, load, peak_memory, pod, storm
 from support.webhook_process import Release, reviewed
 
 NAMESPACE = "webhook-bench"
@@ -45,12 +44,6 @@ async def direct(release: Release, stored: dict[str, Any], seconds: int) -> tupl
         steady = await load(lambda _: ask(session), RATE * seconds, RATE)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=STORM, force_close=True)) as session:
         return steady, await load(lambda _: ask(session), STORM, STORM)
-
-
-def peak_memory(pid: int) -> float:
-    """Returns the largest resident set that the process has had, in MiB."""
-    [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes) / 1024
 
 
 def main() -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -88,3 +90,9 @@ def connection(kubectl: Kubectl) -> tuple[str, ssl.SSLContext, str]:
     [cluster], [user] = found["clusters"], found["users"]
     authority = base64.b64decode(cluster["cluster"]["certificate-authority-data"]).decode()
     return str(cluster["cluster"]["server"]), ssl.create_default_context(cadata=authority), user["user"]["token"]
+
+
+def peak_memory(pid: int) -> float:
+    """Returns the largest resident set that the process has had, in MiB."""
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) / 1024

@@ -23,11 +23,16 @@ INIT = "tunecast-init"
 
 
 def engine_pod(**container: Any) -> Object:
-    """Returns the demo's pod spec, with one layer of the model, and fields of its container replaced."""
+    """Returns the demo's pod spec, with one layer of the model, and fields of its container replaced.
+
+    It has shared memory of its own, without which vLLM doesn't start where the webhook is away.
+    """
     found = small(tiny("x", NAMESPACE))
-    engine_of(found).update(container)
-    pod: Object = found["spec"]["template"]["spec"]
-    return pod
+    engine, pod = engine_of(found), found["spec"]["template"]["spec"]
+    engine.update(container)
+    engine["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})
+    pod["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    return dict(pod)
 
 
 def defaults(namespace: str, **data: str) -> Object:
@@ -66,7 +71,7 @@ def strict_deployment() -> Object:
     env = [*environment_without(), {"name": "HOME", "value": "/tmp"}, {"name": "USER", "value": "engine"}]
     context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     pod = engine_pod(resources=resources, env=env, securityContext=context)
-    pod["volumes"] = [{"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}]
+    pod["volumes"][0] = {"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}
     pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}}
     pod["serviceAccountName"] = "nobody"
     labels = {"app": STRICT}

@@ -30,6 +30,8 @@ _READS = {"read", "mapfile", "readarray", "unset"}  # commands that give variabl
 _SOURCES = {"source", "."}
 _VIRTUAL_ENVIRONMENT = "/activate"  # sets no variable that a command line uses
 _ADVICE = "write the engine's command line out, such as `exec vllm serve MODEL --flags`"
+MAX_EXPANDED = 2**20  # characters; without a limit, variables of variables double their size with each level
+MAX_WORDS = 1024  # of a script
 _UNREADABLE = {"eval", "function", "shift", "(("}
 
 
@@ -52,6 +54,15 @@ def unknown(name: str) -> str:
 def unreadable(text: str) -> CommandLineError:
     """Returns the error for a part of a script whose value is unknown before the script runs."""
     return CommandLineError(f"only a shell can evaluate {text!r}: {_ADVICE}")
+
+
+def check_expanded(characters: int) -> None:
+    """Raises CommandLineError if the expanded values of variables exceed the limit on their total size."""
+    if characters > MAX_EXPANDED:
+        raise CommandLineError(
+            f"the values of variables expand to more than {MAX_EXPANDED} characters: write variables that refer to"
+            " each other less often"
+        )
 
 
 def simple_commands(
@@ -86,10 +97,15 @@ class _Reader:
     printed: list[str] = field(default_factory=list)  # command substitutions in the current command
     computed: str = ""  # the first command substitution of the current command, except in assignments
     notes: list[str] = field(default_factory=list)
+    expanded: int = 0  # characters that variables have expanded to
+    read: int = 0  # words
 
     def commands(self) -> Iterator[SimpleCommand]:
         while self.at < len(self.text):
             words = self._words()
+            self.read += len(words)
+            if self.read > MAX_WORDS:
+                raise CommandLineError(f"the script has more than {MAX_WORDS} words: {_ADVICE}")
             if found := self._command(words):
                 yield found
             if separator := _SEPARATOR.match(self.text, self.at):
@@ -175,7 +191,7 @@ class _Reader:
             if character in " \t\n;&|<>":
                 break
             if self.text.startswith('"$@"', self.at):
-                _splice(parts, self.arguments)
+                self._splice_arguments(parts)
                 self.at += 4
             elif character in "'\"":
                 quoted = True
@@ -239,7 +255,7 @@ class _Reader:
         if match is None:
             parts[-1] += "$"
         elif (match[1] or match[2]) in {"@", "*"}:
-            _splice(parts, self.arguments)
+            self._splice_arguments(parts)
         else:
             value = self._expanded(match)
             _splice(parts, value.split(), joined_left=value[:1].strip() != "", joined_right=value[-1:].strip() != "")
@@ -260,7 +276,7 @@ class _Reader:
     def _expanded(self, match: re.Match[str]) -> str:
         name, also_empty, default = match[1] or match[2], match[3], match[4]
         if name in {"@", "*"}:
-            return " ".join(self.arguments)
+            return self._counted(" ".join(self.arguments))
         absent = name not in self.variables
         unset = absent or (bool(also_empty) and self.variables[name] == "")
         if default is None or not unset or (absent and not self.complete):
@@ -274,7 +290,16 @@ class _Reader:
 
     def _value(self, name: str) -> str:
         value = self.variables.get(name)
-        return unknown(name) if value is None else value
+        return self._counted(unknown(name) if value is None else value)
+
+    def _splice_arguments(self, parts: list[str]) -> None:
+        self._counted(" ".join(self.arguments))
+        _splice(parts, self.arguments)
+
+    def _counted(self, value: str) -> str:
+        self.expanded += len(value)
+        check_expanded(self.expanded)
+        return value
 
 
 def _splice(parts: list[str], values: Sequence[str], *, joined_left: bool = True, joined_right: bool = True) -> None:

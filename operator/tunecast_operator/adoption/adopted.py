@@ -15,12 +15,13 @@ from tunecast_core.key import KEY_VERSION
 from tunecast_operator.adoption.as_written import as_written, without_injection
 from tunecast_operator.adoption.settings import SettingError, by_annotation, fields, settings_of, source_of
 from tunecast_operator.api.inference_deployment import InferenceDeploymentSpec, TuningPolicy
-from tunecast_operator.api.pod_template import OWN_MOUNTS
+from tunecast_operator.api.pod_template import MAX_CONTAINERS, MAX_OF_CONTAINER, MAX_VOLUMES, OWN_MOUNTS
 from tunecast_operator.engine import Engine, SpecError, check_probes, engine_of
 from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # names of containers and volumes
+MAX_WORDS_SIZE = 2**18  # characters of the commands, args and env of all containers
 
 
 class NotAdoptableError(TunecastError):
@@ -53,10 +54,12 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
 
     Raises:
         SettingError: a setting can't be read.
-        NotAdoptableError: the pod uses names or paths that are reserved for Tunecast.
+        NotAdoptableError: the pod is too large, or uses names or paths that are reserved for Tunecast.
         SpecError: the engine's command line can't be read or can't work.
     """
-    _check(without_injection(pod)["spec"])
+    written = without_injection(pod)["spec"]
+    _check_size(written)
+    _check(written)
     template = as_written(pod)
     settings = settings_of(template["metadata"]["annotations"], defaults, chart)
     spec = fields(settings)
@@ -76,6 +79,32 @@ def adopted(pod: Mapping[str, Any], defaults: Mapping[str, str], chart: Mapping[
     except SpecError as error:
         raise SpecError(by_annotation(str(error))) from error
     return Adopted(model, engine, key_of(model, engine, KEY_VERSION))
+
+
+def _check_size(spec: Mapping[str, Any]) -> None:
+    """Raises NotAdoptableError for a pod over the limits of an InferenceDeployment, which bound the webhook's time."""
+    for field, limit in {
+        "containers": MAX_CONTAINERS,
+        "initContainers": MAX_CONTAINERS,
+        "volumes": MAX_VOLUMES,
+    }.items():
+        _check_count(f"spec.{field}", spec.get(field) or (), limit)
+    size = 0
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        for field, limit in MAX_OF_CONTAINER.items():
+            _check_count(f"{field} of container {container['name']}", container.get(field) or (), limit)
+        words = (*(container.get("command") or ()), *(container.get("args") or ()))
+        size += sum(map(len, words))
+        size += sum(len(entry.get("value") or "") for entry in container.get("env") or ())
+    if size > MAX_WORDS_SIZE:
+        raise NotAdoptableError(
+            f"command, args and env of its containers have {size} characters: write at most {MAX_WORDS_SIZE}"
+        )
+
+
+def _check_count(what: str, items: Sequence[Any], limit: int) -> None:
+    if len(items) > limit:
+        raise NotAdoptableError(f"{what} has {len(items)} items: write at most {limit}")
 
 
 def _check(spec: Mapping[str, Any]) -> None:
@@ -104,10 +133,12 @@ def _check(spec: Mapping[str, Any]) -> None:
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:
-    for number, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if not DNS_LABEL.fullmatch(name):
             raise NotAdoptableError(f"{what} {name!r}: a name has 1 to 63 lower-case letters, digits and hyphens")
-        if name in names[:number]:
+        if name in seen:
             raise NotAdoptableError(f"{what} {name}: two have this name: rename one")
+        seen.add(name)
         if name.startswith(VOLUME_PREFIX):
             raise NotAdoptableError(f"{what} {name}: names that begin with {VOLUME_PREFIX} are Tunecast's own")

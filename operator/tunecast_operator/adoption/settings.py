@@ -16,6 +16,7 @@ from tunecast_operator.identity import CONTAINER_ANNOTATION, REVISION_ANNOTATION
 
 PREFIX = "tunecast.io/"
 _OWN = {INJECTED_ANNOTATION, NOT_INJECTED_ANNOTATION, REVISION_ANNOTATION}
+MAX_VALUE = 4096  # characters of a setting
 POLICIES = (TuningPolicy.SERVE_WHILE_TUNING, TuningPolicy.NEVER)
 
 
@@ -44,7 +45,7 @@ def settings_of(
         chart: the chart's value ``adoption.defaults``, by the names of the annotations.
 
     Raises:
-        SettingError: a name is unknown.
+        SettingError: a name is unknown, or a value is too long.
     """
     own = {n.removeprefix(PREFIX): v for n, v in annotations.items() if n.startswith(PREFIX) and n not in _OWN}
     found = {name: Setting(value, f"adoption.defaults of the chart, {name}") for name, value in chart.items()}
@@ -53,6 +54,8 @@ def settings_of(
     for name in found:
         if name not in _FIELDS:
             raise SettingError(f"{found[name].source}: unknown. Known names are {', '.join(sorted(_FIELDS))}")
+        if len(found[name].value) > MAX_VALUE:
+            raise SettingError(f"{found[name].source}: write at most {MAX_VALUE} characters")
     return found
 
 
@@ -73,7 +76,7 @@ def fields(settings: Mapping[str, Setting]) -> dict[str, Any]:
         path, read = _FIELDS[name]
         try:
             value = read(setting.value.strip())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingError(f"{setting.source}: {setting.value!r}: {error}") from error
         target = spec
         for part in path[:-1]:

@@ -9,6 +9,9 @@ from tunecast_operator.api.model import Object, rules
 
 OWN_MOUNTS = (MOUNT_PATH, "/run/tunecast")
 RANK_VARIABLE = "JOB_COMPLETION_INDEX"  # the Job controller sets it, unless the template does
+MAX_CONTAINERS = 16  # also of init containers
+MAX_VOLUMES = 128
+MAX_OF_CONTAINER = {"command": 64, "args": 256, "env": 256, "volumeMounts": 64}
 ORDINARY_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 OWN_NAMES = rules(
@@ -52,14 +55,14 @@ _METADATA: Object = {"maxProperties": 128, **OWN_NAMES}
 def _containers(field: str) -> dict[str, Object]:
     """Returns limits on sizes. Without them, the API server rejects the CEL rules as too expensive."""
     return {
-        f"spec__{field}": {"maxItems": 16, **_CONTAINERS},
+        f"spec__{field}": {"maxItems": MAX_CONTAINERS, **_CONTAINERS},
         f"spec__{field}__name": {"maxLength": 63},
         f"spec__{field}__image": {"maxLength": 1024},
-        f"spec__{field}__command": {"maxItems": 64},
-        f"spec__{field}__args": {"maxItems": 256},
-        f"spec__{field}__env": {"maxItems": 256, **_ENV},
+        f"spec__{field}__command": {"maxItems": MAX_OF_CONTAINER["command"]},
+        f"spec__{field}__args": {"maxItems": MAX_OF_CONTAINER["args"]},
+        f"spec__{field}__env": {"maxItems": MAX_OF_CONTAINER["env"], **_ENV},
         f"spec__{field}__env__name": {"maxLength": 256},
-        f"spec__{field}__volumeMounts": {"maxItems": 64, **_MOUNTS},
+        f"spec__{field}__volumeMounts": {"maxItems": MAX_OF_CONTAINER["volumeMounts"], **_MOUNTS},
         f"spec__{field}__volumeMounts__mountPath": {"maxLength": 512},
         f"spec__{field}__resources__limits": {"maxProperties": 32},
         f"spec__{field}__resources__claims": {"maxItems": 32},
@@ -70,7 +73,7 @@ TEMPLATE = of(
     "PodTemplateSpec",
     **_containers("containers"),
     **_containers("initContainers"),
-    spec__volumes={"maxItems": 128, **_VOLUMES},
+    spec__volumes={"maxItems": MAX_VOLUMES, **_VOLUMES},
     spec__volumes__name={"maxLength": 63},
     spec__restartPolicy=_RESTART,
     metadata__labels=_METADATA,

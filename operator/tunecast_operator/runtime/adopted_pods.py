@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from tunecast_operator.pods import key as pod_key
 from tunecast_operator.runtime.cluster import CONFIG_MAP, POD, Cluster
 from tunecast_operator.runtime.informer import Informer
 
+log = logging.getLogger(__name__)
 ADOPTED_PODS = "AdoptedPods"  # kind of the items in the queue; their names are keys
 NO_KEY = ""  # of pods that can't be described
 
@@ -139,6 +141,9 @@ class AdoptedPods:
             return AdoptedPod(
                 pod, NO_KEY, injected=False, problem=(reason, message) if message else (error.reason, str(error))
             )
+        except Exception as error:
+            log.exception("pod %s/%s: a bug in Tunecast", pod["metadata"]["namespace"], pod["metadata"]["name"])
+            return AdoptedPod(pod, NO_KEY, injected=False, problem=("InternalError", str(error)))
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         with self._changes:

@@ -38,7 +38,7 @@ class Informer:
             namespaces: their namespaces; empty for all.
             labels: label selector.
             fields: field selector.
-            changed: must not block for long, and must not raise.
+            changed: must not block for long. An exception is logged, and other objects go on.
             transform: returns the parts of an object to keep, which include its names and resourceVersion.
         """
         self._cluster, self._kind, self._labels, self._fields = cluster, kind, labels, fields
@@ -130,13 +130,20 @@ class Informer:
             old = self._objects.get(_key(item))
             self._objects[_key(item)] = item
         if old is None or _version(old) != _version(item):
-            self._changed(old, item)
+            self._tell(old, item)
 
     def _drop(self, key: tuple[str, str]) -> None:
         with self._lock:
             old = self._objects.pop(key, None)
         if old is not None:
-            self._changed(old, None)
+            self._tell(old, None)
+
+    def _tell(self, old: Object | None, new: Object | None) -> None:
+        try:
+            self._changed(old, new)
+        except Exception:
+            namespace, name = _key(new or old or {})
+            log.exception("%s %s/%s: a bug in Tunecast", self._kind.plural, namespace, name)
 
 
 def _key(item: Object) -> tuple[str, str]:

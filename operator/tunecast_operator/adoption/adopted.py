@@ -21,7 +21,7 @@ from tunecast_operator.identity import key_of
 from tunecast_operator.resources.init_container import VOLUME_PREFIX
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # names of containers and volumes
-MAX_WORDS_SIZE = 2**18  # characters of the commands, args and env of all containers
+MAX_WORDS_SIZE = 2**16  # characters of the commands, args and env of all containers
 
 
 class NotAdoptableError(TunecastError):

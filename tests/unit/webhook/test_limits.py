@@ -72,7 +72,7 @@ def test_a_pod_whose_variables_double_their_size_is_not_adoptable() -> None:
         ("command", ["x"] * 65, "64"),
         ("env", [{"name": "A", "value": ""}] * 257, "256"),
         ("volumeMounts", [{"name": "v", "mountPath": "/v"}] * 65, "64"),
-        ("args", ["x" * 2**19], "262144"),
+        ("args", ["x" * 2**17], "65536"),
     ],
 )
 def test_a_container_over_a_limit_is_refused_with_the_limit(field: str, items: list[Any], limit: str) -> None:

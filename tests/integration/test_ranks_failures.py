@@ -51,8 +51,9 @@ def test_an_incomplete_join_reports_the_missing_rank(tmp_path: Path, staged: Sta
     with attempt(tmp_path, staged, 2, world_size=3, join_seconds=25.0) as ranks:
         for number, rank in enumerate(ranks):
             result = rank.wait(90)
-            assert result.reason == job.JOIN_TIMED_OUT, rank.text
-            assert f"rank {number} waits for rank 2" in result.message
+            learned = number and result.reason == job.PEER_LOST  # rank 0's end came before its own deadline
+            assert learned or result.reason == job.JOIN_TIMED_OUT, rank.text
+            assert f"rank {0 if learned else number} waits for rank 2" in result.message
             assert "NetworkPolicy" in result.message
             assert rank.engine_processes() == []
 

@@ -42,7 +42,7 @@ def test_probes_and_service_of_an_engine_with_tls(driver: Driver) -> None:
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
-        ({"args": ["--hos=127.0.0.1"]}, "the engine listens on 127.0.0.1 alone"),
+        ({"args": ["--hos=127.0.0.1"]}, "the engine listens only on 127.0.0.1"),
         (
             {"args": ["--host=$(HOST)"], "env": [{"name": "HOST", "value": "localhost"}]},
             "leave out --host, or set it to 0.0.0.0, :: or the pod's own address",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunecast_core.bundle.layers import RESERVED_VARIABLES
-from tunecast_core.engine.command_line import CommandLine, default_entrypoint, read, starts_engine, variables
+from tunecast_core.engine.command_line import CommandLine, default_entrypoint, read, starts_engine
+from tunecast_core.engine.expansion import variables
 from tunecast_core.engine.listen import is_loopback, listen
 from tunecast_core.errors import CommandLineError, TunecastError
 from tunecast_core.key import MOUNT_PATH

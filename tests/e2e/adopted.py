@@ -74,16 +74,18 @@ def strict_deployment() -> Object:
     pod["volumes"][0] = {"name": "vllm", "persistentVolumeClaim": {"claimName": "vllm", "readOnly": True}}
     pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}}
     pod["serviceAccountName"] = "nobody"
-    labels = {"app": STRICT}
+    return workload("Deployment", STRICT, STRICT, pod)
+
+
+def workload(kind: str, name: str, namespace: str, pod: Object, **spec: Any) -> Object:
+    """Returns a Deployment or a StatefulSet of one labelled pod."""
+    labels = {"app": name}
+    template = {"metadata": {"labels": {**labels, **LABEL}}, "spec": pod}
     return {
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": STRICT, "namespace": STRICT},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": {**labels, **LABEL}}, "spec": pod},
-        },
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template, **spec},
     }
 
 
@@ -97,18 +99,7 @@ def release(world: World, **values: Any) -> None:
 def stateful_set() -> Object:
     pod = engine_pod()
     pod["containers"][0]["args"].append("--max-num-seqs=8")
-    labels = {"app": STATEFUL_SET}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": STATEFUL_SET, "namespace": NAMESPACE},
-        "spec": {
-            "replicas": 1,
-            "serviceName": STATEFUL_SET,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": {**labels, **LABEL}}, "spec": pod},
-        },
-    }
+    return workload("StatefulSet", STATEFUL_SET, NAMESPACE, pod, serviceName=STATEFUL_SET)
 
 
 def pods(world: World, selector: str, namespace: str = NAMESPACE) -> list[Object]:

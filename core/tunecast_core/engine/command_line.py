@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tunecast_core.engine.expansion import expand_all
 from tunecast_core.engine.flag_parser import NEGATIVE_NUMBER, known_value, parse_flags
-from tunecast_core.engine.shell import SimpleCommand, check_expanded, simple_commands, unknown, unreadable
+from tunecast_core.engine.shell import SimpleCommand, simple_commands, unreadable
 from tunecast_core.errors import CommandLineError
 
 SERVE = ("vllm", "serve")
@@ -29,7 +30,6 @@ _SERVES_POSITIONAL = (0, 20)  # older images may start the module
 _PROGRAM = re.compile(r"vllm|python[\d.]*")
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh"}
 _ECHOES = {"echo", "printf", ":", "true"}
-_VARIABLE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 _POSITIONAL = re.compile(r"\$\{?[@*0-9]")
 _PYTHON_VALUES = {"-W", "-X"}  # Python's own options that take a value
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -192,44 +192,6 @@ def default_entrypoint(image: str, args: Sequence[str]) -> tuple[str, ...]:
     return SERVE
 
 
-def variables(entries: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """Returns a container's ``env`` by name. The last entry of a name counts. A value from a reference is None.
-
-    Raises:
-        CommandLineError: the values expand to more than the limit on their total size.
-    """
-    found: dict[str, str | None] = {}
-    total = 0
-    for entry in entries:
-        value = entry.get("value", None if entry.get("valueFrom") else "")
-        expanded = None if value is None else expand(str(value), found)
-        total += len(expanded or "")
-        check_expanded(total)
-        found[str(entry.get("name"))] = expanded
-    return found
-
-
-def expand(text: str, environment: Mapping[str, str | None]) -> str:
-    """Expands ``$(NAME)`` as the kubelet does. Unknown variables stay as they are, and ``$$`` is a dollar sign.
-
-    Raises:
-        CommandLineError: the variables expand to more than the limit on their total size.
-    """
-    total = 0
-
-    def value(match: re.Match[str]) -> str:
-        nonlocal total
-        if match[1] is None:
-            return "$"
-        known = environment.get(match[1])
-        found = unknown(match[1]) if known is None else known
-        total += len(found)
-        check_expanded(total)
-        return found
-
-    return _VARIABLE.sub(value, text)
-
-
 def read(
     command: Sequence[str],
     args: Sequence[str] = (),
@@ -255,24 +217,14 @@ def read(
         raise CommandLineError(
             "the container has no command, and the image's ENTRYPOINT isn't known: set spec.engine.entrypoint to it"
         )
-    words = _expand_all([*(command or entrypoint), *args], environment)
+    words = expand_all([*(command or entrypoint), *args], environment)
     return _checked(_found(words, environment, complete=complete))
 
 
 def starts_engine(words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> bool:
     """Whether the words name the program of an engine, even if the command line is invalid otherwise."""
-    expanded = _expand_all(words, environment or {})
+    expanded = expand_all(words, environment or {})
     return _flags_begin(expanded) is not None or _script(expanded) is not None
-
-
-def _expand_all(words: Sequence[str], environment: Mapping[str, str | None]) -> list[str]:
-    found: list[str] = []
-    total = 0
-    for word in words:
-        found.append(expand(word, environment))
-        total += len(found[-1])
-        check_expanded(total)
-    return found
 
 
 def _found(words: Sequence[str], environment: Mapping[str, str | None], *, complete: bool) -> CommandLine:

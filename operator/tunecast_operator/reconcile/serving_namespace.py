@@ -1,4 +1,4 @@
-"""What a namespace with serving pods needs, whoever owns them: the trust ConfigMap and StartupCaches."""
+"""Writes what every namespace with serving pods needs: the trust ConfigMap and StartupCaches."""
 
 from __future__ import annotations
 

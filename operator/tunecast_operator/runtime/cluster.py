@@ -183,7 +183,7 @@ class Cluster:
         return made or {}
 
     def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> None:
-        """Applies a merge patch. Null removes a field, whoever owns it."""
+        """Applies a merge patch. Null removes a field, even if another field manager owns it."""
         self._call(
             "PATCH", kind, namespace, name,
             body=patch, query={"fieldManager": FIELD_MANAGER}, content="application/merge-patch+json",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tunecast_core.engine.command_line import API_SERVER, CommandLine, default_entrypoint, expand, read, variables
+from tunecast_core.engine.command_line import API_SERVER, CommandLine, default_entrypoint, read
+from tunecast_core.engine.expansion import expand, variables
 from tunecast_core.errors import CommandLineError
 
 MODULE = ["python3", "-m", API_SERVER]

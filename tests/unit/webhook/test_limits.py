@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from support.adopted import NAMESPACE, adopted_pod
-from tunecast_core.engine.command_line import read, variables
+from tunecast_core.engine.command_line import read
+from tunecast_core.engine.expansion import variables
 from tunecast_core.errors import CommandLineError, TunecastError
 from tunecast_operator.adoption.adopted import NotAdoptableError, adopted
 from tunecast_operator.adoption.settings import SettingError

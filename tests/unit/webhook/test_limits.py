@@ -59,6 +59,12 @@ def test_a_script_of_very_many_words_is_an_error() -> None:
         read(["sh", "-c", "true\n" * 1100 + "vllm serve m"])
 
 
+def test_variables_that_are_small_alone_and_large_together_are_an_error() -> None:
+    copies = [{"name": f"COPY_{number}", "value": "$(LONG)"} for number in range(5)]
+    with pytest.raises(CommandLineError, match="expand to more than"):
+        variables([{"name": "LONG", "value": "x" * 300_000}, *copies])
+
+
 def test_a_pod_whose_variables_double_their_size_is_not_adoptable() -> None:
     pod = adopted_pod("--model=m")
     pod["spec"]["containers"][0]["env"] = DOUBLED
